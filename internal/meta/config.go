@@ -1,0 +1,241 @@
+package meta
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ConfigType is a value's type, in the numbers of Kafka's DescribeConfigs.
+type ConfigType int8
+
+const (
+	TypeBool   ConfigType = 1
+	TypeString ConfigType = 2
+	TypeInt    ConfigType = 3
+	TypeShort  ConfigType = 4
+	TypeLong   ConfigType = 5
+	TypeDouble ConfigType = 6
+	TypeList   ConfigType = 7
+)
+
+// ConfigSource is where a value comes from, in the numbers of Kafka's DescribeConfigs.
+type ConfigSource int8
+
+const (
+	SourceTopic        ConfigSource = 1 // set on the topic
+	SourceStaticBroker ConfigSource = 4 // set for the broker when it was started
+	SourceDefault      ConfigSource = 5 // built in
+)
+
+// Names of the topic configurations that the broker acts upon.
+const (
+	CleanupPolicy      = "cleanup.policy"
+	RetentionMS        = "retention.ms"
+	RetentionBytes     = "retention.bytes"
+	SegmentBytes       = "segment.bytes"
+	SegmentMS          = "segment.ms"
+	IndexIntervalBytes = "index.interval.bytes"
+	MaxMessageBytes    = "max.message.bytes"
+	TimestampType      = "message.timestamp.type"
+	TimestampBeforeMS  = "message.timestamp.before.max.ms"
+	TimestampAfterMS   = "message.timestamp.after.max.ms"
+)
+
+// setting is one row of the table: a topic configuration of Kafka 4.2.
+type setting struct {
+	name  string
+	typ   ConfigType
+	value string // the default
+	check func(value string) (reason string)
+	doc   string
+}
+
+// settings is every topic configuration that this broker knows, by name. Those that would promise what it does not do
+// (more replicas, tiered storage, recompression) are listed with the one value that holds, and refuse others, so that
+// nobody builds on them. Those that only tune Kafka's own storage take any sound value and change nothing: "No effect".
+var settings = []setting{
+	{CleanupPolicy, TypeList, "delete", policies, "What happens to old segments: delete (retention), compact, both, or nothing when empty."},
+	{"compression.gzip.level", TypeInt, "-1", whole(-1, 9), "No effect: batches are stored as they came."},
+	{"compression.lz4.level", TypeInt, "9", whole(1, 17), "No effect: batches are stored as they came."},
+	{"compression.type", TypeString, "producer", only("producer", "batches are stored as the producer compressed them"), "Batches are stored as the producer compressed them."},
+	{"compression.zstd.level", TypeInt, "3", whole(-131072, 22), "No effect: batches are stored as they came."},
+	{"delete.retention.ms", TypeLong, "86400000", whole(0, math.MaxInt64), "How long compaction keeps tombstones."},
+	{"file.delete.delay.ms", TypeLong, "60000", whole(0, math.MaxInt64), "No effect: files go as soon as no reader holds them."},
+	{"flush.messages", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "No effect: every acknowledged record is synced."},
+	{"flush.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "No effect: every acknowledged record is synced."},
+	{"follower.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
+	{IndexIntervalBytes, TypeInt, "4096", whole(0, math.MaxInt32), "Bytes of batches between two entries of a segment's index."},
+	{"leader.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
+	{"max.compaction.lag.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
+	{MaxMessageBytes, TypeInt, "1048588", whole(0, math.MaxInt32), "The largest record batch, as stored."},
+	{TimestampAfterMS, TypeLong, "3600000", whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the future."},
+	{TimestampBeforeMS, TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the past."},
+	{TimestampType, TypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime"), "Whose clock stamps records: the producer's or the broker's."},
+	{"min.cleanable.dirty.ratio", TypeDouble, "0.5", ratio, "The share of uncompacted bytes at which compaction begins."},
+	{"min.compaction.lag.ms", TypeLong, "0", whole(0, math.MaxInt64), "The least time that a record stays uncompacted."},
+	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; acknowledged means synced to its disk."},
+	{"preallocate", TypeBool, "false", oneOf("false", "true"), "No effect: the journal is preallocated, segments are not."},
+	{"remote.storage.enable", TypeBool, "false", only("false", "there is no tiered storage"), "There is no tiered storage."},
+	{RetentionBytes, TypeLong, "-1", whole(-1, math.MaxInt64), "The most bytes a partition keeps; -1 for no limit."},
+	{RetentionMS, TypeLong, "604800000", whole(-1, math.MaxInt64), "How long records are kept; -1 for ever."},
+	// Kafka's least is 1 MiB since 4.0 (KIP-1030); smaller segments are allowed here, they serve tests.
+	{SegmentBytes, TypeInt, "67108864", whole(1024, math.MaxInt32), "The size at which a new segment file is begun."},
+	{"segment.index.bytes", TypeInt, "10485760", whole(4, math.MaxInt32), "No effect: indexes grow as needed."},
+	{"segment.jitter.ms", TypeLong, "0", whole(0, math.MaxInt64), "No effect."},
+	{SegmentMS, TypeLong, "604800000", whole(1, math.MaxInt64), "The age at which a new segment file is begun."},
+	{"unclean.leader.election.enable", TypeBool, "false", oneOf("false", "true"), "No effect: there is one replica."},
+}
+
+func findSetting(name string) (setting, bool) {
+	i, ok := slices.BinarySearchFunc(settings, name, func(s setting, n string) int { return strings.Compare(s.name, n) })
+	if !ok {
+		return setting{}, false
+	}
+	return settings[i], true
+}
+
+// CheckConfig says whether a topic may have this configuration; the error is an *InvalidError of ErrInvalidConfig.
+func CheckConfig(name, value string) error {
+	s, ok := findSetting(name)
+	if !ok {
+		return invalid(ErrInvalidConfig, name, "unknown topic configuration")
+	}
+	if reason := s.check(value); reason != "" {
+		return invalid(ErrInvalidConfig, name+"="+value, "%s", reason)
+	}
+	return nil
+}
+
+func whole(lo, hi int64) func(string) string {
+	return func(v string) string {
+		n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		switch {
+		case err != nil:
+			return "not a whole number"
+		case n < lo || n > hi:
+			return "not in " + strconv.FormatInt(lo, 10) + " to " + strconv.FormatInt(hi, 10)
+		}
+		return ""
+	}
+}
+
+func oneOf(values ...string) func(string) string {
+	return func(v string) string {
+		if slices.Contains(values, v) {
+			return ""
+		}
+		return "not one of " + strings.Join(values, ", ")
+	}
+}
+
+func only(value, why string) func(string) string {
+	return func(v string) string {
+		if v == value {
+			return ""
+		}
+		return "only " + strconv.Quote(value) + " is supported: " + why
+	}
+}
+
+func ratio(v string) string {
+	if f, err := strconv.ParseFloat(v, 64); err != nil || !(f >= 0 && f <= 1) {
+		return "not a number in 0 to 1"
+	}
+	return ""
+}
+
+func policies(v string) string {
+	for _, p := range splitList(v) {
+		if p != "delete" && p != "compact" {
+			return "not a list of delete and compact"
+		}
+	}
+	return ""
+}
+
+func splitList(v string) []string {
+	if strings.TrimSpace(v) == "" {
+		return nil
+	}
+	parts := strings.Split(v, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// Defaults are what the broker was started with for topics that do not say. A zero field means the table's default.
+type Defaults struct {
+	SegmentBytes    int64
+	MaxMessageBytes int64
+}
+
+func (d Defaults) lookup(name string) (string, bool) {
+	switch {
+	case name == SegmentBytes && d.SegmentBytes > 0:
+		return strconv.FormatInt(d.SegmentBytes, 10), true
+	case name == MaxMessageBytes && d.MaxMessageBytes > 0:
+		return strconv.FormatInt(d.MaxMessageBytes, 10), true
+	}
+	return "", false
+}
+
+// TopicConfig is what is in force for one topic, of the configurations that the broker acts upon.
+type TopicConfig struct {
+	Delete, Compact    bool          // the cleanup policy; neither: keep everything
+	Retention          time.Duration // -1: for ever
+	RetentionBytes     int64         // -1: no limit
+	SegmentBytes       int64
+	SegmentAge         time.Duration
+	IndexIntervalBytes int
+	MaxMessageBytes    int64
+	LogAppendTime      bool
+	TimestampBefore    time.Duration // a CreateTime further back than this is refused
+	TimestampAfter     time.Duration // a CreateTime further ahead than this is refused
+}
+
+// Config returns what is in force for the topic: what it sets, else the broker's defaults, else the table's.
+func (t Topic) Config(d Defaults) TopicConfig {
+	get := func(name string) string {
+		if v, ok := t.Configs[name]; ok && CheckConfig(name, v) == nil {
+			return v
+		}
+		if v, ok := d.lookup(name); ok {
+			return v
+		}
+		s, _ := findSetting(name)
+		return s.value
+	}
+	number := func(name string) int64 {
+		n, _ := strconv.ParseInt(strings.TrimSpace(get(name)), 10, 64) // checked when it was set
+		return n
+	}
+	policy := splitList(get(CleanupPolicy))
+	return TopicConfig{
+		Delete:             slices.Contains(policy, "delete"),
+		Compact:            slices.Contains(policy, "compact"),
+		Retention:          milliseconds(number(RetentionMS)),
+		RetentionBytes:     number(RetentionBytes),
+		SegmentBytes:       number(SegmentBytes),
+		SegmentAge:         milliseconds(number(SegmentMS)),
+		IndexIntervalBytes: int(number(IndexIntervalBytes)),
+		MaxMessageBytes:    number(MaxMessageBytes),
+		LogAppendTime:      get(TimestampType) == "LogAppendTime",
+		TimestampBefore:    milliseconds(number(TimestampBeforeMS)),
+		TimestampAfter:     milliseconds(number(TimestampAfterMS)),
+	}
+}
+
+// milliseconds makes a duration of Kafka's milliseconds: -1 stays -1, and what overflows is the longest there is.
+func milliseconds(ms int64) time.Duration {
+	switch {
+	case ms < 0:
+		return -1
+	case ms > math.MaxInt64/int64(time.Millisecond):
+		return math.MaxInt64
+	}
+	return time.Duration(ms) * time.Millisecond
+}
