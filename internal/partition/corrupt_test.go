@@ -1,0 +1,242 @@
+package partition
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/vfs"
+)
+
+// synced is a log of a few segments with indexes, on disk, closed.
+func synced(t *testing.T) (*vfs.Mem, *journal, State) {
+	t.Helper()
+	disk := vfs.NewMem()
+	l, err := Create(disk, "p", small())
+	check(t, err)
+	all := new(journal)
+	all.append(l, 20)
+	l.BumpEpoch(2)
+	all.append(l, 20)
+	check(t, l.Sync())
+	s := l.State()
+	check(t, l.Close())
+	return disk, all, s
+}
+
+// readAll reads everything, passes by what can't be read, and says what was found.
+func readAll(l *Log, all *journal) (damaged []*CorruptError, err error) {
+	for offset := l.Start(); offset < l.End(); {
+		pieces, err := l.Read(nil, offset, 500)
+		if c, ok := errors.AsType[*CorruptError](err); ok {
+			damaged = append(damaged, c)
+			offset = all.holding(offset).NextOffset()
+			continue
+		}
+		if err != nil {
+			return damaged, err
+		}
+		for _, piece := range pieces {
+			for v, err := range batch.Split(piece) {
+				if err != nil || !bytes.Equal(v, all.holding(offset)) {
+					return damaged, fmt.Errorf("offset %d served wrong bytes: %v", offset, err)
+				}
+				offset = v.NextOffset()
+			}
+		}
+	}
+	return damaged, nil
+}
+
+// Every byte of every file is flipped: a segment's is found and named, an index's does no harm, and no wrong byte is
+// ever served.
+func TestEveryFlippedByte(t *testing.T) {
+	disk, all, s := synced(t)
+	wantTimes := make(map[int64]int64)
+	well, err := Open(disk, "p", small(), s)
+	check(t, err)
+	for ms := int64(0); ms < 400; ms += 50 {
+		wantTimes[ms], _, _, err = well.OffsetForTime(ms)
+		check(t, err)
+	}
+	check(t, well.Close())
+	for _, name := range list(t, disk, "p") {
+		info, err := disk.Stat("p/" + name)
+		check(t, err)
+		for at := range info.SizeBytes {
+			flip(t, disk, "p/"+name, at)
+			l, err := Open(disk, "p", small(), s)
+			check(t, err)
+			// By time first: reading would mend the index.
+			var timeErr error
+			for ms, want := range wantTimes {
+				offset, _, _, err := l.OffsetForTime(ms)
+				if _, corrupt := errors.AsType[*CorruptError](err); corrupt {
+					timeErr = err
+				} else if err != nil || offset != want {
+					t.Fatalf("byte %d of %s flipped: time %d is at %d, want %d: %v", at, name, ms, offset, want, err)
+				}
+			}
+			damaged, err := readAll(l, all)
+			if err != nil {
+				t.Fatalf("byte %d of %s flipped: %v", at, name, err)
+			}
+			if strings.HasSuffix(name, ".log") {
+				if len(damaged) == 0 || damaged[0].File != "p/"+name || damaged[0].Position > at {
+					t.Fatalf("byte %d of %s flipped: found %v", at, name, damaged)
+				}
+			} else if len(damaged) != 0 || timeErr != nil {
+				t.Fatalf("byte %d of %s flipped: found %v, %v", at, name, damaged, timeErr)
+			}
+			check(t, l.Close())
+			flip(t, disk, "p/"+name, at)
+		}
+	}
+	// A spoilt index was made anew, so that all is well again.
+	l, err := Open(disk, "p", small(), s)
+	check(t, err)
+	if damaged, err := readAll(l, all); err != nil || len(damaged) > 0 {
+		t.Errorf("all bytes restored: %v, %v", damaged, err)
+	}
+}
+
+func flip(t *testing.T, disk vfs.FS, name string, at int64) {
+	t.Helper()
+	f, err := disk.Open(name)
+	check(t, err)
+	defer f.Close()
+	b := make([]byte, 1)
+	if n, err := f.ReadAt(b, at); n != 1 {
+		t.Fatal(err)
+	}
+	b[0] ^= 0xff
+	_, err = f.WriteAt(b, at)
+	check(t, err)
+}
+
+// What a checkpoint promised and the directory doesn't have is named when it is opened and when it is read; the rest
+// is served, and new batches don't go to the damaged file.
+func TestDamage(t *testing.T) {
+	for name, harm := range map[string]func(*vfs.Mem, string) error{
+		"missing": func(disk *vfs.Mem, name string) error { return disk.Remove(name) },
+		"short": func(disk *vfs.Mem, name string) error {
+			return cut(disk, name, 70)
+		},
+		"empty": func(disk *vfs.Mem, name string) error { return cut(disk, name, 0) },
+		"zeros": func(disk *vfs.Mem, name string) error {
+			f, err := disk.Open(name)
+			if err == nil {
+				_, err = f.WriteAt(make([]byte, 900), 0)
+			}
+			return err
+		},
+		"swapped": func(disk *vfs.Mem, name string) error {
+			return disk.Rename("p/"+fileName(0, segmentFile), name)
+		},
+	} {
+		disk, all, s := synced(t)
+		last := s.Segments[len(s.Segments)-1]
+		file := "p/" + fileName(last.Base, segmentFile)
+		check(t, harm(disk, file))
+		l, err := Open(disk, "p", small(), s)
+		check(t, err)
+		if damage := l.Damage(); name != "zeros" && name != "swapped" && (len(damage) != 1 || damage[0].File != file) {
+			t.Errorf("%s: Open found %v", name, damage)
+		}
+		damaged, err := readAll(l, all)
+		if err != nil || len(damaged) == 0 || damaged[len(damaged)-1].File != file {
+			t.Errorf("%s: reads found %v, %v", name, damaged, err)
+		}
+		if name != "zeros" && name != "swapped" { // those look right from outside
+			all.append(l, 3)
+			check(t, l.Sync())
+			l.EvictTail(0)
+			if got := l.State().Segments; got[len(got)-1].Base != s.End {
+				t.Errorf("%s: new batches went to the damaged segment", name)
+			}
+			all.expectRead(t, l, s.End)
+			check(t, l.DeleteBefore(s.End))
+			if damage := l.Damage(); len(damage) != 0 {
+				t.Errorf("%s: deleted, and still damaged: %v", name, damage)
+			}
+		}
+		check(t, l.Close())
+	}
+}
+
+// Files that no checkpoint knows are removed, bytes past it are cut, and strangers are left alone.
+func TestOpenBelievesOnlyTheState(t *testing.T) {
+	disk, all, s := synced(t)
+	write := func(name string, at int64) {
+		t.Helper()
+		f, err := disk.Open("p/" + name)
+		if err != nil {
+			f, err = disk.Create("p/" + name)
+		}
+		check(t, err)
+		_, err = f.WriteAt([]byte("not ours"), at)
+		check(t, err)
+		check(t, f.Close())
+	}
+	last := s.Segments[len(s.Segments)-1]
+	before := list(t, disk, "p")
+	write(fileName(last.Base, segmentFile), last.SizeBytes)
+	write(fileName(last.Base, indexFile), max(last.IndexBytes, 0))
+	write(fileName(s.End, segmentFile), 0)
+	write(fileName(s.End+9, indexFile), 0)
+	write("notes.txt", 0)
+	write("1.log", 0)
+	l, err := Open(disk, "p", small(), s)
+	check(t, err)
+	if damaged, err := readAll(l, all); err != nil || len(damaged) > 0 {
+		t.Errorf("%v, %v", damaged, err)
+	}
+	if last.IndexBytes == 0 {
+		before = append(before, fileName(last.Base, indexFile))
+	}
+	after := list(t, disk, "p")
+	if len(after) != len(before)+2 { // the two strangers
+		t.Errorf("files before: %v\nafter: %v", before, after)
+	}
+	all.append(l, 20)
+	check(t, l.Sync())
+	l.EvictTail(0)
+	all.expectRead(t, l, 0)
+}
+
+func TestDecodeStateRefusesNonsense(t *testing.T) {
+	_, _, s := synced(t)
+	good := s.AppendTo(nil)
+	for n := range good {
+		if _, _, err := DecodeState(good[:n]); !errors.Is(err, ErrInvalidState) {
+			t.Errorf("the first %d of %d bytes: %v", n, len(good), err)
+		}
+	}
+	newer := bytes.Clone(good)
+	newer[0]++
+	if _, _, err := DecodeState(newer); !errors.Is(err, ErrInvalidState) || !strings.Contains(err.Error(), "version") {
+		t.Errorf("a newer version: %v", err)
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	s := State{Start: 5, End: 100, Segments: []SegmentState{{Base: 0, SizeBytes: 70}, {Base: 50, SizeBytes: 99, IndexBytes: 36,
+		FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52}}, Epochs: []EpochStart{{0, 0}, {3, 50}}}
+	f.Add(s.AppendTo(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, rest, err := DecodeState(b)
+		if err != nil {
+			if !errors.Is(err, ErrInvalidState) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, more, err := DecodeState(append(s.AppendTo(nil), rest...))
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(s) || !bytes.Equal(more, rest) {
+			t.Fatalf("%+v becomes %+v: %v", s, again, err)
+		}
+	})
+}

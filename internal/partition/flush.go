@@ -1,0 +1,228 @@
+package partition
+
+import (
+	"sync"
+
+	"tidings.dev/internal/batch"
+)
+
+// writeBytes is how much one write to a segment gathers. Larger batches are written by themselves, without a copy.
+const writeBytes = 1 << 20
+
+// run is what one write to a segment consists of, and the memory to gather it in.
+type run struct {
+	views     []batch.View
+	sizeBytes int64
+	buf       []byte
+}
+
+var runs = sync.Pool{New: func() any { return new(run) }}
+
+// Flush writes what is in memory only to the segment files, without making it durable. After an error what wasn't
+// written stays in memory, and a later Flush writes it to the same place; after a failed sync it never succeeds again.
+func (l *Log) Flush() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	return l.flush()
+}
+
+func (l *Log) flush() error {
+	r := runs.Get().(*run)
+	defer func() {
+		clear(r.views)
+		runs.Put(r)
+	}()
+	for {
+		seg, fresh, err := l.gather(r)
+		if err != nil || len(r.views) == 0 {
+			return err
+		}
+		if fresh {
+			if err := l.closeActive(); err != nil {
+				return err
+			}
+		}
+		if err := l.write(seg, fresh, r); err != nil {
+			return err
+		}
+		l.publish(seg, fresh, r)
+	}
+}
+
+// gather collects the unwritten batches that go to one segment in one write: the active segment, or a fresh one that
+// nobody knows yet.
+func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
+	clear(r.views)
+	r.views, r.sizeBytes = r.views[:0], 0
+
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.failed != nil {
+		return nil, false, l.failed
+	}
+	if l.closed.Load() {
+		return nil, false, ErrClosed
+	}
+	waiting := l.tail.unwritten()
+	if len(waiting) == 0 {
+		return nil, false, nil
+	}
+	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0], l.config) {
+		seg = l.segments[n-1]
+	} else {
+		seg, fresh = &segment{SegmentState: SegmentState{Base: waiting[0].BaseOffset()}}, true
+	}
+	grown := *seg
+	for _, v := range waiting {
+		if len(r.views) > 0 && (r.sizeBytes+int64(len(v)) > writeBytes || !grown.takes(v, l.config)) {
+			break
+		}
+		if grown.SizeBytes == 0 {
+			grown.FirstTimestamp = v.FirstTimestamp()
+		}
+		grown.SizeBytes += int64(len(v))
+		r.sizeBytes += int64(len(v))
+		r.views = append(r.views, v)
+	}
+	return seg, fresh, nil
+}
+
+// closeActive ends the segment written so far: its index is complete.
+func (l *Log) closeActive() error {
+	l.mu.Lock()
+	var active *segment
+	if n := len(l.segments); n > 0 {
+		active = l.segments[n-1]
+		active.full = true
+	}
+	l.mu.Unlock()
+	if active == nil {
+		return nil
+	}
+	return l.writeIndex(active)
+}
+
+func (l *Log) write(seg *segment, fresh bool, r *run) error {
+	key := fileKey{l, seg.Base, segmentFile}
+	var f *openFile
+	var err error
+	if fresh {
+		l.dirDirty = true
+		f, err = l.files.create(key)
+	} else {
+		f, err = l.files.acquire(key, true)
+	}
+	if err != nil {
+		return err
+	}
+	data := []byte(r.views[0])
+	if len(r.views) > 1 {
+		r.buf = r.buf[:0]
+		for _, v := range r.views {
+			r.buf = append(r.buf, v...)
+		}
+		data = r.buf
+	}
+	f.wrote() // before the write, so that a sync on the way out of the cache can't be one write short
+	_, err = f.WriteAt(data, seg.SizeBytes)
+	// Closing has nothing to add: the file stays dirty in the cache, or it is synced by name.
+	_ = f.release()
+	return err
+}
+
+// publish lets readers and the next write know of the bytes.
+func (l *Log) publish(seg *segment, fresh bool, r *run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range r.views {
+		seg.add(v, l.config.IndexIntervalBytes)
+	}
+	if fresh {
+		l.segments = append(l.segments[:len(l.segments):len(l.segments)], seg)
+	}
+	l.tail.wrote(len(r.views), r.sizeBytes)
+	l.written = r.views[len(r.views)-1].NextOffset()
+}
+
+// Sync is Flush, and makes what is written durable, directory entries included; State then describes it. A failed
+// sync fences the log's files: nobody knows which pages reached the disk, so it is never tried again.
+func (l *Log) Sync() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	if err := l.flush(); err != nil {
+		return err
+	}
+	for _, seg := range l.dirtySegments() {
+		if err := l.syncSegment(seg); err != nil {
+			l.fail(err)
+			return l.failure()
+		}
+		if err := l.writeIndex(seg); err != nil {
+			return err
+		}
+	}
+	if l.dirDirty {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			l.fail(err)
+			return l.failure()
+		}
+		l.dirDirty = false
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed != nil { // of a file synced on its way out of the cache
+		return l.failed
+	}
+	for _, seg := range l.segments {
+		seg.synced = seg.SegmentState
+	}
+	l.syncedEnd = l.written
+	return nil
+}
+
+func (l *Log) failure() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.failed
+}
+
+// dirtySegments are those with bytes that State doesn't cover: rarely more than one or two. With l.io held.
+func (l *Log) dirtySegments() []*segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for i, seg := range l.segments {
+		if seg.synced.SizeBytes < seg.SizeBytes {
+			return l.segments[i:]
+		}
+	}
+	return nil
+}
+
+func (l *Log) syncSegment(seg *segment) error {
+	f, err := l.files.acquire(fileKey{l, seg.Base, segmentFile}, true)
+	if err != nil {
+		return err
+	}
+	if err = f.Sync(); err == nil {
+		f.synced()
+	}
+	if closeErr := f.release(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// State is what a checkpoint records: the log as the last successful Sync left it, less what was deleted since.
+func (l *Log) State() State {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	// A start above the synced end is in the journal after this checkpoint: every append before it is synced.
+	s := State{Start: min(l.start, l.syncedEnd), End: l.syncedEnd, Epochs: l.epochs.upTo(l.syncedEnd)}
+	for _, seg := range l.segments {
+		if seg.synced.SizeBytes > 0 {
+			s.Segments = append(s.Segments, seg.synced)
+		}
+	}
+	return s
+}

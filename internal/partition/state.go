@@ -1,0 +1,137 @@
+package partition
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// State is what a checkpoint records of a log: everything below End is in the segments and synced. Nothing in the
+// directory is believed beyond it.
+type State struct {
+	Start, End int64
+	Segments   []SegmentState
+	Epochs     []EpochStart
+}
+
+// SegmentState describes one segment file: its first SizeBytes are batches [Base, base of the next or State.End).
+type SegmentState struct {
+	Base           int64
+	SizeBytes      int64
+	IndexBytes     int64 // how much of the index file may be used; never synced, so checked at use
+	FirstTimestamp int64 // of the first batch, ms; rules SegmentAge
+	MaxTimestamp   int64 // of all batches, ms; rules retention
+	MaxBase        int64 // base offset of the first batch that has MaxTimestamp
+}
+
+// EpochStart says at which offset a leader epoch began.
+type EpochStart struct {
+	Epoch  int32
+	Offset int64
+}
+
+// ErrInvalidState matches the errors of DecodeState.
+var ErrInvalidState = errors.New("partition: invalid state")
+
+// A State as bytes. Numbers are varints (unsigned LEB128; zigzag where a sign is possible). Offsets and bases are
+// differences to the number before, so that a state of few segments takes a few bytes each.
+//
+//	version=1 | start | end-start | n segments | n × { base - previous base (zigzag; first: - start) | size bytes |
+//	index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base }
+//	| n epochs | n × { epoch (zigzag) | offset (zigzag) }
+const stateVersion = 1
+
+// AppendTo appends the binary form to dst and returns the longer slice.
+func (s State) AppendTo(dst []byte) []byte {
+	dst = append(dst, stateVersion)
+	dst = binary.AppendUvarint(dst, uint64(s.Start))
+	dst = binary.AppendUvarint(dst, uint64(s.End-s.Start))
+	dst = binary.AppendUvarint(dst, uint64(len(s.Segments)))
+	previous := s.Start
+	for _, seg := range s.Segments {
+		dst = binary.AppendVarint(dst, seg.Base-previous)
+		dst = binary.AppendUvarint(dst, uint64(seg.SizeBytes))
+		dst = binary.AppendUvarint(dst, uint64(seg.IndexBytes))
+		dst = binary.AppendVarint(dst, seg.FirstTimestamp)
+		dst = binary.AppendVarint(dst, seg.MaxTimestamp-seg.FirstTimestamp)
+		dst = binary.AppendUvarint(dst, uint64(seg.MaxBase-seg.Base))
+		previous = seg.Base
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Epochs)))
+	for _, e := range s.Epochs {
+		dst = binary.AppendVarint(dst, int64(e.Epoch))
+		dst = binary.AppendVarint(dst, e.Offset)
+	}
+	return dst
+}
+
+// DecodeState reads a state from the beginning of b and returns what follows it. Errors match ErrInvalidState; a newer
+// version is one. It doesn't protect against flipped bits: the checkpoint that carries states has a checksum.
+func DecodeState(b []byte) (State, []byte, error) {
+	if len(b) == 0 || b[0] != stateVersion {
+		return State{}, nil, fmt.Errorf("%w: version %v, want %d", ErrInvalidState, b[:min(len(b), 1)], stateVersion)
+	}
+	d := stateDecoder{b: b[1:]}
+	s := State{Start: int64(d.unsigned())}
+	s.End = s.Start + int64(d.unsigned())
+
+	previous := s.Start
+	for n := d.unsigned(); n > 0 && !d.short; n-- {
+		seg := SegmentState{Base: previous + d.signed(), SizeBytes: int64(d.unsigned()), IndexBytes: int64(d.unsigned())}
+		seg.FirstTimestamp = d.signed()
+		seg.MaxTimestamp = seg.FirstTimestamp + d.signed()
+		seg.MaxBase = seg.Base + int64(d.unsigned())
+		s.Segments = append(s.Segments, seg)
+		previous = seg.Base
+	}
+	for n := d.unsigned(); n > 0 && !d.short; n-- {
+		s.Epochs = append(s.Epochs, EpochStart{Epoch: int32(d.signed()), Offset: d.signed()})
+	}
+	if d.short {
+		return State{}, nil, fmt.Errorf("%w: it ends too early", ErrInvalidState)
+	}
+	if err := s.check(); err != nil {
+		return State{}, nil, err
+	}
+	return s, d.b, nil
+}
+
+// check finds states that no log can have.
+func (s State) check() error {
+	if s.Start < 0 || s.End < s.Start {
+		return fmt.Errorf("%w: offsets [%d, %d)", ErrInvalidState, s.Start, s.End)
+	}
+	for i, seg := range s.Segments {
+		if seg.Base < 0 || seg.Base > s.End || seg.SizeBytes < 0 || seg.SizeBytes > maxSegmentBytes || seg.IndexBytes < 0 ||
+			i > 0 && seg.Base <= s.Segments[i-1].Base {
+			return fmt.Errorf("%w: segment %d of %d: base %d, %d bytes", ErrInvalidState, i, len(s.Segments), seg.Base, seg.SizeBytes)
+		}
+	}
+	for i, e := range s.Epochs {
+		if i > 0 && (e.Epoch <= s.Epochs[i-1].Epoch || e.Offset < s.Epochs[i-1].Offset) {
+			return fmt.Errorf("%w: epoch %d at %d", ErrInvalidState, e.Epoch, e.Offset)
+		}
+	}
+	return nil
+}
+
+// stateDecoder reads varints; past the end it gives zeros and says so in short.
+type stateDecoder struct {
+	b     []byte
+	short bool
+}
+
+func (d *stateDecoder) unsigned() uint64 {
+	x, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.short, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return x
+}
+
+func (d *stateDecoder) signed() int64 {
+	u := d.unsigned()
+	return int64(u>>1) ^ -int64(u&1)
+}

@@ -1,0 +1,204 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"sort"
+	"syscall"
+)
+
+// Disk returns the files below dir, a real directory, which is made (mode 0700) if it is not there. Names can't
+// escape it, by ".." or by symbolic links: it stands on os.Root. What it returns also implements io.Closer, which
+// gives back the descriptor of the directory; open files stay usable.
+func Disk(dir string) (FS, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &disk{root: root}, nil
+}
+
+// disk is the FS on a real directory.
+type disk struct{ root *os.Root }
+
+// Close gives back the descriptor of the root directory.
+func (d *disk) Close() error { return d.root.Close() }
+
+func (d *disk) Create(name string) (File, error) {
+	return d.open("create", name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+
+func (d *disk) Open(name string) (File, error) { return d.open("open", name, os.O_RDWR) }
+
+func (d *disk) OpenRead(name string) (File, error) { return d.open("open", name, os.O_RDONLY) }
+
+func (d *disk) open(op, name string, flags int) (File, error) {
+	if err := checkName(op, name); err != nil {
+		return nil, err
+	}
+	f, err := d.root.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return nil, pathError(op, name, err)
+	}
+	readOnly := flags&(os.O_RDWR|os.O_WRONLY) == 0
+	if readOnly {
+		// Opened for writing, the kernel refuses a directory by itself.
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
+			err = syscall.EISDIR
+		}
+		if err != nil {
+			f.Close()
+			return nil, pathError(op, name, err)
+		}
+	}
+	return &diskFile{f: f, name: name, readOnly: readOnly}, nil
+}
+
+func (d *disk) Remove(name string) error {
+	if err := checkEntry("remove", name); err != nil {
+		return err
+	}
+	return pathError("remove", name, d.root.Remove(name))
+}
+
+func (d *disk) RemoveAll(name string) error {
+	if err := checkEntry("remove", name); err != nil {
+		return err
+	}
+	return pathError("remove", name, d.root.RemoveAll(name))
+}
+
+func (d *disk) Rename(oldName, newName string) error {
+	if err := checkEntry("rename", oldName); err != nil {
+		return err
+	}
+	if err := checkEntry("rename", newName); err != nil {
+		return err
+	}
+	return pathError("rename", oldName, d.root.Rename(oldName, newName))
+}
+
+func (d *disk) MkdirAll(name string) error {
+	if err := checkName("mkdir", name); err != nil {
+		return err
+	}
+	if name == "." {
+		return nil
+	}
+	if err := d.root.MkdirAll(name, 0o700); err != nil {
+		return pathError("mkdir", name, err)
+	}
+	// Every parent is synced even where nothing was missing: the directory may have been made by a process that was
+	// killed before its own sync. Syncing a clean directory costs microseconds.
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		if err := d.SyncDir(dir); err != nil {
+			return err
+		}
+		if dir == "." {
+			return nil
+		}
+	}
+}
+
+func (d *disk) List(dir string) ([]Info, error) {
+	if err := checkName("list", dir); err != nil {
+		return nil, err
+	}
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return nil, pathError("list", dir, err)
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, pathError("list", dir, err)
+	}
+	infos := make([]Info, 0, len(entries))
+	for _, e := range entries {
+		i, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since the directory was read
+		}
+		if err != nil {
+			return nil, pathError("list", path.Join(dir, e.Name()), err)
+		}
+		infos = append(infos, diskInfo(i))
+	}
+	sort.Slice(infos, func(a, b int) bool { return infos[a].Name < infos[b].Name })
+	return infos, nil
+}
+
+func (d *disk) Stat(name string) (Info, error) {
+	if err := checkName("stat", name); err != nil {
+		return Info{}, err
+	}
+	i, err := d.root.Stat(name)
+	if err != nil {
+		return Info{}, pathError("stat", name, err)
+	}
+	return diskInfo(i), nil
+}
+
+func (d *disk) SyncDir(dir string) error {
+	if err := checkName("syncdir", dir); err != nil {
+		return err
+	}
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return pathError("syncdir", dir, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return pathError("syncdir", dir, err)
+}
+
+func diskInfo(i fs.FileInfo) Info {
+	info := Info{Name: i.Name(), Dir: i.IsDir(), Modified: i.ModTime()}
+	if !info.Dir {
+		info.SizeBytes = i.Size()
+	}
+	return info
+}
+
+// checkName refuses names that are not slash-separated, rooted and clean.
+func checkName(op, name string) error {
+	if !fs.ValidPath(name) {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	return nil
+}
+
+// checkEntry is checkName for operations on an entry of a directory, which the root is not.
+func checkEntry(op, name string) error {
+	if name == "." {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	return checkName(op, name)
+}
+
+// pathError names the operation and the path as the caller knows them, and keeps the cause. Nil stays nil.
+func pathError(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	} else if le, ok := errors.AsType[*os.LinkError](err); ok {
+		err = le.Err
+	} else if se, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = se.Err
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}

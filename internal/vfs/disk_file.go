@@ -1,0 +1,86 @@
+package vfs
+
+import (
+	"io"
+	"os"
+	"syscall"
+)
+
+// diskFile is an open file of a disk.
+type diskFile struct {
+	f        *os.File
+	name     string // as the caller gave it, for errors
+	readOnly bool
+}
+
+func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.f.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = pathError("read", f.name, err)
+	}
+	return n, err
+}
+
+func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.readOnly {
+		return 0, pathError("write", f.name, syscall.EBADF)
+	}
+	n, err := f.f.WriteAt(p, off)
+	return n, pathError("write", f.name, err)
+}
+
+func (f *diskFile) Close() error { return pathError("close", f.name, f.f.Close()) }
+
+func (f *diskFile) Size() (int64, error) {
+	info, err := f.f.Stat()
+	if err != nil {
+		return 0, pathError("stat", f.name, err)
+	}
+	return info.Size(), nil
+}
+
+func (f *diskFile) Truncate(sizeBytes int64) error {
+	if f.readOnly {
+		return pathError("truncate", f.name, syscall.EBADF)
+	}
+	return pathError("truncate", f.name, f.f.Truncate(sizeBytes))
+}
+
+// Allocate reserves the blocks, so that a full disk shows here, and then writes zeros from the old end on: blocks that
+// are only reserved are marked as unwritten, and the first write to each would change metadata after all (measured:
+// 184 instead of 100 µs for each sync of 4 KiB).
+func (f *diskFile) Allocate(sizeBytes int64) error {
+	if f.readOnly {
+		return pathError("allocate", f.name, syscall.EBADF)
+	}
+	old, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if sizeBytes <= old {
+		return nil
+	}
+	if err := reserve(f.f, sizeBytes); err != nil {
+		// Blocks that were reserved before the disk ran full are given back.
+		_ = f.f.Truncate(old)
+		return pathError("allocate", f.name, err)
+	}
+	for at := old; at < sizeBytes; {
+		n, err := f.f.WriteAt(zeros[:min(int64(len(zeros)), sizeBytes-at)], at)
+		if err != nil {
+			return pathError("allocate", f.name, err)
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
+func (f *diskFile) Sync() error {
+	if f.readOnly {
+		return pathError("sync", f.name, syscall.EBADF)
+	}
+	return pathError("sync", f.name, syncData(f.f))
+}
+
+// zeros is what Allocate writes; nobody changes it.
+var zeros [256 << 10]byte

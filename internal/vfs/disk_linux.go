@@ -1,0 +1,44 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// syncData makes the content and the size durable, and no other metadata.
+func syncData(f *os.File) error {
+	return control(f, func(fd int) error { return syscall.Fdatasync(fd) })
+}
+
+// reserve gives the file blocks up to sizeBytes without changing what it contains. A file system that can't is no
+// error: the zeros that follow do it.
+func reserve(f *os.File, sizeBytes int64) error {
+	err := control(f, func(fd int) error { return syscall.Fallocate(fd, 0, 0, sizeBytes) })
+	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// control calls do with the descriptor, which can't be closed and reused meanwhile, again as long as a signal
+// interrupts it.
+func control(f *os.File, do func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if failed = do(int(fd)); failed != syscall.EINTR {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return fs.ErrClosed // Control fails for no other reason, and its own error matches nothing
+	}
+	return failed
+}

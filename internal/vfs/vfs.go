@@ -1,0 +1,59 @@
+// Package vfs is the only way the storage rooms touch files. An FS is rooted at one directory; names are
+// slash-separated paths below it. Three implementations pass one suite: Disk (on os.Root), Mem (which can lose
+// power) and Faulty (which fails the operations it is told to fail).
+package vfs
+
+import (
+	"io"
+	"time"
+)
+
+// FS is a tree of files below one directory. All methods are safe for concurrent use. Errors match the standard
+// library's: fs.ErrNotExist, fs.ErrExist, syscall.ENOSPC and so on, wrapped in *fs.PathError.
+type FS interface {
+	// Create makes an empty file, or empties the one that is there, open for reading and writing (mode 0600). The
+	// directory entry is durable only after SyncDir of its directory.
+	Create(name string) (File, error)
+	// Open opens an existing file for reading and writing.
+	Open(name string) (File, error)
+	// OpenRead opens an existing file for reading only; WriteAt, Truncate, Allocate and Sync on it fail.
+	OpenRead(name string) (File, error)
+	// Remove removes a file or an empty directory; durable after SyncDir of the parent.
+	Remove(name string) error
+	// RemoveAll removes a tree; a name that is not there is no error.
+	RemoveAll(name string) error
+	// Rename replaces newName by oldName atomically; durable after SyncDir of both parents.
+	Rename(oldName, newName string) error
+	// MkdirAll makes a directory and its missing parents (mode 0700) and makes their entries durable.
+	MkdirAll(name string) error
+	// List returns the entries of a directory in order of name.
+	List(dir string) ([]Info, error)
+	// Stat describes one name.
+	Stat(name string) (Info, error)
+	// SyncDir makes the entries of a directory durable.
+	SyncDir(dir string) error
+}
+
+// File is one open file. ReadAt and WriteAt may be called concurrently on different ranges.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Size returns the current length in bytes.
+	Size() (int64, error)
+	// Truncate sets the length in bytes, cutting or extending with zeros.
+	Truncate(sizeBytes int64) error
+	// Allocate makes sure that the first sizeBytes bytes exist and have blocks, so that a later write and sync within
+	// them changes no metadata. It never shortens a file.
+	Allocate(sizeBytes int64) error
+	// Sync makes the content durable (fdatasync). After an error the content is in an unknown state: never retry.
+	Sync() error
+}
+
+// Info describes one entry. Name is the base name.
+type Info struct {
+	Name      string
+	SizeBytes int64 // 0 for directories
+	Dir       bool
+	Modified  time.Time
+}
