@@ -1,0 +1,49 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrFenced matches every error after a failed write or sync. The cause is wrapped beside it. A fenced journal
+	// stays so: what the disk holds is known again only after the next Open.
+	ErrFenced = errors.New("journal is fenced after a failed write")
+	// ErrClosed is returned by Append once Close was called.
+	ErrClosed = errors.New("journal is closed")
+	// ErrTooLarge matches the error for an entry above MaxEntryBytes.
+	ErrTooLarge = errors.New("journal entry is too large")
+	// ErrCorrupt matches every *CorruptError.
+	ErrCorrupt = errors.New("journal is corrupt")
+)
+
+// CorruptError says that bytes are lost or wrong that were durable once.
+type CorruptError struct {
+	File          string // its path in the file system; the journal's directory if no file can be named
+	PositionBytes int64  // where the damage begins, from the start of the file
+	LSN           LSN    // the first entry that can't be read
+	Reason        string
+}
+
+// Error names the file and the position, and says what can be done.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %s, byte %d: %s; restore the data directory from a backup, or give up LSN %d and all after "+
+		"it: keep a copy of the directory, fill this file with zeros from byte %d on, and move the later .journal files "+
+		"and the .latest file away",
+		ErrCorrupt, e.File, e.PositionBytes, e.Reason, e.LSN, e.PositionBytes)
+}
+
+// Is matches ErrCorrupt.
+func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// VersionError says that a file was written by a version of the format that this program doesn't know.
+type VersionError struct {
+	File    string
+	Version int
+}
+
+// Error names the file and both versions.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has journal format version %d, and this program knows versions up to %d: use the newer program",
+		e.File, e.Version, formatVersion)
+}

@@ -1,0 +1,173 @@
+// Package journal is the one write-ahead journal of a broker: whatever must be durable, of all partitions, groups and
+// producers, is an entry in it. One goroutine takes everything that is queued, writes it as one frame, makes it
+// durable by one sync and then says so to each entry's owner. There is no timer and no wait: alone, an entry pays one
+// sync; under load a sync is shared by all who came during the one before.
+//
+// The files are described byte by byte in docs/format/journal.md and beside the constants in frame.go.
+package journal
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+// LSN is a log sequence number: the first entry ever has 1, the next 2. 0 is before all entries.
+type LSN uint64
+
+// Kind tells what an entry's payload means. All values belong to the journal's user.
+type Kind uint8
+
+// Entry is something to be made durable.
+type Entry struct {
+	Kind Kind
+	// Payload is stored joined, in order. Nobody may change it until Done is called. Its length is at most
+	// MaxEntryBytes.
+	Payload [][]byte
+	// Done is called once the entry is durable (nil error) or the journal is fenced (an error matching ErrFenced). It
+	// is called on the journal's goroutine, in order of LSN: it must not block, nor call Append or Close. Nil: nobody
+	// wants to know.
+	Done func(LSN, error)
+}
+
+// MaxEntryBytes bounds the payload of one entry.
+const MaxEntryBytes = 1 << 30
+
+// Options say how a journal runs. The zero value of each field is the default named beside it.
+type Options struct {
+	FileBytes      int64        // 16 MiB: the length at which a new file is begun; an entry that is larger gets a file as large as it needs
+	MaxGroupBytes  int          // 4 MiB: the most that one frame takes, unless a single entry is larger
+	MaxQueuedBytes int64        // 64 MiB: what may wait or be under way before Append blocks
+	Logger         *slog.Logger // slog.DiscardHandler
+}
+
+const (
+	defaultFileBytes      = 16 << 20
+	defaultMaxGroupBytes  = 4 << 20
+	defaultMaxQueuedBytes = 64 << 20
+	minFileBytes          = 4 * frameAlign
+	maxFileBytes          = 1 << 40
+)
+
+func (o Options) withDefaults() Options {
+	if o.FileBytes <= 0 {
+		o.FileBytes = defaultFileBytes
+	}
+	// Whole sectors, and not more than a frame can say.
+	o.FileBytes = min(max(minFileBytes, o.FileBytes/frameAlign*frameAlign), maxFileBytes)
+	if o.MaxGroupBytes <= 0 {
+		o.MaxGroupBytes = defaultMaxGroupBytes
+	}
+	o.MaxGroupBytes = min(o.MaxGroupBytes, MaxEntryBytes)
+	if o.MaxQueuedBytes <= 0 {
+		o.MaxQueuedBytes = defaultMaxQueuedBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Journal is an open journal. All methods are safe for concurrent use.
+type Journal struct {
+	dir string
+	o   Options
+
+	durable atomic.Uint64 // the last LSN that is durable
+
+	mu          sync.Mutex
+	work        sync.Cond // the writer waits: something is queued, or closing
+	room        sync.Cond // Append waits: queuedBytes fell, or the journal ended
+	queue       []pending // what the writer takes next, in order of LSN
+	free        []pending // the writer's other queue, empty, while it has none in work
+	queuedBytes int64     // of entries in the queue and under way
+	next        LSN       // what the next Append gets
+	closing     bool
+	fault       error // why fenced; matches ErrFenced
+
+	files files // has its own lock
+
+	// The rest belongs to the writer alone.
+	current *openFile
+	frame   []byte
+	ended   chan struct{} // closed when the writer is
+	endErr  error         // what Close returns, valid when ended is closed
+}
+
+// pending is an entry with its number.
+type pending struct {
+	Entry
+	lsn   LSN
+	bytes int // in a frame, with its header
+}
+
+// Append gives the entry the next LSN and queues it. It blocks only while MaxQueuedBytes are queued. After an error,
+// which matches ErrFenced, ErrClosed or ErrTooLarge, the entry is not queued and Done is not called.
+func (j *Journal) Append(e Entry) (LSN, error) {
+	bytes := 0
+	for _, p := range e.Payload {
+		if bytes += len(p); bytes > MaxEntryBytes {
+			return 0, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxEntryBytes)
+		}
+	}
+	bytes += entryHeaderBytes
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	// Alone in the queue an entry always fits, however large it is.
+	for j.queuedBytes > 0 && j.queuedBytes+int64(bytes) > j.o.MaxQueuedBytes && j.fault == nil && !j.closing {
+		j.room.Wait()
+	}
+	if j.fault != nil {
+		return 0, j.fault
+	}
+	if j.closing {
+		return 0, ErrClosed
+	}
+	lsn := j.next
+	j.next++
+	j.queue = append(j.queue, pending{Entry: e, lsn: lsn, bytes: bytes})
+	j.queuedBytes += int64(bytes)
+	if len(j.queue) == 1 {
+		j.work.Signal()
+	}
+	return lsn, nil
+}
+
+// Durable returns the LSN up to which, inclusive, everything is durable.
+func (j *Journal) Durable() LSN { return LSN(j.durable.Load()) }
+
+// SizeBytes returns how much was written since what the last Release named, to about 1/256 of a file: what a recovery
+// would have to read.
+func (j *Journal) SizeBytes() int64 { return j.files.sizeBytes() }
+
+// Release says that entries up to and including upTo are no longer needed: the next Open will be told so by its after.
+// Files wholly below are kept for reuse, or removed where there are many. An error leaves the journal as usable as
+// before; the files concerned are found again by the next Open.
+func (j *Journal) Release(upTo LSN) error {
+	return j.files.release(min(upTo, j.Durable()))
+}
+
+// Err returns why the journal is fenced, matching ErrFenced, or nil.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fault
+}
+
+// Close commits what is queued, calls Done for it, and closes the files. It returns the reason if the journal is
+// fenced. Closing again waits for the first to end and returns the same.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	j.closing = true
+	j.work.Signal()
+	j.room.Broadcast()
+	j.mu.Unlock()
+	<-j.ended
+	return j.endErr
+}
+
+// noLimit is above every LSN.
+const noLimit = LSN(math.MaxUint64)
