@@ -1,0 +1,44 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// BenchmarkEmit is what an embedded program pays for a durable record of 1 KiB: a Kafka client over Dial, one record at
+// a time per caller.
+func BenchmarkEmit(b *testing.B) {
+	for _, where := range []Config{{Memory: true}, {}} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("memory=%v/callers=%d", where.Memory, callers), func(b *testing.B) {
+				where.AutoCreateTopics = true
+				if !where.Memory {
+					where.Dir = b.TempDir()
+				}
+				cl := client(b, open(b, where), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"))
+				value := []byte(strings.Repeat("x", 1024))
+				emit := func() {
+					if err := cl.ProduceSync(b.Context(), &kgo.Record{Value: value}).FirstErr(); err != nil {
+						b.Error(err)
+					}
+				}
+				emit()
+				b.ReportAllocs()
+				b.ResetTimer()
+				var wg sync.WaitGroup
+				for range callers {
+					wg.Go(func() {
+						for range (b.N + callers - 1) / callers {
+							emit()
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
+	}
+}

@@ -1,0 +1,81 @@
+// Package engine joins the storage rooms and the coordinators into a log: it gives offsets, makes everything durable
+// through one journal, wakes whoever waits, takes checkpoints, applies retention, and recovers. It speaks no protocol.
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/vfs"
+)
+
+// Config says how an engine runs. The zero value of each field is the default named beside it.
+type Config struct {
+	FS                vfs.FS           // required: the data directory
+	Now               func() time.Time // time.Now
+	Logger            *slog.Logger     // slog.DiscardHandler
+	AutoCreateTopics  bool             // false
+	DefaultPartitions int32            // 4
+	SegmentBytes      int64            // 64 MiB; a topic's segment.bytes overrides it
+	JournalFileBytes  int64            // the journal's own default; the size of one of its files
+	CheckpointBytes   int64            // 64 MiB of journal between checkpoints
+	TailBytes         int64            // 64 MiB of recent batches shared by all partitions
+	MaxBatchBytes     int64            // 1 MiB + overhead as in Kafka (1048588); a topic's max.message.bytes overrides it
+	MaxPendingBytes   int64            // 64 MiB of appends queued for the journal, in all
+	RetentionInterval time.Duration    // 5 min between retention passes (deletion is never on an idle tick below this)
+}
+
+// Partition names one partition by its topic's identity.
+type Partition struct {
+	Topic meta.TopicID
+	Index int32
+}
+
+// Appended is the answer to one append.
+type Appended struct {
+	Err           error
+	BaseOffset    int64
+	LogAppendTime int64 // ms since the epoch, -1 under CreateTime
+	LogStart      int64
+}
+
+// FetchRequest reads several partitions at once. The engine answers as soon as MinBytes are there, or MaxWait is over,
+// or any partition has an error.
+type FetchRequest struct {
+	Partitions []FetchPartition
+	MaxBytes   int
+	MinBytes   int
+	MaxWait    time.Duration
+}
+
+type FetchPartition struct {
+	Partition
+	Offset      int64
+	MaxBytes    int
+	LeaderEpoch int32 // -1: not checked
+}
+
+// Fetched is what one partition gave. Records are whole batches, immutable and owned by the garbage collector: hold
+// them as long as needed, never write to them.
+type Fetched struct {
+	Err           error
+	HighWatermark int64
+	LastStable    int64
+	LogStart      int64
+	Records       [][]byte
+}
+
+// Sentinel timestamps of OffsetFor (ListOffsets).
+const (
+	Latest       = -1
+	Earliest     = -2
+	MaxTimestamp = -3
+)
+
+// Listed is a position found by OffsetFor.
+type Listed struct {
+	Offset      int64
+	Timestamp   int64 // -1 when asked by sentinel (except MaxTimestamp)
+	LeaderEpoch int32
+}

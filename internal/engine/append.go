@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/journal"
+)
+
+// Append gives offsets to record batches and makes them durable. records holds one or more whole batches of one
+// partition, as a client sent them; the bytes are checked, copied before Append returns, and stored as they are but for
+// base offset, leader epoch and, under LogAppendTime, the timestamp. A batch of an idempotent producer must be alone.
+//
+// done is called once: with an error, or when the batches are durable and visible. It may be called before Append
+// returns, and from the journal's goroutine: it must not block. Append itself blocks while too many bytes are queued, or
+// not yet in segment files.
+//
+// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrClosed, those of batch.Validate and those of
+// txn.Producers.Check.
+func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
+	fail := func(err error) { done(Appended{Err: err, BaseOffset: -1, LogAppendTime: -1, LogStart: -1}) }
+	p, err := e.part(id)
+	if err == nil {
+		err = e.usable()
+	}
+	if err == nil {
+		err = validate(records, p.limits, e.c.Now())
+	}
+	if err != nil {
+		fail(err)
+		return
+	}
+	e.tail.admit(e)
+
+	op := newAppendOp()
+	op.engine, op.part, op.done = e, p, done
+	op.records = append(make([]byte, 0, len(records)), records...)
+	if err := op.assign(); err != nil {
+		op.fail(err)
+	}
+}
+
+// maxDecompressedBytes bounds what looking inside one batch of a compacted topic may cost.
+const maxDecompressedBytes = 64 << 20
+
+// validate checks what a client sent, before anything of it is kept.
+func validate(records []byte, limits partLimits, now time.Time) error {
+	if len(records) == 0 {
+		return fmt.Errorf("%w: no record batch", ErrInvalidRecord)
+	}
+	n, idempotent := 0, false
+	for v, err := range batch.Split(records) {
+		if err != nil {
+			return err
+		}
+		if err := batch.Validate(v, limits.maxBatchBytes); err != nil {
+			return err
+		}
+		if err := limits.checkTimestamp(v, now); err != nil {
+			return err
+		}
+		if v.Transactional() {
+			return fmt.Errorf("%w: transactions are not offered", ErrInvalidRecord)
+		}
+		n, idempotent = n+1, idempotent || v.ProducerID() >= 0
+		if !limits.compacted {
+			continue
+		}
+		for r, err := range batch.Records(v, maxDecompressedBytes) { // trap 12
+			if err != nil {
+				return err
+			}
+			if r.Key == nil {
+				return fmt.Errorf("%w: a record without a key on a compacted topic", ErrInvalidRecord)
+			}
+		}
+	}
+	if idempotent && n > 1 {
+		return fmt.Errorf("%w: %d batches of an idempotent producer in one append", ErrInvalidRecord, n)
+	}
+	return nil
+}
+
+// checkTimestamp refuses producers whose clocks are far off, where the topic's configuration sets bounds.
+func (l partLimits) checkTimestamp(v batch.View, now time.Time) error {
+	if l.logAppendTime {
+		return nil
+	}
+	if late := l.timestampAfter; late >= 0 && v.MaxTimestamp() > now.Add(late).UnixMilli() {
+		return fmt.Errorf("%w: %d ms is more than %v ahead of the broker's clock", batch.ErrInvalidTimestamp, v.MaxTimestamp(), late)
+	}
+	if old := l.timestampBefore; old >= 0 && old < time.Duration(now.UnixNano()) && v.FirstTimestamp() < now.Add(-old).UnixMilli() {
+		return fmt.Errorf("%w: %d ms is more than %v behind the broker's clock", batch.ErrInvalidTimestamp, v.FirstTimestamp(), old)
+	}
+	return nil
+}
+
+// appendOp is one append on its way through the journal. It is pooled: nothing of it may be touched after finish.
+type appendOp struct {
+	engine  *Engine
+	part    *part
+	records []byte // ours: goes into the log, and from there to fetches
+	done    func(Appended)
+	answer  Appended
+	head    [batchesHead]byte
+	payload [2][]byte
+	durable func(journal.LSN, error) // onDurable, bound once
+}
+
+var appends sync.Pool
+
+func newAppendOp() *appendOp {
+	if op, ok := appends.Get().(*appendOp); ok {
+		return op
+	}
+	op := &appendOp{}
+	op.durable = op.onDurable
+	return op
+}
+
+// assign gives offsets and queues the batches, under the partition's lock, so that offsets and the journal have one
+// order. An error means that nothing was queued; without one, the op belongs to the journal's goroutine.
+func (op *appendOp) assign() error {
+	p, e := op.part, op.engine
+	now := e.c.Now()
+	p.assign.Lock()
+	defer p.assign.Unlock()
+	if p.deleted.Load() {
+		return ErrUnknownTopic
+	}
+	op.answer = Appended{BaseOffset: p.next, LogAppendTime: -1}
+
+	first, _ := batch.Length(op.records)
+	if v := batch.View(op.records[:first]); v.ProducerID() >= 0 {
+		verdict, err := p.producers.Check(producerOf(v))
+		if err != nil {
+			return err
+		}
+		if verdict.Duplicate {
+			// The original may still be on its way to the disk. An empty entry behind it is durable only after it.
+			op.answer.BaseOffset, op.answer.LogAppendTime = verdict.BaseOffset, verdict.AppendTimeMS
+			op.records = nil
+			return op.enqueue(kindBarrier)
+		}
+	}
+	for v := range batch.Split(op.records) {
+		v.SetBaseOffset(p.next)
+		v.SetLeaderEpoch(p.epoch.Load())
+		if p.limits.logAppendTime {
+			v.SetLogAppendTime(now.UnixMilli())
+			op.answer.LogAppendTime = now.UnixMilli()
+		}
+		// Recorded before it is durable, so that pipelined batches follow each other; should the journal fail, nothing
+		// is appended or checkpointed any more, and the record is of no use to anyone.
+		p.producers.Record(producerOf(v), p.next, appendTime(v), now)
+		p.next = v.NextOffset()
+	}
+	putBatchesHead(&op.head, p.id, now.UnixMilli())
+	return op.enqueue(kindBatches)
+}
+
+func (op *appendOp) enqueue(kind journal.Kind) error {
+	e := op.engine
+	op.payload = [2][]byte{op.head[:], op.records}
+	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable}
+	if kind == kindBarrier {
+		entry.Payload = nil
+	}
+	if _, err := e.journal.Append(entry); err != nil {
+		e.fence(err)
+		return storageError(err)
+	}
+	return nil
+}
+
+// onDurable makes the batches visible and answers. It runs on the journal's goroutine, in the order of the offsets.
+func (op *appendOp) onDurable(lsn journal.LSN, err error) {
+	e, p, sizeBytes := op.engine, op.part, len(op.records)
+	if err != nil {
+		e.committed(lsn, 0, err)
+		op.fail(storageError(err))
+		return
+	}
+	if sizeBytes > 0 {
+		for v := range batch.Split(op.records) {
+			p.log.Append(v)
+		}
+		p.high.Store(p.log.End())
+		e.tail.grown(e.appended.Add(int64(sizeBytes)))
+		if !p.touched {
+			p.touched = true
+			e.touched = append(e.touched, p)
+		}
+	}
+	op.answer.LogStart = p.log.Start()
+	op.finish(op.answer)
+	e.committed(lsn, sizeBytes+batchesHead, nil)
+}
+
+func (op *appendOp) fail(err error) {
+	op.finish(Appended{Err: err, BaseOffset: -1, LogAppendTime: -1, LogStart: -1})
+}
+
+// finish answers and gives the op back.
+func (op *appendOp) finish(a Appended) {
+	done := op.done
+	op.engine, op.part, op.records, op.done, op.payload = nil, nil, nil, nil, [2][]byte{}
+	appends.Put(op)
+	done(a)
+}

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/txn"
+	"tidings.dev/internal/vfs"
+)
+
+// Case: what is refused, and that nothing of it gets an offset.
+func TestAppendRefuses(t *testing.T) {
+	e := openMem(t, nil)
+	topic := makeTopic(t, e, "orders", 1)
+	id := Partition{topic.ID, 0}
+	compacted, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "latest", Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := newBatch(-1, -1, "a")
+	damaged[len(damaged)-1]++
+	var b batch.Builder
+	b.Add(time.Now().UnixMilli(), nil, []byte("no key"))
+	keyless := b.Batch()
+	b.Reset(0)
+	b.Add(time.Now().Add(48*time.Hour).UnixMilli(), nil, []byte("from the future"))
+	early := b.Batch()
+
+	for _, c := range []struct {
+		name    string
+		p       Partition
+		records []byte
+		want    error
+	}{
+		{"nothing", id, nil, ErrInvalidRecord},
+		{"a damaged batch", id, damaged, batch.ErrCorrupt},
+		{"a batch that is too large", id, newBatch(-1, -1, string(make([]byte, 2<<20))), ErrTooLarge},
+		{"half a batch", id, newBatch(-1, -1, "a")[:70], batch.ErrCorrupt},
+		{"two batches of an idempotent producer", id, append(newBatch(1, 0, "a"), newBatch(1, 1, "b")...), ErrInvalidRecord},
+		{"a record without a key on a compacted topic", Partition{compacted.ID, 0}, keyless, ErrInvalidRecord},
+		{"a timestamp far ahead", id, early, batch.ErrInvalidTimestamp},
+		{"an unknown topic", Partition{meta.TopicID{9}, 0}, newBatch(-1, -1, "a"), ErrUnknownTopic},
+		{"an unknown partition", Partition{topic.ID, 1}, newBatch(-1, -1, "a"), ErrUnknownPartition},
+	} {
+		if a := appendNow(e, c.p, c.records); !errors.Is(a.Err, c.want) || a.BaseOffset != -1 {
+			t.Errorf("%s: %+v, want %v", c.name, a, c.want)
+		}
+	}
+	if a := appendNow(e, id, newBatch(-1, -1, "a")); a.Err != nil || a.BaseOffset != 0 {
+		t.Errorf("a good batch after them: %+v", a)
+	}
+}
+
+// Case: several batches in one append get their offsets in order; the caller's bytes are not touched.
+func TestAppendOfSeveralBatches(t *testing.T) {
+	e := openMem(t, nil)
+	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	appendNow(e, id, newBatch(-1, -1, "zero"))
+	sent := append(newBatch(-1, -1, "one", "two"), newBatch(-1, -1, "three")...)
+	before := string(sent)
+	if a := appendNow(e, id, sent); a.Err != nil || a.BaseOffset != 1 {
+		t.Fatalf("%+v", a)
+	}
+	if string(sent) != before {
+		t.Error("the caller's bytes were changed")
+	}
+	got, _, err := readLog(e, id)
+	if err != nil || len(got) != 4 || got[2] != "two" || got[3] != "three" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// Case: a producer that gets no answer sends again: the same offset, once in the log; and a gap is refused.
+func TestIdempotentAppend(t *testing.T) {
+	e := openMem(t, nil)
+	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	for range 2 {
+		if a := appendNow(e, id, newBatch(7, 0, "a", "b")); a.Err != nil || a.BaseOffset != 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+	if a := appendNow(e, id, newBatch(7, 5, "after a gap")); !errors.Is(a.Err, txn.ErrOutOfOrderSequence) || errors.Is(a.Err, ErrStorage) {
+		t.Errorf("after a gap: %v", a.Err)
+	}
+	if a := appendNow(e, id, newBatch(7, 2, "c")); a.Err != nil || a.BaseOffset != 2 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// Case: under LogAppendTime the broker's clock rules, and the answer says so.
+func TestLogAppendTime(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_123)
+	e := openMem(t, func(c *Config) { c.Now = func() time.Time { return now } })
+	topic, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "stamped", Partitions: 1, Configs: map[string]string{"message.timestamp.type": "LogAppendTime"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := Partition{topic.ID, 0}
+	if a := appendNow(e, id, newBatch(-1, -1, "a")); a.Err != nil || a.LogAppendTime != now.UnixMilli() {
+		t.Fatalf("%+v", a)
+	}
+	f := fetchNow(e, id, 0)
+	if v := batch.View(f.Records[0]); batch.Check(v) != nil || v.MaxTimestamp() != now.UnixMilli() {
+		t.Errorf("stored with %d, %v", v.MaxTimestamp(), batch.Check(v))
+	}
+}
+
+// Case: a sync of the journal fails. The append is not acknowledged, nor is any later one, nor a commit or a topic; what
+// was acknowledged is still served, and is there after a restart.
+func TestFailedSyncFencesTheLog(t *testing.T) {
+	mem := vfs.NewMem()
+	var broken bool
+	e := openWith(t, Config{FS: vfs.NewFaulty(mem, func(op vfs.Op) error {
+		if broken && op.Kind == vfs.OpSync {
+			return syscall.EIO
+		}
+		return nil
+	}), JournalFileBytes: 1 << 20})
+	topic := makeTopic(t, e, "orders", 1)
+	id := Partition{topic.ID, 0}
+	appendNow(e, id, newBatch(-1, -1, "safe"))
+	broken = true
+	for range 2 {
+		if a := appendNow(e, id, newBatch(-1, -1, "lost")); !errors.Is(a.Err, ErrStorage) || !errors.Is(a.Err, syscall.EIO) {
+			t.Errorf("append: %v", a.Err)
+		}
+	}
+	broken = false // it is never tried again
+	if a := appendNow(e, id, newBatch(-1, -1, "lost")); !errors.Is(a.Err, ErrStorage) {
+		t.Errorf("append after the fault has gone: %v", a.Err)
+	}
+	if _, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "more"}, false); !errors.Is(err, ErrStorage) {
+		t.Errorf("create: %v", err)
+	}
+	if _, _, err := e.InitProducerID(noWait, -1, -1); !errors.Is(err, ErrStorage) {
+		t.Errorf("producer id: %v", err)
+	}
+	if !errors.Is(e.Err(), syscall.EIO) {
+		t.Errorf("Err: %v", e.Err())
+	}
+	if got, _, err := readLog(e, id); err != nil || len(got) != 1 {
+		t.Errorf("reads: %v, %v", got, err)
+	}
+	e.Close()
+	e = openWith(t, Config{FS: mem})
+	if got, _, err := readLog(e, id); err != nil || got[0] != "safe" {
+		t.Errorf("after a restart: %v, %v", got, err)
+	}
+	if a := appendNow(e, id, newBatch(-1, -1, "goes on")); a.Err != nil {
+		t.Errorf("append after a restart: %v", a.Err)
+	}
+}

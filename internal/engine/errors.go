@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/journal"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/partition"
+)
+
+// What the engine answers; match them with errors.Is. Some are the sentinels of the room that found the error, under
+// the name by which the front end knows them.
+var (
+	ErrUnknownTopic     = meta.ErrUnknownTopic
+	ErrUnknownPartition = errors.New("engine: no such partition")
+	ErrOffsetOutOfRange = partition.ErrOffsetOutOfRange
+	ErrTooLarge         = batch.ErrTooLarge
+	ErrInvalidRecord    = batch.ErrInvalidRecord
+	ErrFencedEpoch      = errors.New("engine: leader epoch is older than the broker's")
+	ErrUnknownEpoch     = errors.New("engine: leader epoch is newer than the broker's")
+	// ErrStorage: a write or sync has failed, or recovery data is damaged. Nothing is appended any more until the
+	// directory is opened anew; reads go on. The error that is returned wraps the cause.
+	ErrStorage = errors.New("engine: the log is fenced by a storage error")
+	// ErrClosed: Close has begun.
+	ErrClosed = errors.New("engine: closed")
+	// ErrAutoCreate: the topic is not there and may not be created by use.
+	ErrAutoCreate = errors.New("engine: topics are not created by use")
+)
+
+// ForeignError refuses a directory that holds files which are not ours, so that nothing of anybody else's is touched.
+type ForeignError struct {
+	Names []string // at most a few of the names, in order
+}
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("engine: the directory is not empty and no data directory of Tidings: it holds %q", e.Names)
+}
+
+// FormatError refuses a data directory that was written by another version.
+type FormatError struct {
+	Found string
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("engine: the data directory has format %q; this program reads and writes %q", e.Found, formatLine)
+}
+
+// CheckpointError says that a checkpoint, or what it refers to, cannot be used.
+type CheckpointError struct {
+	File   string
+	Reason string
+	Err    error // the cause, or nil
+}
+
+func (e *CheckpointError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("engine: %s: %s: %v", e.File, e.Reason, e.Err)
+	}
+	return fmt.Sprintf("engine: %s: %s", e.File, e.Reason)
+}
+
+func (e *CheckpointError) Unwrap() error { return e.Err }
+
+// storageError classifies what the journal or a segment reports, once: closed stays closed, all else is ErrStorage.
+func storageError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrStorage), errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, journal.ErrClosed):
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: %w", ErrStorage, err)
+}

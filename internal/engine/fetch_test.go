@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tidings.dev/internal/meta"
+)
+
+func longPoll(id Partition, offset int64, wait time.Duration) FetchRequest {
+	return FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: wait,
+		Partitions: []FetchPartition{{Partition: id, Offset: offset, MaxBytes: 1 << 20, LeaderEpoch: -1}}}
+}
+
+// Case: a fetch at the end of a log waits, without anything ticking, until an append to its partition, and to no other,
+// wakes it. The bubble's clock proves it: it moves only when every goroutine waits for a time.
+func TestFetchIsWokenByItsAppendAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openMem(t, nil)
+		topic := makeTopic(t, e, "orders", 2)
+		began := time.Now()
+		go func() {
+			time.Sleep(time.Minute)
+			appendNow(e, Partition{topic.ID, 1}, newBatch(-1, -1, "to another partition"))
+			time.Sleep(time.Minute)
+			appendNow(e, Partition{topic.ID, 0}, newBatch(-1, -1, "to this one"))
+		}()
+		got := e.Fetch(t.Context(), longPoll(Partition{topic.ID, 0}, 0, time.Hour), nil)
+		if waited := time.Since(began); waited != 2*time.Minute {
+			t.Errorf("it waited %v, want 2m", waited)
+		}
+		if got[0].Err != nil || len(got[0].Records) != 1 || got[0].HighWatermark != 1 {
+			t.Errorf("got %+v", got[0])
+		}
+	})
+}
+
+// Case: what else ends a long poll.
+func TestFetchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openMem(t, nil)
+		topic := makeTopic(t, e, "orders", 1)
+		id := Partition{topic.ID, 0}
+		began := time.Now()
+
+		// Case: its time is over.
+		if got := e.Fetch(t.Context(), longPoll(id, 0, time.Second), nil); got[0].Err != nil || time.Since(began) != time.Second {
+			t.Errorf("timeout: %+v after %v", got[0], time.Since(began))
+		}
+		// Case: the client goes away.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got := e.Fetch(ctx, longPoll(id, 0, time.Hour), nil); got[0].Err != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("cancelled: %+v after %v", got[0], time.Since(began))
+		}
+		// Case: fewer bytes come than it wants.
+		go func() {
+			time.Sleep(time.Second)
+			appendNow(e, id, newBatch(-1, -1, "one"))
+		}()
+		few := longPoll(id, 0, time.Minute)
+		few.MinBytes = 1 << 20
+		if got := e.Fetch(t.Context(), few, nil); len(got[0].Records) != 1 || time.Since(began) != time.Minute+2*time.Second {
+			t.Errorf("few bytes: %+v after %v", got[0], time.Since(began))
+		}
+		// Case: the topic is deleted.
+		go func() {
+			time.Sleep(time.Second)
+			if err := e.DeleteTopic(t.Context(), topic.ID); err != nil {
+				t.Error(err)
+			}
+		}()
+		if got := e.Fetch(t.Context(), longPoll(id, 1, time.Hour), nil); !errors.Is(got[0].Err, ErrUnknownTopic) {
+			t.Errorf("deleted: %+v", got[0])
+		}
+		// Case: the engine closes.
+		topic = makeTopic(t, e, "again", 1)
+		go func() {
+			time.Sleep(time.Second)
+			e.Close()
+		}()
+		if got := e.Fetch(t.Context(), longPoll(Partition{topic.ID, 0}, 0, time.Hour), nil); !errors.Is(got[0].Err, ErrClosed) {
+			t.Errorf("closed: %+v", got[0])
+		}
+	})
+}
+
+// Case: errors are answered at once, beside what the other partitions have.
+func TestFetchErrors(t *testing.T) {
+	e := openMem(t, nil)
+	topic := makeTopic(t, e, "orders", 1)
+	id := Partition{topic.ID, 0}
+	appendNow(e, id, newBatch(-1, -1, "a", "b"))
+	ask := func(p Partition, offset int64, epoch int32) FetchPartition {
+		return FetchPartition{Partition: p, Offset: offset, MaxBytes: 1 << 20, LeaderEpoch: epoch}
+	}
+	got := e.Fetch(t.Context(), FetchRequest{MaxBytes: 1 << 20, MinBytes: 1 << 20, MaxWait: time.Hour, Partitions: []FetchPartition{
+		ask(id, 1, -1), ask(id, 3, -1), ask(id, -1, -1), ask(id, 0, 7), ask(Partition{topic.ID, 5}, 0, -1),
+		ask(Partition{meta.TopicID{1}, 0}, 0, -1),
+	}}, nil)
+	for i, want := range []error{nil, ErrOffsetOutOfRange, ErrOffsetOutOfRange, ErrUnknownEpoch, ErrUnknownPartition, ErrUnknownTopic} {
+		if !errors.Is(got[i].Err, want) {
+			t.Errorf("partition %d: %v, want %v", i, got[i].Err, want)
+		}
+	}
+	if len(got[0].Records) != 1 { // the whole batch, although the offset lies inside it
+		t.Errorf("offset 1: %+v", got[0])
+	}
+}
+
+// Case: MaxBytes holds over all partitions, but the first batch always comes.
+func TestFetchLimits(t *testing.T) {
+	e := openMem(t, nil)
+	topic := makeTopic(t, e, "orders", 3)
+	var asked []FetchPartition
+	for i := range topic.Partitions {
+		id := Partition{topic.ID, i}
+		for range 5 {
+			appendNow(e, id, newBatch(-1, -1, "some hundred bytes or so, together with the head of the batch"))
+		}
+		asked = append(asked, FetchPartition{Partition: id, MaxBytes: 300, LeaderEpoch: -1})
+	}
+	count := func(maxBytes int) (n []int) {
+		for _, f := range e.Fetch(t.Context(), FetchRequest{MaxBytes: maxBytes, Partitions: asked}, nil) {
+			n = append(n, recordBytes(f.Records))
+		}
+		return n
+	}
+	one := count(1)
+	if one[0] == 0 || one[1] != 0 || one[2] != 0 {
+		t.Errorf("at most 1 byte: %v, want the first batch alone", one)
+	}
+	batchBytes := one[0]
+	if got := count(1 << 20); got[0] != got[2] || got[0] > 300 || got[0] < batchBytes {
+		t.Errorf("300 bytes of each: %v", got)
+	}
+	if got := count(batchBytes + 10); got[0] != batchBytes || got[1] != 0 {
+		t.Errorf("room for one batch: %v", got)
+	}
+}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/vfs"
+)
+
+// Case: a checkpoint of many dirty partitions on a disk with slow segment syncs takes long; appends do not wait for it.
+func TestCheckpointDoesNotHoldUpAppends(t *testing.T) {
+	const partitions, slow = 100, 5 * time.Millisecond
+	e := openWith(t, Config{JournalFileBytes: 1 << 20, FS: vfs.NewFaulty(vfs.NewMem(), func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && strings.HasPrefix(op.Name, topicsDir) {
+			time.Sleep(slow)
+		}
+		return nil
+	})})
+	topic := makeTopic(t, e, "orders", partitions)
+	for i := range int32(partitions) {
+		appendNow(e, Partition{topic.ID, i}, newBatch(-1, -1, "dirty"))
+	}
+	done := make(chan time.Duration)
+	go func() {
+		began := time.Now()
+		if err := e.checkpoint(true); err != nil {
+			t.Error(err)
+		}
+		done <- time.Since(began)
+	}()
+	var took []time.Duration
+	for i := int32(0); ; i = (i + 1) % partitions {
+		select {
+		case all := <-done:
+			if all < partitions*slow {
+				t.Fatalf("the checkpoint took %v: it synced nothing", all)
+			}
+			slices.Sort(took)
+			t.Logf("checkpoint %v; %d appends meanwhile, p50 %v, p99 %v, max %v", all, len(took),
+				took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
+			if p99 := took[len(took)*99/100]; p99 > slow {
+				t.Errorf("p99 of an append is %v: it waits for the checkpoint", p99)
+			}
+			return
+		default:
+		}
+		began := time.Now()
+		if a := appendNow(e, Partition{topic.ID, i}, newBatch(-1, -1, "meanwhile")); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		took = append(took, time.Since(began))
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// Case: checkpoints come by themselves as the journal grows, so that it stays bounded, and so does the memory that tails
+// take, however much is appended.
+func TestJournalAndTailStayBounded(t *testing.T) {
+	e := openMem(t, func(c *Config) {
+		c.CheckpointBytes, c.TailBytes, c.JournalFileBytes, c.MaxPendingBytes = 256<<10, 128<<10, 64<<10, 256<<10
+	})
+	topic := makeTopic(t, e, "orders", 8)
+	value := strings.Repeat("x", 1000)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var mostJournal, mostTail int64
+	for i := range topic.Partitions {
+		wg.Go(func() {
+			for range 1000 {
+				appendNow(e, Partition{topic.ID, i}, newBatch(-1, -1, value))
+				var held int64
+				for _, p := range e.allParts() {
+					held += p.log.TailBytes()
+				}
+				mu.Lock()
+				mostJournal, mostTail = max(mostJournal, e.journal.SizeBytes()), max(mostTail, held)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("8 MB appended: journal at most %d KiB, tails at most %d KiB", mostJournal>>10, mostTail>>10)
+	if mostTail > 2*e.c.TailBytes+e.c.MaxPendingBytes {
+		t.Errorf("tails took %d bytes of a budget of %d", mostTail, e.c.TailBytes)
+	}
+	if mostJournal > 8*e.c.CheckpointBytes {
+		t.Errorf("the journal grew to %d bytes with checkpoints every %d", mostJournal, e.c.CheckpointBytes)
+	}
+	for i := range topic.Partitions {
+		if got, _, err := readLog(e, Partition{topic.ID, i}); err != nil || len(got) != 1000 {
+			t.Errorf("partition %d: %d records, %v", i, len(got), err)
+		}
+	}
+}
+
+// Case: an engine has three goroutines (journal, tail, keeper), and a fourth for moments, however many partitions it has and fetches have come.
+func TestFewGoroutines(t *testing.T) {
+	before := runtime.NumGoroutine()
+	e := openMem(t, nil)
+	for i := range 20 {
+		topic := makeTopic(t, e, fmt.Sprint("topic-", i), 4)
+		appendNow(e, Partition{topic.ID, 0}, newBatch(-1, -1, "a"))
+	}
+	if n := runtime.NumGoroutine() - before; n > 4 {
+		t.Errorf("%d goroutines", n)
+	}
+	e.Close()
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%d goroutines are left after Close", runtime.NumGoroutine()-before)
+}
+
+// BenchmarkAppend is the durable append on a real disk, without any protocol: one record of 1 KiB at a time.
+func BenchmarkAppend(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("%d callers", callers), func(b *testing.B) {
+			disk, err := vfs.Disk(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := openWith(b, Config{FS: disk})
+			topic, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "orders", Partitions: 16}, false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			records := newBatch(-1, -1, strings.Repeat("x", 1024))
+			b.SetParallelism(callers / runtime.GOMAXPROCS(0))
+			if callers == 1 {
+				for b.Loop() {
+					appendNow(e, Partition{topic.ID, 0}, records)
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for i := int32(0); pb.Next(); i++ {
+					appendNow(e, Partition{topic.ID, i % 16}, records)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/group"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/txn"
+)
+
+// A ledger is what the outside world was told, in order: what was acknowledged, and what a consumer has been shown.
+// While a workload runs it only grows, so that a moment of it is a length.
+type ledger struct {
+	mu     sync.Mutex
+	events []any
+	noted  int
+}
+
+type (
+	topicMade    struct{ topic meta.Topic }
+	topicGoing   struct{ id meta.TopicID } // a deletion has begun: it may or may not be there
+	topicGone    struct{ id meta.TopicID }
+	batchAcked   struct{ batch sentBatch }
+	recordShown  struct{ record recordAt } // a consumer has got it
+	offsetAsked  struct{ key groupKey }    // a commit has begun
+	offsetAcked  struct{ key groupKey }
+	producerMade struct{ id int64 }
+)
+
+// sentBatch is a batch that was acknowledged at base.
+type sentBatch struct {
+	p       Partition
+	base    int64
+	records []string
+}
+
+type recordAt struct {
+	p      Partition
+	offset int64
+	value  string
+}
+
+type groupKey struct {
+	group  string
+	tp     group.TopicPartition
+	offset int64
+}
+
+func (l *ledger) note(ev any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, ev)
+	l.noted++
+}
+
+// forgetDeleted drops what was promised of the records of topics whose deletion was acknowledged.
+func (l *ledger) forgetDeleted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gone := expect(l.events).gone
+	l.events = slices.DeleteFunc(slices.Clone(l.events), func(ev any) bool {
+		switch ev := ev.(type) {
+		case batchAcked:
+			return gone[ev.batch.p.Topic]
+		case recordShown:
+			return gone[ev.record.p.Topic]
+		}
+		return false
+	})
+}
+
+// moment returns the ledger as it is now.
+func (l *ledger) moment() []any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events[:len(l.events):len(l.events)]
+}
+
+// payload is a record's value: it says who sent it and when in its sequence, with a checksum.
+func payload(producer string, seq int) string {
+	s := fmt.Sprintf("%s#%d", producer, seq)
+	return fmt.Sprintf("%s#%08x", s, crc32.ChecksumIEEE([]byte(s)))
+}
+
+// readPayload takes a payload apart; false: nobody sent that.
+func readPayload(s string) (producer string, seq int, ok bool) {
+	parts := strings.Split(s, "#")
+	if len(parts) != 3 {
+		return "", 0, false
+	}
+	if _, err := fmt.Sscanf(parts[1], "%d", &seq); err != nil {
+		return "", 0, false
+	}
+	return parts[0], seq, payload(parts[0], seq) == s
+}
+
+// expectation is what a moment of the ledger promises.
+type expectation struct {
+	topics    map[meta.TopicID]meta.Topic
+	gone      map[meta.TopicID]bool
+	going     map[meta.TopicID]bool
+	names     map[meta.TopicID]string
+	records   map[Partition]map[int64]string
+	committed map[groupKey]int64 // key without its offset
+	asked     map[groupKey]int64
+	producers map[int64]bool
+}
+
+func expect(events []any) expectation {
+	x := expectation{
+		map[meta.TopicID]meta.Topic{}, map[meta.TopicID]bool{}, map[meta.TopicID]bool{}, map[meta.TopicID]string{}, map[Partition]map[int64]string{},
+		map[groupKey]int64{}, map[groupKey]int64{}, map[int64]bool{},
+	}
+	for _, ev := range events {
+		switch ev := ev.(type) {
+		case topicMade:
+			x.topics[ev.topic.ID], x.names[ev.topic.ID] = ev.topic, ev.topic.Name
+		case topicGoing:
+			x.going[ev.id] = true
+		case topicGone:
+			x.gone[ev.id] = true
+			delete(x.topics, ev.id)
+		case batchAcked:
+			for i, r := range ev.batch.records {
+				x.put(recordAt{ev.batch.p, ev.batch.base + int64(i), r})
+			}
+		case recordShown:
+			x.put(ev.record)
+		case offsetAsked:
+			k := groupKey{ev.key.group, ev.key.tp, 0}
+			x.asked[k] = max(x.asked[k], ev.key.offset)
+		case offsetAcked:
+			k := groupKey{ev.key.group, ev.key.tp, 0}
+			x.committed[k] = max(x.committed[k], ev.key.offset)
+		case producerMade:
+			x.producers[ev.id] = true
+		}
+	}
+	return x
+}
+
+func (x expectation) put(r recordAt) {
+	if x.records[r.p] == nil {
+		x.records[r.p] = map[int64]string{}
+	}
+	x.records[r.p][r.offset] = r.value
+}
+
+// audit compares an engine that has recovered with x, what the world had been told before the power cut, and returns
+// every broken promise. may is what it was told some time after the cut: what was under way may be there or not.
+func audit(e *Engine, x, may expectation) (broken []string) {
+	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	for id, t := range x.topics {
+		if have, ok := e.TopicByID(id); !ok && !may.going[id] {
+			fail("I1: topic %s is lost", t.Name)
+		} else if ok && (have.Name != t.Name || have.Partitions < t.Partitions) {
+			fail("I1: topic %s came back as %s with %d partitions", t.Name, have.Name, have.Partitions)
+		}
+	}
+	for _, t := range e.Topics() {
+		if x.gone[t.ID] {
+			fail("topic %s was deleted and is back", t.Name)
+		}
+		for i := range t.Partitions {
+			id := Partition{t.ID, i}
+			got, start, err := readLog(e, id)
+			if err != nil {
+				fail("I1: %s/%d can't be read: %v", t.Name, i, err)
+				continue
+			}
+			for offset, want := range x.records[id] {
+				if have, ok := got[offset]; offset >= start && (!ok || have != want) {
+					fail("I1/I2: %s/%d offset %d was %q and is %q", t.Name, i, offset, want, have)
+				}
+			}
+			broken = append(broken, auditOrder(t.Name, i, got, start)...)
+			for pid, b := range lastBatches(e, id, start) {
+				if a := appendNow(e, id, b); a.Err != nil || a.BaseOffset != b.BaseOffset() {
+					fail("I4: the last batch of producer %d, at %d, was sent again and answered %d, %v", pid, b.BaseOffset(), a.BaseOffset, a.Err)
+				}
+			}
+		}
+	}
+	dropped := map[string]bool{} // offsets go with their topic
+	for id := range may.going {
+		dropped[may.names[id]] = true
+	}
+	for k, offset := range x.committed {
+		if dropped[k.tp.Topic] {
+			continue
+		}
+		got, err := e.FetchOffsets(k.group, nil)
+		if have := got[k.tp]; err != nil || have.Offset < offset || have.Offset > may.asked[k] {
+			fail("I6: %s was acknowledged at %d in %v and is at %v (%v)", k.group, offset, k.tp, have.Offset, err)
+		}
+	}
+	for range 3 {
+		if id, _, err := e.InitProducerID(noWait, -1, -1); err != nil || x.producers[id] {
+			fail("I4: producer id %d was given twice (%v)", id, err)
+		}
+	}
+	return broken
+}
+
+// auditOrder checks one partition by itself: offsets without a gap, payloads that someone sent, none twice, and each
+// producer's in the order sent.
+func auditOrder(topic string, index int32, got map[int64]string, start int64) (broken []string) {
+	next := map[string]int{}
+	for offset := start; offset < start+int64(len(got)); offset++ {
+		value, ok := got[offset]
+		producer, seq, sound := readPayload(value)
+		switch {
+		case !ok:
+			return append(broken, fmt.Sprintf("I2: %s/%d has no offset %d", topic, index, offset))
+		case !sound:
+			broken = append(broken, fmt.Sprintf("I7: %s/%d offset %d holds %q, which nobody sent", topic, index, offset, value))
+		case seq < next[producer]:
+			broken = append(broken, fmt.Sprintf("I4: %s/%d offset %d holds %q again or out of order", topic, index, offset, value))
+		}
+		next[producer] = seq + 1
+	}
+	return broken
+}
+
+// lastBatches finds the last batch of each idempotent producer in a partition.
+func lastBatches(e *Engine, id Partition, start int64) map[int64]batch.View {
+	last := map[int64]batch.View{}
+	for next := start; ; {
+		f := fetchNow(e, id, next)
+		if f.Err != nil || len(f.Records) == 0 {
+			return last
+		}
+		for _, run := range f.Records {
+			for v := range batch.Split(run) {
+				if v.ProducerID() >= 0 {
+					last[v.ProducerID()] = v
+				}
+				next = v.NextOffset()
+			}
+		}
+	}
+}
+
+// readLog reads all records of a partition by their offset.
+func readLog(e *Engine, id Partition) (got map[int64]string, start int64, err error) {
+	got = map[int64]string{}
+	listed, err := e.OffsetFor(id, Earliest)
+	if err != nil {
+		return nil, 0, err
+	}
+	start = listed.Offset
+	for next := start; ; {
+		f := fetchNow(e, id, next)
+		if f.Err != nil || len(f.Records) == 0 {
+			return got, start, f.Err
+		}
+		for _, run := range f.Records {
+			for v, err := range batch.Split(run) {
+				if err != nil {
+					return nil, 0, err
+				}
+				for r, err := range batch.Records(v, math.MaxInt32) {
+					if err != nil {
+						return nil, 0, err
+					}
+					if r.Offset >= start { // retention may cut inside a batch
+						got[r.Offset] = string(r.Value)
+					}
+				}
+				next = v.NextOffset()
+			}
+		}
+	}
+}
+
+func fetchNow(e *Engine, id Partition, offset int64) Fetched {
+	return e.Fetch(noWait, FetchRequest{
+		Partitions: []FetchPartition{{Partition: id, Offset: offset, MaxBytes: 1 << 20, LeaderEpoch: -1}}, MaxBytes: 1 << 20,
+	}, nil)[0]
+}
+
+// appendNow appends and waits for the answer.
+func appendNow(e *Engine, id Partition, records []byte) Appended {
+	answer := make(chan Appended, 1)
+	e.Append(id, records, func(a Appended) { answer <- a })
+	return <-answer
+}
+
+// newBatch makes a batch of values, of an idempotent producer if pid ≥ 0.
+func newBatch(pid int64, baseSequence int32, values ...string) batch.View {
+	var b batch.Builder
+	if pid >= 0 {
+		b.Producer(pid, 0, baseSequence)
+	}
+	for _, v := range values {
+		b.Add(time.Now().UnixMilli(), []byte("key"), []byte(v), batch.Header{Key: "h", Value: []byte("x")})
+	}
+	return b.Batch()
+}
+
+// Case: the audit itself finds what it is for; an auditor that is never seen to fail proves nothing.
+func TestAuditFindsBrokenPromises(t *testing.T) {
+	e := openMem(t, nil)
+	topic := makeTopic(t, e, "orders", 1)
+	id := Partition{topic.ID, 0}
+	appendNow(e, id, newBatch(-1, -1, payload("a", 1)))
+	appendNow(e, id, newBatch(-1, -1, payload("a", 1)))
+	appendNow(e, id, newBatch(77, 0, payload("b", 0)))
+	e.parts[id].producers = txn.Producers{} // as if recovery had forgotten it
+	lost := meta.Topic{Name: "lost", ID: meta.TopicID{1}, Partitions: 1}
+	key := groupKey{"g", group.TopicPartition{Topic: "orders"}, 7}
+	told := []any{
+		topicMade{topic}, topicMade{lost}, recordShown{recordAt{id, 0, payload("a", 2)}}, recordShown{recordAt{id, 9, payload("a", 9)}},
+		offsetAsked{key}, offsetAcked{key}, producerMade{0},
+		batchAcked{sentBatch{p: id, base: 1, records: []string{payload("b", 5)}}},
+	}
+	broken := strings.Join(audit(e, expect(told), expect(told)), "\n")
+	for _, want := range []string{
+		"topic lost is lost", "offset 0 was", "offset 1 was", "offset 9 was", "again or out of order", "was acknowledged at 7", "given twice", "was sent again",
+	} {
+		if !strings.Contains(broken, want) {
+			t.Errorf("the audit did not find %q in:\n%s", want, broken)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings.dev/internal/vfs"
+)
+
+var (
+	cutSeed  = flag.Uint64("cut.seed", 0, "seed of TestPowerCuts; 0: a new one each time")
+	cutCount = flag.Int("cut.count", 500, "how many power cuts TestPowerCuts makes")
+)
+
+const cutsPerRound = 20
+
+// Case: while producers, groups, topic changes and retention are at work, the power fails at a random moment. Whatever
+// the world had been told by then is there when the directory is opened again, and nothing that nobody sent. Each round
+// makes twenty cuts of one run; the last one is real: the next round goes on with what it left.
+func TestPowerCuts(t *testing.T) {
+	seed := *cutSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("replay (the schedule of goroutines differs): go test ./internal/engine -run TestPowerCuts -cut.seed=%d", seed)
+		}
+	}()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	chance := mathrand.New(mathrand.NewSource(int64(seed)))
+	disk, book := vfs.NewMem(), &ledger{}
+	cuts, replayed := 0, 0
+	for round := 0; cuts < *cutCount && !t.Failed(); round++ {
+		e, err := Open(cutConfig(slowSync(disk, rng.Uint64())))
+		if err != nil {
+			t.Fatalf("round %d: open: %v", round, err)
+		}
+		w := &workload{engine: e, ledger: book, round: round, seed: seed}
+		if err := w.start(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		var cut []powerCut
+		for range cutsPerRound - 1 {
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
+			told := book.moment() // before the clone: all of it must survive
+			cut = append(cut, powerCut{disk.CrashClone(chance), told})
+		}
+		told := book.moment()
+		disk.PowerOff()
+		next := disk.CrashClone(chance)
+		w.end()
+		e.Close()
+		later := book.moment()
+		cut = append(cut, powerCut{next.CrashClone(chance), told})
+
+		may := expect(later)
+		for i, c := range cut {
+			entries, broken := c.check(may)
+			replayed += entries
+			for _, what := range broken {
+				t.Errorf("round %d, cut %d: %s", round, i, what)
+			}
+		}
+		disk, cuts = next, cuts+len(cut)
+		if err := adopt(book, disk); err != nil {
+			t.Fatalf("round %d: adopt: %v", round, err)
+		}
+	}
+	if replayed == 0 {
+		t.Error("no cut left anything to replay: the test tests nothing")
+	}
+	t.Logf("%d cuts, %d promises noted, %d bytes of batches replayed", cuts, book.noted, replayed)
+}
+
+// cutConfig makes everything small, so that a run of milliseconds has checkpoints, rolls, evictions and retention.
+func cutConfig(fs vfs.FS) Config {
+	return Config{
+		FS: fs, JournalFileBytes: 32 << 10, CheckpointBytes: 12 << 10, TailBytes: 8 << 10, SegmentBytes: 4 << 10,
+		RetentionInterval: 2 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// slowSync is a disk on which a sync takes its time, so that much is under way when the power fails.
+func slowSync(disk *vfs.Mem, seed uint64) vfs.FS {
+	var mu sync.Mutex
+	rng := rand.New(rand.NewPCG(seed, 2))
+	return vfs.NewFaulty(disk, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			mu.Lock()
+			pause := time.Duration(rng.IntN(150)) * time.Microsecond
+			mu.Unlock()
+			time.Sleep(pause)
+		}
+		return nil
+	})
+}
+
+// powerCut is a disk as a cut left it, and what the world had been told by then.
+type powerCut struct {
+	disk *vfs.Mem
+	told []any
+}
+
+// check opens the disk, audits it, appends to it, and sees that a clean close and another open change nothing.
+func (c powerCut) check(may expectation) (replayed int, broken []string) {
+	e, err := Open(cutConfig(c.disk))
+	if err != nil {
+		return 0, []string{fmt.Sprintf("I9: it does not open: %v", err)}
+	}
+	replayed = int(e.appended.Load())
+	broken = audit(e, expect(c.told), may)
+	before := dump(e)
+	if err := e.Close(); err != nil {
+		return replayed, append(broken, fmt.Sprintf("close: %v", err))
+	}
+	e, err = Open(cutConfig(c.disk))
+	if err != nil {
+		return replayed, append(broken, fmt.Sprintf("I9: it does not open after a clean close: %v", err))
+	}
+	defer e.Close()
+	if e.appended.Load() != 0 {
+		broken = append(broken, "a clean close left something to replay")
+	}
+	if after := dump(e); after != before {
+		broken = append(broken, fmt.Sprintf("a clean restart changed the log:\nbefore:\n%s\nafter:\n%s", before, after))
+	}
+	return replayed, broken
+}
+
+// dump tells each partition's range in one line.
+func dump(e *Engine) string {
+	var b strings.Builder
+	for _, t := range e.Topics() {
+		for i := range t.Partitions {
+			p, err := e.part(Partition{t.ID, i})
+			if err != nil {
+				return err.Error()
+			}
+			fmt.Fprintf(&b, "%s/%d ends at %d\n", t.Name, i, p.log.End())
+		}
+	}
+	return b.String()
+}
+
+// adopt notes what the real cut has left: from now on it stays. What was promised of topics that are gone is forgotten.
+func adopt(book *ledger, disk *vfs.Mem) error {
+	e, err := Open(cutConfig(disk))
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	book.forgetDeleted()
+	for _, t := range e.Topics() {
+		book.note(topicMade{t})
+		for i := range t.Partitions {
+			id := Partition{t.ID, i}
+			got, _, err := readLog(e, id)
+			if err != nil {
+				return err
+			}
+			for offset, value := range got {
+				book.note(recordShown{recordAt{id, offset, value}})
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+//go:build sabotage
+
+package engine
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A mutant is a copy of a source file with honest lines made dishonest.
+type mutant struct {
+	name  string
+	by    string   // the test that must fail
+	file  string   // from this directory
+	edits []string // old, new, old, new…
+}
+
+const byPowerCuts = "TestPowerCuts"
+
+var mutants = []mutant{
+	{"the journal does not sync", byPowerCuts, "../journal/writer.go", []string{"file.f.Sync()", "error(nil)"}},
+	{"the journal acknowledges before it syncs", byPowerCuts, "../journal/writer.go", []string{
+		"j.answer(group, j.commit(group))", "if err := j.commit(group); err != nil {\nj.answer(group, err)\n}",
+		"if err := j.writeFrame(frame, h); err != nil {\n\t\treturn j.fence(err)",
+		"if err := j.writeFrame(frame, h); err != nil {\n\t\t_ = j.fence(err)\n\t\treturn nil",
+		"h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}",
+		"h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}\n" +
+			"j.durable.Store(uint64(group[len(group)-1].lsn)); j.answer(group, nil)",
+	}},
+	{"an append is answered when it is queued", byPowerCuts, "append.go", []string{
+		"return op.enqueue(kindBatches)", "op.done(op.answer); op.done = func(Appended) {}; return op.enqueue(kindBatches)",
+	}},
+	{"a checkpoint does not sync segments", byPowerCuts, "keeper.go", []string{"err := p.log.Sync()", "err := p.log.Flush()"}},
+	{"a checkpoint is renamed without a sync", byPowerCuts, "layout.go", []string{"err = f.Sync()", "err = nil"}},
+	{"a checkpoint's name is not made durable", byPowerCuts, "layout.go", []string{"return fsys.SyncDir(\".\")", "return nil"}},
+	{"a checkpoint does not wait for what it has seen", "TestCheckpointWaitsForWhatItHasSeen", "keeper.go", []string{
+		"if err := e.commit(kindBarrier, nil); err != nil {", "if err := error(nil); err != nil {",
+	}},
+	{"the journal is released up to its end", byPowerCuts, "keeper.go", []string{
+		"e.journal.Release(previous.boundary)", "e.journal.Release(journal.LSN(e.applied.Load()))",
+	}},
+	{"a new log start is not journaled", byPowerCuts, "retention.go", []string{
+		"if err := e.commit(kindLogStart, encodeLogStart(p.id, start)); err != nil {", "if err := error(nil); err != nil {",
+	}},
+}
+
+// Case: every mutant is caught by its test. One that passes means that the test no longer tests. Each compiles the
+// tests once: a minute in all, so the build tag.
+func TestSabotageIsCaught(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			path, err := filepath.Abs(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(source)
+			for i := 0; i < len(m.edits); i += 2 {
+				if n := strings.Count(text, m.edits[i]); n != 1 {
+					t.Fatalf("%s has %q %d times: the mutant must be rewritten", m.file, m.edits[i], n)
+				}
+				text = strings.Replace(text, m.edits[i], m.edits[i+1], 1)
+			}
+			dir := t.TempDir()
+			mutated := filepath.Join(dir, "mutant.go")
+			write(t, mutated, []byte(text))
+			overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
+			write(t, filepath.Join(dir, "overlay.json"), overlay)
+
+			run := exec.Command("go", "test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1", "-timeout=120s",
+				"-run=^"+m.by+"$", ".")
+			out, err := run.CombinedOutput()
+			switch {
+			case err == nil:
+				t.Errorf("survived:\n%s", out)
+			case !strings.Contains(string(out), "--- FAIL: "+m.by):
+				t.Fatalf("it did not run:\n%s", out)
+			default:
+				t.Logf("caught: %s", firstLines(string(out), 3))
+			}
+		})
+	}
+}
+
+func write(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func firstLines(s string, n int) string {
+	lines := strings.SplitN(s, "\n", n+1)
+	return strings.Join(lines[:min(n, len(lines))], "\n")
+}

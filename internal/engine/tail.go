@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// tail keeps the memory that all partitions' recent batches take within Config.TailBytes. Batches stay in memory after
+// they are in a segment file, for the consumers at the tail, and leave it oldest first. One goroutine writes segments
+// and evicts; it sleeps until enough has been appended.
+//
+// The size is known without a lock on the way of an append: everything appended since Open, plus a correction that
+// each pass of the goroutine sets from what the logs say.
+type tail struct {
+	want       chan struct{} // holds one
+	flushAt    atomic.Int64  // of Engine.appended: when the next pass is due
+	correction atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
+
+	mu   sync.Mutex
+	room sync.Cond // signalled after each pass; on mu
+	free bool      // the engine is fenced or closed: nobody waits any more
+}
+
+func (t *tail) init(e *Engine) {
+	t.want = make(chan struct{}, 1)
+	t.room.L = &t.mu
+	t.flushAt.Store(e.flushBytes())
+}
+
+// flushBytes is how much may be appended before segments are written: enough for writes to be large, little enough
+// for a pass to be short.
+func (e *Engine) flushBytes() int64 { return max(e.c.TailBytes/8, 1) }
+
+// grown notes that bytes were appended, of which total is the sum since Open.
+func (t *tail) grown(total int64) {
+	if total >= t.flushAt.Load() {
+		select {
+		case t.want <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// admit blocks while twice the memory that tails may take is taken: segment files can't be written as fast as the
+// journal. It returns at once when the engine is fenced or closed.
+func (t *tail) admit(e *Engine) {
+	if e.appended.Load()+t.correction.Load() <= 2*e.c.TailBytes {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.free && e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes {
+		t.room.Wait()
+	}
+}
+
+// release lets everyone go who waits for room, for good.
+func (t *tail) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = true
+	t.room.Broadcast()
+}
+
+func (t *tail) run(e *Engine) {
+	for {
+		select {
+		case <-e.closing:
+			return
+		case <-t.want:
+		}
+		if err := t.pass(e); err != nil {
+			e.fence(err)
+			return
+		}
+	}
+}
+
+// pass writes what is unwritten and evicts down to three quarters of the budget, from each partition in proportion
+// to what it holds, so that busy partitions keep more.
+func (t *tail) pass(e *Engine) error {
+	t.flushAt.Store(e.appended.Load() + e.flushBytes())
+	parts := e.allParts()
+	slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(b.log.Unwritten(), a.log.Unwritten()) })
+	for _, p := range parts {
+		if p.log.Unwritten() == 0 {
+			break
+		}
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	held := t.measure(e, parts)
+	if held > e.c.TailBytes {
+		target := e.c.TailBytes * 3 / 4
+		for _, p := range parts {
+			p.log.EvictTail(int64(float64(p.log.TailBytes()) * float64(target) / float64(held)))
+		}
+		t.measure(e, parts)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.room.Broadcast()
+	return nil
+}
+
+// flush writes the log's unwritten batches to segment files, unless the topic is deleted and its log perhaps closed.
+func (p *part) flush() error {
+	p.io.Lock()
+	defer p.io.Unlock()
+	if p.deleted.Load() {
+		return nil
+	}
+	return p.log.Flush()
+}
+
+// measure sets the correction from what the logs hold, and returns it. What is appended meanwhile may count twice
+// until the next time.
+func (t *tail) measure(e *Engine, parts []*part) int64 {
+	before := e.appended.Load()
+	var held int64
+	for _, p := range parts {
+		held += p.log.TailBytes()
+	}
+	t.correction.Store(held - before)
+	return held
+}
+
+// allParts returns every partition, in no order.
+func (e *Engine) allParts() []*part {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	parts := make([]*part, 0, len(e.parts))
+	for _, p := range e.parts {
+		parts = append(parts, p)
+	}
+	return parts
+}

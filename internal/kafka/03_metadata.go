@@ -1,0 +1,125 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/engine"
+	"tidings.dev/internal/meta"
+)
+
+// Metadata, versions 0–13. One broker, which leads every partition; the address is the one that this client dialled.
+
+// Operations that a client may perform, as bits by number of AclOperation (KIP-430). Without authorization these are
+// all that the resource has.
+const (
+	topicOperations    = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
+	clusterOperations  = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
+	groupOperations    = 1<<3 | 1<<6 | 1<<8
+	operationsNotAsked = -1 << 31
+)
+
+// maxAutoCreated bounds the topics that one Metadata request brings into being; the next request gets the rest.
+const maxAutoCreated = 64
+
+func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.MetadataResponse)
+	clusterID := c.server.engine.ClusterID()
+	resp.ClusterID = &clusterID
+	resp.ControllerID = c.server.config.NodeID
+	resp.AuthorizedOperations = operations(r.IncludeClusterAuthorizedOperations, clusterOperations)
+	broker := kmsg.NewMetadataResponseBroker()
+	broker.NodeID, broker.Host, broker.Port = c.server.config.NodeID, c.host, c.port
+	resp.Brokers = []kmsg.MetadataResponseBroker{broker}
+
+	describe := func(t meta.Topic) {
+		row := c.topicMetadata(t)
+		row.AuthorizedOperations = operations(r.IncludeTopicAuthorizedOperations, topicOperations)
+		resp.Topics = append(resp.Topics, row)
+	}
+	if r.Topics == nil || r.Version == 0 && len(r.Topics) == 0 { // all
+		for _, t := range c.server.engine.Topics() {
+			describe(t)
+		}
+		return resp
+	}
+	create := r.Version < 4 || r.AllowAutoTopicCreation
+	created := 0
+	seen := make(map[string]bool, len(r.Topics))
+	for i := range r.Topics {
+		ask := &r.Topics[i]
+		// A topic that is named twice is told once, as in Apache Kafka, so that the answer cannot outgrow the catalogue.
+		key := string(ask.TopicID[:])
+		if ask.Topic != nil {
+			key = *ask.Topic
+		}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		t, err := c.findTopic(ask.Topic, ask.TopicID)
+		if errors.Is(err, engine.ErrUnknownTopic) && ask.Topic != nil && create && created < maxAutoCreated {
+			if t, err = c.server.engine.AutoCreate(ctx, *ask.Topic); err == nil {
+				created++
+			}
+		}
+		if err == nil {
+			describe(t)
+			continue
+		}
+		row := kmsg.NewMetadataResponseTopic()
+		row.ErrorCode, row.Topic, row.TopicID = topicCode(err), ask.Topic, ask.TopicID
+		row.AuthorizedOperations = operationsNotAsked
+		resp.Topics = append(resp.Topics, row)
+	}
+	return resp
+}
+
+// findTopic looks a topic up by name or, without one, by id.
+func (c *conn) findTopic(name *string, id meta.TopicID) (meta.Topic, error) {
+	if name != nil {
+		if t, ok := c.server.engine.Topic(*name); ok {
+			return t, nil
+		}
+		return meta.Topic{}, engine.ErrUnknownTopic
+	}
+	if t, ok := c.server.engine.TopicByID(id); ok {
+		return t, nil
+	}
+	return meta.Topic{}, errUnknownID
+}
+
+// topicCode is the code of an error of the topic APIs.
+func topicCode(err error) Code {
+	switch {
+	case errors.Is(err, errUnknownID):
+		return unknownTopicID
+	case errors.Is(err, errAssignment):
+		return invalidReplicaAssignment
+	}
+	return dataCode(err)
+}
+
+func (c *conn) topicMetadata(t meta.Topic) kmsg.MetadataResponseTopic {
+	row := kmsg.NewMetadataResponseTopic()
+	row.Topic, row.TopicID = &t.Name, t.ID
+	row.Partitions = make([]kmsg.MetadataResponseTopicPartition, t.Partitions)
+	replicas := []int32{c.server.config.NodeID}
+	for i := range row.Partitions {
+		p := &row.Partitions[i]
+		p.Default()
+		p.Partition, p.Leader, p.Replicas, p.ISR = int32(i), c.server.config.NodeID, replicas, replicas
+		p.LeaderEpoch = c.server.engine.LeaderEpoch(engine.Partition{Topic: t.ID, Index: int32(i)})
+	}
+	return row
+}
+
+// operations returns the bits if the client asked for them.
+func operations(asked bool, bits int32) int32 {
+	if asked {
+		return bits
+	}
+	return operationsNotAsked
+}

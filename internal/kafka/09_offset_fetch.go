@@ -1,0 +1,125 @@
+package kafka
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/group"
+)
+
+// OffsetFetch, versions 1–10: one group up to version 7, several from 8, topics by id from 10. What was committed and
+// answered is stable always, as there are no transactions, so that require_stable changes nothing.
+
+func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.OffsetFetchResponse)
+	if r.Version < 8 {
+		c.offsetFetchOne(r, resp)
+		return resp
+	}
+	seen := make(map[string]bool, len(r.Groups))
+	for i := range r.Groups {
+		// A group named twice is answered once, so that the answer cannot outgrow what is committed.
+		if g := &r.Groups[i]; !seen[g.Group] {
+			seen[g.Group] = true
+			resp.Groups = append(resp.Groups, c.offsetFetchGroup(g, r.Version >= 10))
+		}
+	}
+	return resp
+}
+
+// offsetFetchOne answers versions 1–7 by way of the later form.
+func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetchResponse) {
+	g := kmsg.OffsetFetchRequestGroup{Group: r.Group}
+	if r.Topics != nil {
+		g.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(r.Topics))
+	}
+	for _, t := range r.Topics {
+		g.Topics = append(g.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
+	}
+	answer := c.offsetFetchGroup(&g, false)
+	resp.ErrorCode = answer.ErrorCode
+	for _, t := range answer.Topics {
+		row := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
+		for _, p := range t.Partitions {
+			code := p.ErrorCode
+			if r.Version < 2 && answer.ErrorCode != none {
+				code = answer.ErrorCode // version 1 has no other place for it
+			}
+			row.Partitions = append(row.Partitions, kmsg.OffsetFetchResponseTopicPartition{
+				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata, ErrorCode: code,
+			})
+		}
+		resp.Topics = append(resp.Topics, row)
+	}
+}
+
+func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg.OffsetFetchResponseGroup {
+	answer := kmsg.NewOffsetFetchResponseGroup()
+	answer.Group = g.Group
+	if g.Topics == nil {
+		committed, err := c.server.engine.FetchOffsets(g.Group, nil)
+		answer.ErrorCode = coordinatorCode(err)
+		answer.Topics = c.allCommitted(committed, byID)
+		return answer
+	}
+	var ask []group.TopicPartition
+	names, codes := make([]string, len(g.Topics)), make([]Code, len(g.Topics))
+	for i := range g.Topics {
+		names[i] = g.Topics[i].Topic
+		if byID {
+			topic, code := c.topicOf("", g.Topics[i].TopicID, true)
+			names[i], codes[i] = topic.Name, code
+		}
+		for _, p := range g.Topics[i].Partitions {
+			if codes[i] == none {
+				ask = append(ask, group.TopicPartition{Topic: names[i], Partition: p})
+			}
+		}
+	}
+	committed, err := map[group.TopicPartition]group.Committed{}, error(nil)
+	if len(ask) > 0 { // none would mean all
+		committed, err = c.server.engine.FetchOffsets(g.Group, ask)
+	}
+	answer.ErrorCode = coordinatorCode(err)
+	for i := range g.Topics {
+		row := kmsg.OffsetFetchResponseGroupTopic{Topic: names[i], TopicID: g.Topics[i].TopicID}
+		for _, p := range g.Topics[i].Partitions {
+			at, ok := committed[group.TopicPartition{Topic: names[i], Partition: p}]
+			row.Partitions = append(row.Partitions, committedRow(p, at, ok, codes[i]))
+		}
+		answer.Topics = append(answer.Topics, row)
+	}
+	return answer
+}
+
+// allCommitted lists everything a group has committed, in order of topic and partition.
+func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, byID bool) []kmsg.OffsetFetchResponseGroupTopic {
+	var rows []kmsg.OffsetFetchResponseGroupTopic
+	order := slices.SortedFunc(maps.Keys(committed), func(a, b group.TopicPartition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	for _, tp := range order {
+		if len(rows) == 0 || rows[len(rows)-1].Topic != tp.Topic {
+			topic, known := c.server.engine.Topic(tp.Topic)
+			if byID && !known {
+				continue // a topic without an id cannot be told of
+			}
+			rows = append(rows, kmsg.OffsetFetchResponseGroupTopic{Topic: tp.Topic, TopicID: topic.ID})
+		}
+		last := &rows[len(rows)-1]
+		last.Partitions = append(last.Partitions, committedRow(tp.Partition, committed[tp], true, none))
+	}
+	return rows
+}
+
+func committedRow(partition int32, at group.Committed, ok bool, code Code) kmsg.OffsetFetchResponseGroupTopicPartition {
+	if !ok {
+		at = group.Committed{Offset: -1, LeaderEpoch: -1}
+	}
+	return kmsg.OffsetFetchResponseGroupTopicPartition{
+		Partition: partition, Offset: at.Offset, LeaderEpoch: at.LeaderEpoch, Metadata: &at.Metadata, ErrorCode: code,
+	}
+}

@@ -1,0 +1,20 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/group"
+)
+
+// Heartbeat, versions 0–4.
+
+func (c *conn) heartbeat(ctx context.Context, r *kmsg.HeartbeatRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.HeartbeatResponse)
+	resp.ErrorCode = coordinatorCode(c.server.engine.Heartbeat(ctx, group.HeartbeatRequest{
+		Group: r.Group, Member: group.MemberID(r.MemberID), InstanceID: r.InstanceID,
+		Generation: group.Generation(r.Generation),
+	}))
+	return resp
+}

@@ -1,0 +1,42 @@
+package kafka
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/group"
+)
+
+// DescribeGroups, versions 0–6. A group that is not there is Dead; from version 6 also GROUP_ID_NOT_FOUND (KIP-1043).
+
+const deadGroup = "Dead"
+
+func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.DescribeGroupsResponse)
+	seen := make(map[string]bool, len(r.Groups))
+	for _, id := range r.Groups {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		row := describedGroup(c.server.engine.DescribeGroup(id))
+		row.Group = id
+		row.AuthorizedOperations = operations(r.IncludeAuthorizedOperations, groupOperations)
+		if row.State == deadGroup && r.Version >= 6 {
+			row.ErrorCode, row.ErrorMessage = groupIDNotFound, message(group.ErrGroupNotFound)
+		}
+		resp.Groups = append(resp.Groups, row)
+	}
+	return resp
+}
+
+func describedGroup(d group.Description) kmsg.DescribeGroupsResponseGroup {
+	row := kmsg.NewDescribeGroupsResponseGroup()
+	row.State, row.ProtocolType, row.Protocol = d.State, d.ProtocolType, d.Protocol
+	for _, m := range d.Members {
+		row.Members = append(row.Members, kmsg.DescribeGroupsResponseGroupMember{
+			MemberID: string(m.Member), InstanceID: m.InstanceID, ClientID: m.ClientID, ClientHost: m.ClientHost,
+			ProtocolMetadata: m.Metadata, MemberAssignment: m.Assignment,
+		})
+	}
+	return row
+}

@@ -1,0 +1,32 @@
+package kafka
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/engine"
+)
+
+// OffsetForLeaderEpoch, versions 2–4: where an epoch of a partition ended (KIP-320).
+
+func (c *conn) offsetForLeaderEpoch(r *kmsg.OffsetForLeaderEpochRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+	for _, t := range r.Topics {
+		topic, known := c.server.engine.Topic(t.Topic)
+		row := kmsg.OffsetForLeaderEpochResponseTopic{Topic: t.Topic}
+		for _, p := range t.Partitions {
+			answer := kmsg.OffsetForLeaderEpochResponseTopicPartition{Partition: p.Partition, LeaderEpoch: -1, EndOffset: -1}
+			id := engine.Partition{Topic: topic.ID, Index: p.Partition}
+			if !known || !within(topic, p.Partition) {
+				answer.ErrorCode = unknownTopicOrPartition
+			} else if answer.ErrorCode = c.checkEpoch(id, p.CurrentLeaderEpoch); answer.ErrorCode == none {
+				epoch, end, err := c.server.engine.EpochEnd(id, p.LeaderEpoch)
+				if answer.ErrorCode = dataCode(err); err == nil {
+					answer.LeaderEpoch, answer.EndOffset = epoch, end
+				}
+			}
+			row.Partitions = append(row.Partitions, answer)
+		}
+		resp.Topics = append(resp.Topics, row)
+	}
+	return resp
+}

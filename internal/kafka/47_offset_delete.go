@@ -1,0 +1,39 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/group"
+)
+
+// OffsetDelete, version 0.
+
+func (c *conn) offsetDelete(ctx context.Context, r *kmsg.OffsetDeleteRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	var ask []group.TopicPartition
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			ask = append(ask, group.TopicPartition{Topic: t.Topic, Partition: p.Partition})
+		}
+	}
+	errs, err := c.server.engine.DeleteOffsets(ctx, r.Group, ask)
+	if err != nil {
+		resp.ErrorCode = coordinatorCode(err)
+		return resp
+	}
+	for _, t := range r.Topics {
+		row := kmsg.OffsetDeleteResponseTopic{Topic: t.Topic}
+		topic, known := c.server.engine.Topic(t.Topic)
+		for _, p := range t.Partitions {
+			code := coordinatorCode(errs[group.TopicPartition{Topic: t.Topic, Partition: p.Partition}])
+			if code == none && (!known || !within(topic, p.Partition)) {
+				code = unknownTopicOrPartition
+			}
+			row.Partitions = append(row.Partitions, kmsg.OffsetDeleteResponseTopicPartition{Partition: p.Partition, ErrorCode: code})
+		}
+		resp.Topics = append(resp.Topics, row)
+	}
+	return resp
+}

@@ -1,0 +1,30 @@
+package kafka
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// DescribeCluster, versions 0–2. Endpoints of controllers (KIP-919) are not offered: there is one broker and no quorum.
+
+const (
+	brokerEndpoints     = 1
+	controllerEndpoints = 2
+)
+
+func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.DescribeClusterResponse)
+	resp.ClusterID = c.server.engine.ClusterID()
+	resp.ControllerID = c.server.config.NodeID
+	resp.EndpointType = brokerEndpoints
+	resp.ClusterAuthorizedOperations = operations(r.IncludeClusterAuthorizedOperations, clusterOperations)
+	if r.Version >= 1 && r.EndpointType != brokerEndpoints {
+		code, why := unsupportedEndpointType, "unknown kind of endpoint"
+		if r.EndpointType == controllerEndpoints {
+			code, why = mismatchedEndpointType, "this is a broker's endpoint; there are no controllers"
+		}
+		resp.ErrorCode, resp.ErrorMessage = code, &why
+		return resp
+	}
+	broker := kmsg.NewDescribeClusterResponseBroker()
+	broker.NodeID, broker.Host, broker.Port = c.server.config.NodeID, c.host, c.port
+	resp.Brokers = []kmsg.DescribeClusterResponseBroker{broker}
+	return resp
+}

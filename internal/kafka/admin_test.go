@@ -1,0 +1,275 @@
+package kafka
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Topics are made, grown, described and deleted in every version.
+func TestTopicAdministrationInEveryVersion(t *testing.T) {
+	h := newHouse(t)
+	w := h.dial()
+	retention := "3600000"
+	for v := lookup(keyCreateTopics).min; v <= lookup(keyCreateTopics).max; v++ {
+		name := fmt.Sprintf("made-in-%d", v)
+		create := kmsg.NewPtrCreateTopicsRequest()
+		row := kmsg.NewCreateTopicsRequestTopic()
+		row.Topic, row.NumPartitions, row.ReplicationFactor = name, 3, 1
+		row.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "retention.ms", Value: &retention}}
+		create.Topics = []kmsg.CreateTopicsRequestTopic{row}
+
+		create.ValidateOnly = true
+		if got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != none {
+			t.Fatalf("CreateTopics v%d, only looking: %+v", v, got)
+		}
+		if _, ok := h.engine.Topic(name); ok {
+			t.Fatalf("v%d: validate_only made the topic", v)
+		}
+		create.ValidateOnly = false
+		got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]
+		if got.ErrorCode != none || v >= 5 && (got.NumPartitions != 3 || len(got.Configs) == 0) {
+			t.Fatalf("CreateTopics v%d: %+v", v, got)
+		}
+		if topic, ok := h.engine.Topic(name); !ok || topic.Partitions != 3 || topic.Configs["retention.ms"] != retention ||
+			v >= 7 && topic.ID != got.TopicID {
+			t.Fatalf("CreateTopics v%d made %+v", v, topic)
+		}
+		if got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != topicAlreadyExists || got.ErrorMessage == nil {
+			t.Fatalf("CreateTopics v%d twice: %+v", v, got)
+		}
+	}
+
+	for v := range lookup(keyCreatePartitions).max + 1 {
+		grow := kmsg.NewPtrCreatePartitionsRequest()
+		row := kmsg.NewCreatePartitionsRequestTopic()
+		row.Topic, row.Count = "made-in-2", int32(4+v)
+		less, gone := row, row
+		less.Topic, less.Count, gone.Topic = "made-in-3", 2, "no"
+		grow.Topics = []kmsg.CreatePartitionsRequestTopic{row, less, gone}
+		got := ask[*kmsg.CreatePartitionsResponse](w, grow, v).Topics
+		if len(got) != 3 || got[0].ErrorCode != none || got[1].ErrorCode != invalidPartitions || got[2].ErrorCode != unknownTopicOrPartition {
+			t.Errorf("CreatePartitions v%d: %+v", v, got)
+		}
+	}
+
+	for v := lookup(keyDescribeConfigs).min; v <= lookup(keyDescribeConfigs).max; v++ {
+		describe := kmsg.NewPtrDescribeConfigsRequest()
+		describe.IncludeDocumentation, describe.IncludeSynonyms = true, true
+		topic, broker, one, gone := kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource()
+		topic.ResourceType, topic.ResourceName = kmsg.ConfigResourceTypeTopic, "made-in-2"
+		broker.ResourceType, broker.ResourceName = kmsg.ConfigResourceTypeBroker, "1"
+		one.ResourceType, one.ResourceName, one.ConfigNames = kmsg.ConfigResourceTypeTopic, "made-in-3", []string{"retention.ms"}
+		gone.ResourceType, gone.ResourceName = kmsg.ConfigResourceTypeTopic, "no"
+		describe.Resources = []kmsg.DescribeConfigsRequestResource{topic, broker, one, gone}
+		got := ask[*kmsg.DescribeConfigsResponse](w, describe, v).Resources
+		if len(got) != 4 || len(got[0].Configs) < 5 || len(got[1].Configs) < 5 || len(got[2].Configs) != 1 || got[3].ErrorCode != unknownTopicOrPartition {
+			t.Fatalf("DescribeConfigs v%d: %+v", v, got)
+		}
+		if c := got[2].Configs[0]; c.Value == nil || *c.Value != retention || c.Source != kmsg.ConfigSourceDynamicTopicConfig {
+			t.Errorf("DescribeConfigs v%d: %+v", v, c)
+		}
+	}
+
+	byName := kmsg.NewPtrDeleteTopicsRequest()
+	for v := lookup(keyDeleteTopics).min; v <= lookup(keyDeleteTopics).max; v++ {
+		name, no := fmt.Sprintf("made-in-%d", v+1), "no"
+		byName.TopicNames = []string{name, no}
+		byName.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}, {Topic: &no}}
+		got := ask[*kmsg.DeleteTopicsResponse](w, byName, v).Topics
+		want := none
+		if name == "made-in-1" {
+			want = unknownTopicOrPartition
+		}
+		_, there := h.engine.Topic(name)
+		if len(got) != 2 || got[0].ErrorCode != want || got[1].ErrorCode != unknownTopicOrPartition || there {
+			t.Errorf("DeleteTopics v%d: %+v", v, got)
+		}
+		if want == none {
+			again := kmsg.NewPtrCreateTopicsRequest()
+			row := kmsg.NewCreateTopicsRequestTopic()
+			row.Topic, row.NumPartitions, row.ReplicationFactor = name, -1, -1
+			again.Topics = []kmsg.CreateTopicsRequestTopic{row}
+			made := ask[*kmsg.CreateTopicsResponse](w, again, 7).Topics[0]
+			if made.ErrorCode != none {
+				t.Fatalf("made again: %+v", made)
+			}
+			id := kmsg.NewPtrDeleteTopicsRequest()
+			id.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: made.TopicID}, {TopicID: [16]byte{9}}}
+			gone := ask[*kmsg.DeleteTopicsResponse](w, id, 6).Topics
+			if gone[0].ErrorCode != none || gone[0].Topic == nil || *gone[0].Topic != name || gone[1].ErrorCode != unknownTopicID {
+				t.Fatalf("deleted by id: %+v", gone)
+			}
+		}
+	}
+}
+
+// What CreateTopics refuses, and why it says so.
+func TestCreateTopicsRefusals(t *testing.T) {
+	h := newHouse(t)
+	w := h.dial()
+	value := "x"
+	for _, c := range []struct {
+		name   string
+		change func(*kmsg.CreateTopicsRequestTopic)
+		want   Code
+	}{
+		{"no partitions", func(r *kmsg.CreateTopicsRequestTopic) { r.NumPartitions = 0 }, invalidPartitions},
+		{"three replicas", func(r *kmsg.CreateTopicsRequestTopic) { r.ReplicationFactor = 3 }, invalidReplicationFactor},
+		{"a name with a slash", func(r *kmsg.CreateTopicsRequestTopic) { r.Topic = "../x" }, invalidTopic},
+		{"no name", func(r *kmsg.CreateTopicsRequestTopic) { r.Topic = "" }, invalidTopic},
+		{"unknown config", func(r *kmsg.CreateTopicsRequestTopic) {
+			r.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "no.such", Value: &value}}
+		}, invalidConfig},
+		{"config without a value", func(r *kmsg.CreateTopicsRequestTopic) {
+			r.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "retention.ms"}}
+		}, invalidConfig},
+		{"another broker", func(r *kmsg.CreateTopicsRequestTopic) {
+			r.NumPartitions, r.ReplicationFactor = -1, -1
+			r.ReplicaAssignment = []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Partition: 0, Replicas: []int32{2}}}
+		}, invalidReplicaAssignment},
+		{"this broker", func(r *kmsg.CreateTopicsRequestTopic) {
+			r.NumPartitions, r.ReplicationFactor = -1, -1
+			r.ReplicaAssignment = []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Partition: 1, Replicas: []int32{1}}, {Partition: 0, Replicas: []int32{1}}}
+		}, none},
+	} {
+		create := kmsg.NewPtrCreateTopicsRequest()
+		row := kmsg.NewCreateTopicsRequestTopic()
+		row.Topic, row.NumPartitions, row.ReplicationFactor = "t", 1, 1
+		c.change(&row)
+		create.Topics = []kmsg.CreateTopicsRequestTopic{row}
+		if got := ask[*kmsg.CreateTopicsResponse](w, create, 7).Topics[0]; got.ErrorCode != c.want || (got.ErrorMessage == nil) != (c.want == none) {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+	twice := kmsg.NewPtrCreateTopicsRequest()
+	row := kmsg.NewCreateTopicsRequestTopic()
+	row.Topic, row.NumPartitions, row.ReplicationFactor = "twice", 1, 1
+	twice.Topics = []kmsg.CreateTopicsRequestTopic{row, row}
+	if got := ask[*kmsg.CreateTopicsResponse](w, twice, 7).Topics; len(got) != 1 || got[0].ErrorCode != invalidRequest {
+		t.Errorf("named twice: %+v", got)
+	}
+}
+
+// Metadata in every version: all topics, some, none; by id; with and without bringing a topic into being.
+func TestMetadataInEveryVersion(t *testing.T) {
+	h := newHouse(t)
+	topic := h.topic("orders", 2)
+	h.topic("returns", 1)
+	w := h.dial()
+	names := func(r *kmsg.MetadataResponse) (names []string) {
+		for _, t := range r.Topics {
+			names = append(names, *t.Topic)
+		}
+		return names
+	}
+	orders, no := "orders", "bad name"
+	for v := range lookup(keyMetadata).max + 1 {
+		all := ask[*kmsg.MetadataResponse](w, kmsg.NewPtrMetadataRequest(), v)
+		if !slices.Equal(names(all), []string{"orders", "returns"}) || v >= 2 && (all.ClusterID == nil || *all.ClusterID == "") {
+			t.Fatalf("v%d: %+v", v, all)
+		}
+		if p := all.Topics[0].Partitions; len(p) != 2 || p[1].Partition != 1 || p[1].Leader != 1 || !slices.Equal(p[1].ISR, []int32{1}) {
+			t.Fatalf("v%d: %+v", v, p)
+		}
+		if v >= 10 && all.Topics[0].TopicID != topic.ID {
+			t.Fatalf("v%d: id %x", v, all.Topics[0].TopicID)
+		}
+		some := kmsg.NewPtrMetadataRequest()
+		some.Topics = []kmsg.MetadataRequestTopic{{Topic: &orders}, {Topic: &no}, {Topic: &orders}}
+		some.IncludeTopicAuthorizedOperations, some.IncludeClusterAuthorizedOperations, some.AllowAutoTopicCreation = true, true, true
+		got := ask[*kmsg.MetadataResponse](w, some, v)
+		if len(got.Topics) != 2 || got.Topics[0].ErrorCode != none || got.Topics[1].ErrorCode != invalidTopic {
+			t.Fatalf("v%d: %+v", v, got.Topics)
+		}
+		if v >= 8 && got.Topics[0].AuthorizedOperations != topicOperations {
+			t.Errorf("v%d: operations %b", v, got.Topics[0].AuthorizedOperations)
+		}
+		if v >= 1 {
+			empty := kmsg.NewPtrMetadataRequest()
+			empty.Topics = []kmsg.MetadataRequestTopic{}
+			if got := ask[*kmsg.MetadataResponse](w, empty, v); len(got.Topics) != 0 || len(got.Brokers) != 1 {
+				t.Fatalf("v%d: none asked for, %+v", v, got)
+			}
+		}
+	}
+	byID := kmsg.NewPtrMetadataRequest()
+	byID.Topics = []kmsg.MetadataRequestTopic{{TopicID: topic.ID}, {TopicID: [16]byte{1}}}
+	if got := ask[*kmsg.MetadataResponse](w, byID, 12).Topics; *got[0].Topic != "orders" || got[1].ErrorCode != unknownTopicID || got[1].Topic != nil {
+		t.Errorf("by id: %+v", got)
+	}
+	fresh := "fresh"
+	make := kmsg.NewPtrMetadataRequest()
+	make.Topics = []kmsg.MetadataRequestTopic{{Topic: &fresh}}
+	if got := ask[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != unknownTopicOrPartition {
+		t.Errorf("not allowed to create: %+v", got)
+	}
+	make.AllowAutoTopicCreation = true
+	if got := ask[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != none || len(got.Partitions) != 1 {
+		t.Errorf("created: %+v", got)
+	}
+}
+
+// Offsets by time and by sentinel, and where epochs end, in every version.
+func TestOffsetsInEveryVersion(t *testing.T) {
+	h := newHouse(t)
+	topic := h.topic("orders", 1)
+	w := h.dial()
+	for _, v := range []string{"a", "b", "c"} {
+		ask[*kmsg.ProduceResponse](w, produceTo(topic, 0, records(v)), 9)
+	}
+	for v := lookup(keyListOffsets).min; v <= lookup(keyListOffsets).max; v++ {
+		for _, c := range []struct {
+			timestamp, offset int64
+			since             int16
+		}{{-1, 3, 1}, {-2, 0, 1}, {0, 0, 1}, {1 << 60, -1, 1}, {-4, 0, 8}, {-5, -1, 9}, {-6, -1, 11}} {
+			if v < c.since {
+				continue
+			}
+			req := latest(topic)
+			req.Topics[0].Partitions[0].Timestamp = c.timestamp
+			if got := ask[*kmsg.ListOffsetsResponse](w, req, v).Topics[0].Partitions[0]; got.ErrorCode != none || got.Offset != c.offset {
+				t.Errorf("ListOffsets v%d of %d: %+v, want %d", v, c.timestamp, got, c.offset)
+			}
+		}
+		wrong := latest(topic)
+		wrong.Topics[0].Partitions[0].Partition = 1
+		if got := ask[*kmsg.ListOffsetsResponse](w, wrong, v).Topics[0].Partitions[0]; got.ErrorCode != unknownTopicOrPartition {
+			t.Errorf("ListOffsets v%d: %+v", v, got)
+		}
+		if v >= 4 {
+			fenced := latest(topic)
+			fenced.Topics[0].Partitions[0].CurrentLeaderEpoch = 1000
+			if got := ask[*kmsg.ListOffsetsResponse](w, fenced, v).Topics[0].Partitions[0]; got.ErrorCode != unknownLeaderEpoch {
+				t.Errorf("ListOffsets v%d: %+v", v, got)
+			}
+		}
+	}
+	for v := lookup(keyOffsetForLeaderEpoch).min; v <= lookup(keyOffsetForLeaderEpoch).max; v++ {
+		req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+		p, q := kmsg.NewOffsetForLeaderEpochRequestTopicPartition(), kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		p.LeaderEpoch = h.engine.LeaderEpoch(enginePartition(topic, 0))
+		q.Partition = 5
+		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "orders", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{p, q}}}
+		got := ask[*kmsg.OffsetForLeaderEpochResponse](w, req, v).Topics[0].Partitions
+		if got[0].ErrorCode != none || got[0].EndOffset != 3 || got[0].LeaderEpoch != p.LeaderEpoch || got[1].ErrorCode != unknownTopicOrPartition {
+			t.Errorf("OffsetForLeaderEpoch v%d: %+v", v, got)
+		}
+	}
+	for v := range lookup(keyDescribeCluster).max + 1 {
+		req := kmsg.NewPtrDescribeClusterRequest()
+		got := ask[*kmsg.DescribeClusterResponse](w, req, v)
+		if got.ErrorCode != none || len(got.Brokers) != 1 || got.ControllerID != 1 || got.ClusterID != h.engine.ClusterID() {
+			t.Errorf("DescribeCluster v%d: %+v", v, got)
+		}
+		if v == 0 {
+			continue
+		}
+		req.EndpointType = controllerEndpoints
+		if got := ask[*kmsg.DescribeClusterResponse](w, req, v); got.ErrorCode != mismatchedEndpointType {
+			t.Errorf("DescribeCluster v%d of controllers: %+v", v, got)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/engine"
+	"tidings.dev/internal/group"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/txn"
+)
+
+// Code is an error code of the Kafka protocol.
+type Code = int16
+
+// The codes that this broker answers; names as in org.apache.kafka.common.protocol.Errors.
+const (
+	none                        Code = 0
+	offsetOutOfRange            Code = 1
+	corruptMessage              Code = 2
+	unknownTopicOrPartition     Code = 3
+	notLeaderOrFollower         Code = 6
+	requestTimedOut             Code = 7
+	messageTooLarge             Code = 10
+	offsetMetadataTooLarge      Code = 12
+	coordinatorNotAvailable     Code = 15
+	invalidTopic                Code = 17
+	invalidRequiredAcks         Code = 21
+	illegalGeneration           Code = 22
+	inconsistentGroupProtocol   Code = 23
+	invalidGroupID              Code = 24
+	unknownMemberID             Code = 25
+	invalidSessionTimeout       Code = 26
+	rebalanceInProgress         Code = 27
+	invalidTimestamp            Code = 32
+	unsupportedSaslMechanism    Code = 33
+	illegalSaslState            Code = 34
+	unsupportedVersion          Code = 35
+	topicAlreadyExists          Code = 36
+	invalidPartitions           Code = 37
+	invalidReplicationFactor    Code = 38
+	invalidReplicaAssignment    Code = 39
+	invalidConfig               Code = 40
+	invalidRequest              Code = 42
+	unsupportedForMessageFormat Code = 43
+	outOfOrderSequence          Code = 45
+	invalidProducerEpoch        Code = 47
+	kafkaStorageError           Code = 56
+	nonEmptyGroup               Code = 68
+	groupIDNotFound             Code = 69
+	fetchSessionIDNotFound      Code = 70
+	fencedLeaderEpoch           Code = 74
+	unknownLeaderEpoch          Code = 75
+	unsupportedCompressionType  Code = 76
+	memberIDRequired            Code = 79
+	groupMaxSizeReached         Code = 81
+	fencedInstanceID            Code = 82
+	groupSubscribedToTopic      Code = 86
+	invalidRecord               Code = 87
+	producerFenced              Code = 90
+	unknownTopicID              Code = 100
+	mismatchedEndpointType      Code = 114
+	unsupportedEndpointType     Code = 115
+	unknownServerError          Code = -1
+)
+
+// codes is the one place where the broker's errors become Kafka's. data is what Produce, Fetch and the topic APIs
+// answer, coordinator what group and producer-id APIs answer; 0 means that it is the same. The first row that matches by
+// errors.Is counts.
+var codes = []struct {
+	err               error
+	data, coordinator Code
+}{
+	{engine.ErrUnknownTopic, unknownTopicOrPartition, 0},
+	{engine.ErrUnknownPartition, unknownTopicOrPartition, 0},
+	{meta.ErrUnknownTopic, unknownTopicOrPartition, 0},
+	{engine.ErrAutoCreate, unknownTopicOrPartition, 0},
+	{engine.ErrOffsetOutOfRange, offsetOutOfRange, 0},
+	{engine.ErrFencedEpoch, fencedLeaderEpoch, 0},
+	{engine.ErrUnknownEpoch, unknownLeaderEpoch, 0},
+
+	// A batch says more about itself than the engine's wrapping does, so its rows come first.
+	{batch.ErrCorrupt, corruptMessage, 0},
+	{batch.ErrUnsupportedMagic, unsupportedForMessageFormat, 0},
+	{batch.ErrTooLarge, messageTooLarge, 0},
+	{batch.ErrInvalidRecord, invalidRecord, 0},
+	{batch.ErrInvalidTimestamp, invalidTimestamp, 0},
+	{batch.ErrUnsupportedCodec, unsupportedCompressionType, 0},
+	{batch.ErrBomb, messageTooLarge, 0},
+	{engine.ErrTooLarge, messageTooLarge, 0},
+	{engine.ErrInvalidRecord, invalidRecord, 0},
+
+	// Trap 6: the produce path says INVALID_PRODUCER_EPOCH, the coordinator PRODUCER_FENCED.
+	{txn.ErrOutOfOrderSequence, outOfOrderSequence, 0},
+	{txn.ErrInvalidProducerEpoch, invalidProducerEpoch, producerFenced},
+	{txn.ErrInvalidSequence, invalidRecord, 0},
+
+	{meta.ErrTopicExists, topicAlreadyExists, 0},
+	{meta.ErrInvalidTopic, invalidTopic, 0},
+	{meta.ErrInvalidPartitions, invalidPartitions, 0},
+	{meta.ErrInvalidConfig, invalidConfig, 0},
+	{meta.ErrInvalidReplication, invalidReplicationFactor, 0},
+
+	{group.ErrUnknownMember, unknownMemberID, 0},
+	{group.ErrIllegalGeneration, illegalGeneration, 0},
+	{group.ErrRebalanceInProgress, rebalanceInProgress, 0},
+	{group.ErrMemberIDRequired, memberIDRequired, 0},
+	{group.ErrInconsistentProtocol, inconsistentGroupProtocol, 0},
+	{group.ErrFencedInstance, fencedInstanceID, 0},
+	{group.ErrInvalidSessionTimeout, invalidSessionTimeout, 0},
+	{group.ErrInvalidGroup, invalidGroupID, 0},
+	{group.ErrGroupNotEmpty, nonEmptyGroup, 0},
+	{group.ErrGroupNotFound, groupIDNotFound, 0},
+	{group.ErrGroupFull, groupMaxSizeReached, 0},
+	{group.ErrOffsetMetadataTooLarge, offsetMetadataTooLarge, 0},
+	{group.ErrSubscribedToTopic, groupSubscribedToTopic, 0},
+
+	// All of these pass, or another broker has to be found: clients refresh their metadata and retry.
+	{engine.ErrStorage, kafkaStorageError, coordinatorNotAvailable},
+	{engine.ErrClosed, notLeaderOrFollower, coordinatorNotAvailable},
+	{context.Canceled, notLeaderOrFollower, coordinatorNotAvailable},
+	{context.DeadlineExceeded, requestTimedOut, coordinatorNotAvailable},
+}
+
+// dataCode is the code of err in Produce, Fetch and the topic APIs; nil is 0.
+func dataCode(err error) Code {
+	code, _ := codesOf(err)
+	return code
+}
+
+// coordinatorCode is the code of err in the APIs of groups and producer ids; nil is 0.
+func coordinatorCode(err error) Code {
+	_, code := codesOf(err)
+	return code
+}
+
+func codesOf(err error) (data, coordinator Code) {
+	if err == nil {
+		return none, none
+	}
+	for _, row := range codes {
+		if !errors.Is(err, row.err) {
+			continue
+		}
+		if row.coordinator == none {
+			return row.data, row.data
+		}
+		return row.data, row.coordinator
+	}
+	return unknownServerError, unknownServerError
+}
+
+// message is what a response's error message says; nil for no error.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	return &text
+}
