@@ -221,8 +221,6 @@ func (e *Engine) begin() bool {
 	return true
 }
 
-func (e *Engine) nowMS() int64 { return e.c.Now().UnixMilli() }
-
 func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now

@@ -173,8 +173,8 @@ func (e *Engine) drop(change meta.Change) {
 	}
 	e.mu.Unlock()
 	for _, p := range dropped {
-		p.deleted.Store(true)
 		p.assign.Lock() // after it, no more offsets are given
+		p.deleted.Store(true)
 		p.assign.Unlock()
 		p.waiting.wake()
 	}

@@ -137,14 +137,13 @@ func TestHostileFrames(t *testing.T) {
 func TestDensestProduceAndFetchAreBounded(t *testing.T) {
 	h := newHouse(t)
 	h.topic("a", 1)
-	w := h.dial()
 	for name, frame := range map[string][]byte{
 		"Produce of empty partitions": dense(keyProduce, 9, []byte{0, 0xff, 0xff, 0, 0, 0, 0, 2, 2, 'a'}, []byte{0, 0, 0, 0, 0, 0}),
 		"Fetch of one partition":      dense(keyFetch, 4, append(make([]byte, 17), 0, 0, 0, 1, 0, 1, 'a'), make([]byte, 16)),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		w = h.dial()
+		w := h.dial()
 		w.write(frame)
 		w.closedByServer()
 		runtime.ReadMemStats(&after)

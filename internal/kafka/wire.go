@@ -179,7 +179,6 @@ func (e *encoder) end() {
 	binary.BigEndian.PutUint32(e.buf[e.start:], uint32(len(e.buf)-e.start-4+e.attached))
 }
 
-func (e *encoder) int8(v int8)             { e.buf = append(e.buf, byte(v)) }
 func (e *encoder) int16(v int16)           { e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(v)) }
 func (e *encoder) int32(v int32)           { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(v)) }
 func (e *encoder) int64(v int64)           { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }

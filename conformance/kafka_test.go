@@ -1,0 +1,72 @@
+package conformance
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// apacheKafka starts a real Apache Kafka (one node, KRaft) on a directory of the test's and returns its address.
+func apacheKafka(t *testing.T) (address string) {
+	t.Helper()
+	jars, err := filepath.Abs("kafka/jars")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(jars); err != nil {
+		t.Fatal("Apache Kafka's jars are not there: (cd conformance/kafka && mvn -q -B dependency:copy-dependencies)")
+	}
+	classpath := jars + "/*"
+	dir := t.TempDir()
+	address, controller := freeAddress(t), freeAddress(t)
+	config := filepath.Join(dir, "server.properties")
+	properties := fmt.Sprintf(`process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@%[2]s
+listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s
+advertised.listeners=PLAINTEXT://%[1]s
+controller.listener.names=CONTROLLER
+log.dirs=%[3]s/data
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+`, address, controller, dir)
+	if err := os.WriteFile(config, []byte(properties), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "", "java", "-cp", classpath, "kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config)
+	p := startCommand(t, "java", "-Xmx768m", "-cp", classpath, "kafka.Kafka", config)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && !p.ended(); time.Sleep(100 * time.Millisecond) {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return address
+		}
+	}
+	t.Fatalf("Apache Kafka takes no connection\n%s", tail(p.out.Bytes()))
+	return ""
+}
+
+// The same shop on a real Apache Kafka: only the address changes.
+func TestKafkaRunsTheShop(t *testing.T) {
+	orders := input(t)
+	books, err := ReadBooks(orders, declineAbovePence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := apacheKafka(t)
+	result := parseSettled(t, run(t, 5*time.Minute, "tidings", "demo", "--settle", "-o", "json", "--input", orders, "--brokers", address))
+	if err := result.check(books); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d events in %.1f s: %.0f a second", result.Events, result.Seconds, result.EventsPerSecond)
+	keep(t, dump(t, address, "orders")).agree(t, books)
+	if story := run(t, time.Minute, "tidings", "story", "order/536365", "--brokers", address); len(story) == 0 {
+		t.Error("no story")
+	}
+}

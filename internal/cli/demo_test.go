@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// summaryOf reads the one object that `demo --settle -o json` prints.
+func summaryOf(t *testing.T, out string) shopSummary {
+	t.Helper()
+	var s shopSummary
+	dec := json.NewDecoder(bytes.NewReader([]byte(out)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if dec.More() {
+		t.Errorf("more than one object: %s", out)
+	}
+	return s
+}
+
+// check compares with what the carried day comes to, which was counted by other means.
+func checkDay(t *testing.T, s shopSummary) {
+	t.Helper()
+	if s.Orders != (orderCounts{Placed: 127, Refused: 10, Cancelled: 2, Returns: 6}) {
+		t.Errorf("orders %+v", s.Orders)
+	}
+	if s.Stories != (storyCounts{Settled: 143}) {
+		t.Errorf("stories %+v", s.Stories)
+	}
+	if s.Books != (bookSums{CapturedPence: 4652400, RefundedPence: 32523, RevenueViewPence: 4652400, Equal: true}) {
+		t.Errorf("books %+v", s.Books)
+	}
+	if s.Events != 792 {
+		t.Errorf("%d events", s.Events)
+	}
+	for name, handled := range map[string]int64{"payment": 133, "cancellation": 2, "email": 127, "inventory": 135, "warehouse": 252, "analytics": 252, "loyalty": 127} {
+		if got := s.Reactions[name]; got.Handled != handled {
+			t.Errorf("%s %+v, want %d handled", name, got, handled)
+		}
+	}
+	if got := s.Reactions["loyalty"].Skipped; got != 8 {
+		t.Errorf("loyalty skipped %d, want 8: orders without a customer", got)
+	}
+}
+
+// Case: the carried day, and a second run on its data, which finds everything done.
+func TestDemoSettles(t *testing.T) {
+	s := shell{t, filepath.Join(t.TempDir(), "data")}
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+	again := summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out)
+	checkDay(t, again)
+	for name, r := range again.Reactions {
+		if r.Duplicates != 0 {
+			t.Errorf("%s dropped %d copies: the second run repeated something", name, r.Duplicates)
+		}
+	}
+	s.want(s.run("demo", "--settle", "--listen", "127.0.0.1:0"), 0, "£46524.00 captured, £46524.00 in the revenue view: equal")
+}
+
+// Case: somebody watches, stops it in the middle, and goes on later. No order is lost and none is there twice.
+func TestDemoStopsAndGoesOn(t *testing.T) {
+	s := shell{t, filepath.Join(t.TempDir(), "data")}
+	for _, stop := range []struct {
+		cause error
+		code  int
+	}{{ErrInterrupted, 130}, {ErrTerminated, 0}} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(1500*time.Millisecond, func() { cancel(stop.cause) })
+		r := s.want(s.runUntil(ctx, "", "demo", "--rate", "30", "--listen", "127.0.0.1:0"), stop.code, "the data is kept", "order/536365: settled", "Online Retail")
+		timer.Stop()
+		banner, _, _ := strings.Cut(r.errout, "\n1") // the first line with a time would need a clock to find
+		if lines := strings.Count(banner, "\n  "); lines > 7 {
+			t.Errorf("the banner has %d lines:\n%s", lines+1, r.errout)
+		}
+	}
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+}
+
+// Case: email is down for the whole day and joins later. No order waits for it, and then it catches up.
+func TestDemoWithoutEmail(t *testing.T) {
+	s := shell{t, filepath.Join(t.TempDir(), "data")}
+	without := summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--without", "email", "--listen", "127.0.0.1:0"), 0).out)
+	if without.Stories.Open != 0 || without.Orders.Placed != 127 || !without.Books.Equal || without.Events != 792-127 {
+		t.Errorf("%+v", without)
+	}
+	if _, there := without.Reactions["email"]; there {
+		t.Error("email reacted")
+	}
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+}
+
+// Case: a port that is taken gives way to the next, and the demo says who has it.
+func TestDemoTakesTheNextPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	s := shell{t, filepath.Join(t.TempDir(), "data")}
+	s.want(s.run("demo", "--settle", "--listen", taken.Addr().String()), 0, taken.Addr().String()+" is taken by process")
+}
+
+// Case: bad rows are told with line and column, counted, and cost nothing else; another limit declines other orders.
+func TestDemoWithBadRows(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "orders.csv")
+	const rows = `InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+1,A,x,1,2010-12-01 08:00:00,10.005,1.0,UK
+2,A,x,1,2010-12-01 08:00:00,20.00,1.0,UK
+1,A,x,two,2010-12-01 08:00:00,1.00,1.0,UK
+1,A,"x,1,2010-12-01 08:00:00,1.00,1.0,UK
+1,A,x,2,2010-12-01 08:00:00,1.00,1.0,UK
+C3,A,x,-1,2010-12-01 08:00:00,0.50,1.0,UK
+`
+	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := shell{t, filepath.Join(dir, "data")}
+	r := s.want(s.run("demo", "--settle", "-o", "json", "--input", file, "--decline-above", "12.01", "--listen", "127.0.0.1:0"), 0,
+		"line 4, column 7 (Quantity)", "line 5, column 5")
+	got := summaryOf(t, r.out)
+	if got.BadRows != 2 || got.Orders != (orderCounts{Placed: 2, Cancelled: 1, Returns: 1}) || got.Books.CapturedPence != 1201 || got.Books.RefundedPence != 50 || !got.Books.Equal {
+		t.Errorf("%+v", got)
+	}
+}

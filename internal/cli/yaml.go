@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// yaml writes any value that encodes as JSON, in the sequence of its JSON fields. Only what JSON can say is needed, so
+// this is a writer of block style and not a YAML library.
+func (o *output) yaml(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	y := yamlWriter{dec: dec, w: bufio.NewWriter(o.w)}
+	if err := y.document(); err != nil {
+		return err
+	}
+	return y.w.Flush()
+}
+
+type yamlWriter struct {
+	dec *json.Decoder
+	w   *bufio.Writer
+}
+
+func (y *yamlWriter) document() error {
+	token, err := y.dec.Token()
+	if err != nil {
+		return err
+	}
+	return y.value(token, 0, false)
+}
+
+// value writes what begins with token. At depth 0, or after a dash (inline), a collection begins where the cursor is.
+func (y *yamlWriter) value(token json.Token, depth int, inline bool) error {
+	delim, collection := token.(json.Delim)
+	if !collection {
+		if depth > 0 && !inline {
+			y.w.WriteByte(' ')
+		}
+		y.w.WriteString(yamlScalar(token))
+		y.w.WriteByte('\n')
+		return nil
+	}
+	if !y.dec.More() {
+		if depth > 0 && !inline {
+			y.w.WriteByte(' ')
+		}
+		y.w.WriteString(map[json.Delim]string{'{': "{}", '[': "[]"}[delim] + "\n")
+		_, err := y.dec.Token()
+		return err
+	}
+	if depth > 0 && !inline {
+		y.w.WriteByte('\n')
+	}
+	indent := strings.Repeat("  ", depth)
+	for first := true; y.dec.More(); first = false {
+		if !first || !inline {
+			y.w.WriteString(indent)
+		}
+		token, err := y.dec.Token()
+		if err != nil {
+			return err
+		}
+		if delim == '[' {
+			y.w.WriteString("- ")
+			err = y.value(token, depth+1, true)
+		} else {
+			y.w.WriteString(yamlScalar(token) + ":")
+			if token, err = y.dec.Token(); err == nil {
+				err = y.value(token, depth+1, false)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := y.dec.Token()
+	return err
+}
+
+var (
+	plainYAML    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]*$`)
+	reservedYAML = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
+)
+
+func yamlScalar(token json.Token) string {
+	switch v := token.(type) {
+	case nil:
+		return "null"
+	case string:
+		if plainYAML.MatchString(v) && !reservedYAML.MatchString(v) {
+			return v
+		}
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(v) // a string always encodes
+		return strings.TrimSuffix(b.String(), "\n")
+	default:
+		return fmt.Sprint(v)
+	}
+}
