@@ -8,11 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,7 +33,7 @@ func (s *session) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Run an online store on its own broker, over real orders",
 		Long: "Runs an online store, its broker and its stories in one process over real orders, and keeps their data: a second run\n" +
-			"on the same directory goes on where the first stopped. Orders: " + input.Attribution + ".",
+			"on the same directory goes on where the first stopped. With --brokers the log is another's. Orders: " + input.Attribution + ".",
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkServices(d.without); err != nil {
@@ -69,9 +69,9 @@ type demo struct {
 	without      []string
 	insecure     bool
 
-	dir     string
+	dir     string // "" with --brokers
 	batch   *input.Batch
-	broker  *broker.Broker
+	broker  *broker.Broker // nil with --brokers
 	target  target
 	adm     *kadm.Client
 	indexer *story.Indexer
@@ -79,39 +79,67 @@ type demo struct {
 	shop    *shop
 
 	failed chan error     // gets why the demo cannot go on
+	fenced chan struct{}  // closed when the broker cannot write any more
 	down   []func() error // what takes it down, the last first
 }
 
 // run sets the store up from the ground, plays, and takes it down from the top, so that nothing is asked of a room
-// that is gone already.
+// that is gone already. Once the broker cannot write any more, nothing can be finished either: then it leaves soon, and
+// what still waits ends with the process.
 func (d *demo) run(ctx context.Context) error {
 	d.failed = make(chan error, 8)
-	err := d.setUp(ctx)
-	if err == nil {
-		err = d.play(ctx)
+	d.fenced = make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		err := d.setUp(ctx)
+		if err == nil {
+			err = d.play(ctx)
+		}
+		for i := len(d.down) - 1; i >= 0; i-- {
+			err = errors.Join(err, d.down[i]())
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-d.fenced:
 	}
-	for i := len(d.down) - 1; i >= 0; i-- {
-		err = errors.Join(err, d.down[i]())
+	select {
+	case <-ended:
+	case <-time.After(leaveAfter):
 	}
-	return err
+	return storageFault(d.broker.Err())
+}
+
+// leaveAfter is how long a demo whose broker has failed may take to end.
+const leaveAfter = time.Second
+
+// watchStorage tells run when the broker cannot write any more.
+func (d *demo) watchStorage(ctx context.Context) error {
+	check := time.NewTicker(fenceCheck)
+	defer check.Stop()
+	for {
+		select {
+		case <-check.C:
+			if d.broker.Err() != nil {
+				close(d.fenced)
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (d *demo) setUp(ctx context.Context) (err error) {
 	if d.batch, err = d.readInput(); err != nil {
 		return err
 	}
-	d.dir = d.dataDir()
-	if d.broker, err = openBroker(broker.Config{Dir: d.dir, Logger: d.logger()}); err != nil {
-		return err
-	}
-	d.down = append(d.down, d.broker.Close)
-	listener, moved, err := listenNear(d.address, d.insecure)
+	where, err := d.findLog(ctx)
 	if err != nil {
 		return err
 	}
-	go d.broker.Serve(listener) // ends with the broker
-
-	d.target = inProcess(d.broker)
 	if d.adm, err = d.adminOf(ctx, d.target); err != nil {
 		return err
 	}
@@ -119,10 +147,12 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 	if err := orders.MakeTopic(ctx, d.target); err != nil {
 		return err
 	}
-	if d.indexer, err = story.Open(ctx, d.target, filepath.Join(d.dir, indexName), story.Options{Emit: true, Logger: d.logger()}); err != nil {
+	if err := d.openStory(ctx); err != nil {
 		return err
 	}
-	d.down = append(d.down, d.indexer.Close)
+	if err := awaitTopics(ctx, d.adm, ledgerTopics...); err != nil {
+		return err
+	}
 	d.inBackground(d.indexer.Run)
 	d.ledger = newLedger()
 	d.inBackground(func(ctx context.Context) error { return d.ledger.follow(ctx, d.target, d.adm) })
@@ -133,7 +163,51 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	d.down = append(d.down, d.shop.stop)
-	d.banner(listener.Addr(), moved)
+	d.banner(where)
+	return nil
+}
+
+// findLog opens the demo's own broker, or with --brokers finds another log, and says where it is.
+func (d *demo) findLog(ctx context.Context) (where string, err error) {
+	if d.brokers != "" {
+		d.target, err = d.session.target(ctx)
+		return d.brokers, err
+	}
+	d.dir = d.dataDir()
+	if d.broker, err = openBroker(broker.Config{Dir: d.dir, Logger: d.logger()}); err != nil {
+		return "", err
+	}
+	d.down = append(d.down, d.broker.Close)
+	d.inBackground(d.watchStorage)
+	listener, moved, err := listenNear(d.address, d.insecure)
+	if err != nil {
+		return "", err
+	}
+	go d.broker.Serve(listener) // ends with the broker
+	d.target = inProcess(d.broker)
+	where = listener.Addr().String()
+	if moved != "" {
+		where += "   (" + moved + ")"
+	}
+	return where, nil
+}
+
+// openStory opens the index: in the data directory, or where `tidings story` has it.
+func (d *demo) openStory(ctx context.Context) (err error) {
+	options := story.Options{Emit: true, Logger: d.logger()}
+	discard := func() {}
+	if d.broker != nil {
+		d.indexer, err = story.Open(ctx, d.target, filepath.Join(d.dir, indexName), options)
+	} else {
+		d.indexer, discard, err = d.openIndex(ctx, d.target, options)
+	}
+	if err != nil {
+		return err
+	}
+	d.down = append(d.down, func() error {
+		defer discard()
+		return d.indexer.Close()
+	})
 	return nil
 }
 
@@ -176,27 +250,29 @@ func (d *demo) readInput() (*input.Batch, error) {
 }
 
 // banner tells where everything is, in at most 8 lines.
-func (d *demo) banner(address net.Addr, moved string) {
+func (d *demo) banner(where string) {
 	if d.format.machine() {
 		return
-	}
-	data := ""
-	if d.dir != defaultDataDir {
-		data = " --data " + d.dir
 	}
 	what := "one day of a real store's orders"
 	if d.input != "" {
 		what = d.input
 	}
 	d.note("Tidings demo: an online store over %s (%s)", what, plural(len(d.batch.Invoices), "invoice"))
-	if moved != "" {
-		moved = "   (" + moved + ")"
+	d.note("  Kafka     %s", where)
+	flags := ""
+	switch {
+	case d.broker == nil:
+		flags = " --brokers " + d.brokers
+	case d.dir != defaultDataDir:
+		flags = " --data " + d.dir
 	}
-	d.note("  Kafka     %s%s", address, moved)
-	d.note("  data      %s", absolute(d.dir))
+	if d.broker != nil {
+		d.note("  data      %s", absolute(d.dir))
+	}
 	d.note("  services  %s", strings.Join(d.shop.names(), ", "))
 	if first := d.firstOrder(); first != nil {
-		d.note("  next      tidings story order/%s%s   (in another terminal)", first.No, data)
+		d.note("  next      tidings story order/%s%s   (in another terminal)", first.No, flags)
 	}
 	if d.input == "" {
 		d.note("  orders    %s", input.Attribution)

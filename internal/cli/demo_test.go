@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"tidings.dev/broker"
 )
 
 // summaryOf reads the one object that `demo --settle -o json` prints.
@@ -27,7 +30,7 @@ func summaryOf(t *testing.T, out string) shopSummary {
 	return s
 }
 
-// check compares with what the carried day comes to, which was counted by other means.
+// checkDay compares with what the carried day comes to, which was counted by other means.
 func checkDay(t *testing.T, s shopSummary) {
 	t.Helper()
 	if s.Orders != (orderCounts{Placed: 127, Refused: 10, Cancelled: 2, Returns: 6}) {
@@ -77,9 +80,9 @@ func TestDemoStopsAndGoesOn(t *testing.T) {
 		timer := time.AfterFunc(1500*time.Millisecond, func() { cancel(stop.cause) })
 		r := s.want(s.runUntil(ctx, "", "demo", "--rate", "30", "--listen", "127.0.0.1:0"), stop.code, "the data is kept", "order/536365: settled", "Online Retail")
 		timer.Stop()
-		banner, _, _ := strings.Cut(r.errout, "\n1") // the first line with a time would need a clock to find
-		if lines := strings.Count(banner, "\n  "); lines > 7 {
-			t.Errorf("the banner has %d lines:\n%s", lines+1, r.errout)
+		// All lines of the banner but its first are indented, and no others are.
+		if lines := 1 + strings.Count(r.errout, "\n  "); lines > 8 {
+			t.Errorf("the banner has %d lines:\n%s", lines, r.errout)
 		}
 	}
 	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
@@ -96,6 +99,75 @@ func TestDemoWithoutEmail(t *testing.T) {
 		t.Error("email reacted")
 	}
 	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+}
+
+// Case: email has joined and is then down for a while. No order waits for it: all else goes on, and only stories stay
+// open until it has caught up.
+func TestDemoWhileEmailIsDown(t *testing.T) {
+	s := shell{t, filepath.Join(t.TempDir(), "data")}
+	stopAfter := func(says string, args ...string) result {
+		t.Helper()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		var out, errout safeBuffer
+		ended := make(chan int, 1)
+		go func() {
+			ended <- Run(ctx, append(args, "--data", s.data, "--listen", "127.0.0.1:0"), strings.NewReader(""), &out, &errout)
+		}()
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(errout.String(), says); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("never said %q: %s", says, errout.String())
+			}
+		}
+		cancel(ErrInterrupted)
+		return result{<-ended, out.String(), errout.String()}
+	}
+	s.want(stopAfter("ctrl-C", "demo", "--rate", "20"), 130)
+	s.want(stopAfter("127 orders placed, 10 refused, 2 cancelled", "demo", "--rate", "0", "--without", "email"), 130, "all orders of the input are in")
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+}
+
+// Case: email's position is moved back by hand. It does everything again under the same ids, so nothing new comes of it.
+func TestSeekBackRepeats(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := shell{t, data}
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+
+	b, err := broker.Open(broker.Config{Dir: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.run("group", "seek", "email", "--topic", "orders"), 2, "--to")
+	s.want(s.run("group", "seek", "email", "--topic", "nope", "--to", "earliest"), 3, `"nope"`)
+	s.want(s.run("group", "seek", "nobody", "--topic", "orders", "--to", "earliest"), 3, `"nobody"`)
+	s.want(s.run("group", "seek", "email", "--topic", "orders", "--to", "earliest", "--partition", "9"), 3, "partition 9")
+	plan := s.want(s.run("group", "seek", "email", "--topic", "orders", "--to", "earliest", "-o", "json"), 2, "needs_yes")
+	var moves []move
+	if err := json.Unmarshal([]byte(plan.out), &moves); err != nil || len(moves) != 4 {
+		t.Fatalf("%v: %s", err, plan.out)
+	}
+	var repeat int64
+	for _, m := range moves {
+		repeat += m.Repeat
+	}
+	if repeat != 792 {
+		t.Errorf("the plan repeats %d records, want all 792", repeat)
+	}
+	s.want(s.run("group", "show", "email"), 0, fmt.Sprintf("0          %d", moves[0].From))
+	s.want(s.run("group", "seek", "email", "--topic", "orders", "--to", "earliest", "--yes"), 0)
+	s.want(s.run("group", "ls"), 0, "email\tEmpty\t0\t792")
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	checkDay(t, summaryOf(t, s.want(s.run("demo", "--settle", "-o", "json", "--listen", "127.0.0.1:0"), 0).out))
+	b, err = broker.Open(broker.Config{Dir: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	s.want(s.run("group", "ls"), 0, "email\tEmpty\t0\t0")
+	s.want(s.run("topic", "show", "orders"), 0)
 }
 
 // Case: a port that is taken gives way to the next, and the demo says who has it.

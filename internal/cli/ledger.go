@@ -37,6 +37,8 @@ type ledger struct {
 // marks are what one reaction has written of itself, by partition and offset.
 type marks struct {
 	done, skipped, retried, duplicates map[topicPartition]map[int64]bool
+
+	through map[int32]int64 // before it, by partition, everything is done or of no concern
 }
 
 func newLedger() *ledger {
@@ -88,6 +90,34 @@ func (l *ledger) catchUp(ctx context.Context, adm *kadm.Client) error {
 // awaitSettled waits until a story has settled.
 func (l *ledger) awaitSettled(ctx context.Context, correlation string) error {
 	return l.await(ctx, func() bool { return l.settled[correlation] })
+}
+
+// awaitReactions waits until reactions that began at the beginning have done all that the ledger has read.
+func (l *ledger) awaitReactions(ctx context.Context, names []string) error {
+	return l.await(ctx, func() bool {
+		for _, name := range names {
+			types, listens := l.listeners[name]
+			if !listens || !l.through(l.marksOf(name), types) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// through reports whether a reaction owes nothing, and remembers how far it got, so that asking again costs little.
+func (l *ledger) through(m *marks, types []string) bool {
+	for p, known := range l.types {
+		offset, done := m.through[p], m.done[topicPartition{facts.Topic, p}]
+		for offset < int64(len(known)) && (done[offset] || !l.wants(types, p, offset)) {
+			offset++
+		}
+		m.through[p] = offset
+		if offset < int64(len(known)) {
+			return false
+		}
+	}
+	return true
 }
 
 // await waits until something is true. It is called with the lock held, at first and after each record.
@@ -179,6 +209,7 @@ func (l *ledger) marksOf(reaction string) *marks {
 		m = &marks{
 			done: map[topicPartition]map[int64]bool{}, skipped: map[topicPartition]map[int64]bool{},
 			retried: map[topicPartition]map[int64]bool{}, duplicates: map[topicPartition]map[int64]bool{},
+			through: map[int32]int64{},
 		}
 		l.marks[reaction] = m
 	}

@@ -46,7 +46,7 @@ func (d *demo) play(ctx context.Context) error {
 				return d.why(err)
 			}
 			if d.settle {
-				parts.Go(func() { settled <- d.indexer.WaitSettled(playing) })
+				parts.Go(func() { settled <- d.awaitSettled(playing) })
 			} else {
 				d.say("all orders of the input are in; ctrl-C ends the demo")
 			}
@@ -63,15 +63,32 @@ func (d *demo) play(ctx context.Context) error {
 		case err := <-d.shop.failed:
 			return d.why(err)
 		case <-second.C:
-			if d.broker.Err() != nil {
-				return d.why(nil)
-			}
 			if line := d.progress(); line != said {
 				d.say("%s", line)
 				said = line
 			}
 		case <-ctx.Done():
 			return d.stopped(ctx, imported, begun, before)
+		}
+	}
+}
+
+// awaitSettled waits until every story has settled and every service has caught up: one that joined later holds up no
+// story, but what it announces belongs to the books as well.
+func (d *demo) awaitSettled(ctx context.Context) error {
+	for {
+		if err := d.indexer.WaitSettled(ctx); err != nil {
+			return err
+		}
+		events := d.ledger.events()
+		if err := d.ledger.catchUp(ctx, d.adm); err != nil {
+			return err
+		}
+		if err := d.ledger.awaitReactions(ctx, d.shop.names()); err != nil {
+			return err
+		}
+		if d.ledger.events() == events && d.indexer.Index().Stats().Open == 0 {
+			return nil
 		}
 	}
 }
@@ -115,8 +132,8 @@ func (d *demo) stopped(ctx context.Context, imported <-chan error, begun time.Ti
 
 // why prefers the broker's own reason for a failure: whatever else fails follows from it.
 func (d *demo) why(err error) error {
-	if fenced := d.broker.Err(); fenced != nil {
-		return storageFault(fenced)
+	if d.broker != nil && d.broker.Err() != nil {
+		return storageFault(d.broker.Err())
 	}
 	return err
 }

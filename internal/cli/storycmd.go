@@ -30,16 +30,7 @@ func (s *session) tellStory(ctx context.Context, word string) error {
 	if err != nil {
 		return err
 	}
-	adm, err := s.adminOf(ctx, t)
-	if err != nil {
-		return err
-	}
-	metadata, err := adm.BrokerMetadata(ctx)
-	adm.Close()
-	if err != nil {
-		return err
-	}
-	indexer, discard, err := s.openIndex(ctx, t, metadata.Cluster)
+	indexer, discard, err := s.openIndex(ctx, t, story.Options{Logger: s.logger()})
 	if err != nil {
 		return err
 	}
@@ -59,11 +50,19 @@ func (s *session) tellStory(ctx context.Context, word string) error {
 
 // openIndex opens this user's index of a cluster. While another command has it open, one of its own is made, and
 // removed by discard.
-func (s *session) openIndex(ctx context.Context, t target, cluster string) (x *story.Indexer, discard func(), err error) {
-	options := story.Options{Logger: s.logger()}
+func (s *session) openIndex(ctx context.Context, t target, options story.Options) (x *story.Indexer, discard func(), err error) {
+	adm, err := s.adminOf(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	metadata, err := adm.BrokerMetadata(ctx)
+	adm.Close()
+	if err != nil {
+		return nil, nil, err
+	}
 	cache, err := os.UserCacheDir()
 	if err == nil {
-		path := filepath.Join(cache, "tidings", fileName(cluster), indexName)
+		path := filepath.Join(cache, "tidings", fileName(metadata.Cluster), indexName)
 		x, err = story.Open(ctx, t, path, options)
 		if err == nil || !errors.Is(err, story.ErrInUse) && !errors.Is(err, os.ErrPermission) {
 			return x, func() {}, err

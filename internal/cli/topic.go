@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -193,6 +194,21 @@ func findTopic(ctx context.Context, adm *kadm.Client, name string) (kadm.TopicDe
 		return topic, unknownTopic(name)
 	}
 	return topic, topic.Err
+}
+
+// awaitTopics waits until topics that were just made are known: on a cluster that takes a moment.
+func awaitTopics(ctx context.Context, adm *kadm.Client, names ...string) error {
+	for deadline := time.Now().Add(reachTimeout); ; {
+		_, _, err := bounds(ctx, adm, names...)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func unknownTopic(name string) *Fault {

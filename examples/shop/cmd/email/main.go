@@ -1,0 +1,11 @@
+// Command email runs the shop's email service: writes to customers.
+package main
+
+import (
+	"tidings.dev/examples/shop/email"
+	"tidings.dev/examples/shop/service"
+)
+
+func main() {
+	service.New("email", "writes to customers").React(email.Register)
+}

@@ -1,0 +1,16 @@
+// Command payment runs the shop's payment service: it captures, declines and refunds.
+package main
+
+import (
+	"tidings.dev"
+	"tidings.dev/examples/shop/input"
+	"tidings.dev/examples/shop/payment"
+	"tidings.dev/examples/shop/service"
+)
+
+func main() {
+	p := service.New("payment", "captures, declines and refunds")
+	above := input.Pounds(payment.DefaultDeclineAbovePence)
+	p.Flags.Var(&above, "decline-above", "decline totals above so many `pounds`")
+	p.React(func(app *tidings.App) { payment.Register(app, int64(above)) })
+}

@@ -1,0 +1,128 @@
+package tidings_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"tidings.dev"
+	"tidings.dev/embedded"
+	"tidings.dev/internal/obligation"
+)
+
+const killEnv = "TIDINGS_TEST_KILL_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killEnv); dir != "" {
+		beKilled(dir)
+	}
+	os.Exit(m.Run())
+}
+
+// payment makes the app of this story: it captures what is placed.
+func payment(where tidings.Connection) (*tidings.App, error) {
+	app, err := tidings.Open("payment", where, quiet())
+	if err != nil {
+		return nil, err
+	}
+	tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
+		_, err := captured.Emit(ctx, e.Data)
+		return err
+	}, tidings.FromBeginning())
+	return app, nil
+}
+
+// beKilled emits orders and captures them until somebody kills the process.
+func beKilled(dir string) {
+	app, err := payment(embedded.File(dir))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go app.Run(context.Background())
+	<-app.Ready()
+	fmt.Println("ready")
+	ctx := app.Context(context.Background())
+	for i := 0; ; i++ {
+		if _, err := placed.Emit(ctx, order{ID: fmt.Sprint(i % 50)}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+}
+
+// A process with its broker is killed again and again. Each time it is back at once, and in the end each order that was
+// placed has been captured, by one id, however often its handler has run.
+func TestAKilledProcessGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for round := range 4 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), killEnv+"="+dir)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		if took := time.Since(begun); line != "ready\n" || took > 5*time.Second {
+			t.Errorf("round %d: %q after %v", round, line, took)
+		}
+		time.Sleep(time.Duration(50+37*round) * time.Millisecond)
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		child.Wait()
+	}
+
+	where := embedded.File(dir)
+	link, err := where.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	app, err := payment(where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	run := start(t, app)
+	run.emit(placed, order{ID: "last"})
+	var orders map[string]bool
+	var captures map[string]string
+	var records int
+	eventually(t, "every order is captured", func() bool {
+		orders, captures, records = map[string]bool{}, map[string]string{}, 0
+		for _, r := range dump(t, where, "orders") {
+			switch id := header(r, obligation.HeaderID); header(r, obligation.HeaderType) {
+			case placed.Name():
+				orders[id] = true
+			case captured.Name():
+				records++
+				cause := header(r, obligation.HeaderCausation)
+				if have, ok := captures[cause]; ok && have != id {
+					t.Fatalf("order event %s was captured as %s and as %s", cause, have, id)
+				}
+				captures[cause] = id
+			}
+		}
+		for id := range orders {
+			if captures[id] == "" {
+				return false
+			}
+		}
+		return true
+	})
+	run.stop()
+	if len(orders) < 20 || len(captures) != len(orders) {
+		t.Errorf("%d orders, %d captures", len(orders), len(captures))
+	}
+	t.Logf("%d orders, %d captures in %d records", len(orders), len(captures), records)
+}

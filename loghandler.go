@@ -1,0 +1,38 @@
+package tidings
+
+import (
+	"context"
+	"log/slog"
+)
+
+// LogHandler adds to each log line what its context knows of the story: event, correlation and reaction inside handlers,
+// the correlation elsewhere. Use it around the handler of your logger, and log with the context:
+//
+//	slog.SetDefault(slog.New(tidings.LogHandler(slog.NewJSONHandler(os.Stderr, nil))))
+func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
+
+type logHandler struct{ next slog.Handler }
+
+func (h logHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.next.Enabled(ctx, level)
+}
+
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	run := runOf(ctx)
+	id := Correlation(ctx)
+	if run == nil && id == "" {
+		return h.next.Handle(ctx, r)
+	}
+	r = r.Clone()
+	r.AddAttrs(slog.String("correlation", id))
+	if run != nil {
+		r.AddAttrs(slog.String("event", run.cause.ID), slog.String("reaction", run.reaction.name))
+	}
+	return h.next.Handle(ctx, r)
+}
+
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logHandler{h.next.WithAttrs(attrs)}
+}
+
+func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.next.WithGroup(name)} }
