@@ -187,7 +187,6 @@ func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 		for v := range batch.Split(op.records) {
 			p.log.Append(v)
 		}
-		p.high.Store(p.log.End())
 		e.tail.grown(e.appended.Add(int64(sizeBytes)))
 		if !p.touched {
 			p.touched = true

@@ -70,7 +70,7 @@ func (f *fetch) readAll() {
 // read fills dst[i], which must have no records.
 func (f *fetch) read(i int) {
 	p, want, got := f.parts[i], &f.req.Partitions[i], &f.dst[i]
-	high := p.high.Load()
+	high := p.log.End()
 	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: p.log.Start(), Records: got.Records}
 	switch room := f.req.MaxBytes - f.bytes; {
 	case p.deleted.Load():
@@ -120,7 +120,7 @@ func (f *fetch) wait(ctx context.Context) {
 	for {
 		// First look again: an append may have come between the read and the entry in the lists.
 		for i, p := range f.parts {
-			if p.deleted.Load() || p.high.Load() > f.dst[i].HighWatermark {
+			if p.deleted.Load() || p.log.End() > f.dst[i].HighWatermark {
 				f.bytes -= recordBytes(f.dst[i].Records)
 				clear(f.dst[i].Records)
 				f.dst[i].Records = f.dst[i].Records[:0]

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tidings.dev/internal/batch"
 	"tidings.dev/internal/meta"
 )
 
@@ -140,4 +143,35 @@ func TestFetchLimits(t *testing.T) {
 	if got := count(batchBytes + 10); got[0] != batchBytes || got[1] != 0 {
 		t.Errorf("room for one batch: %v", got)
 	}
+}
+
+// Case: readers that follow the end closely, while appends come, never go past what the broker calls the end. Log and
+// high watermark were once two variables, and between the two a reader was out of range.
+func TestReaderAtTheEndIsNeverOutOfRange(t *testing.T) {
+	e := openMem(t, nil)
+	topic := makeTopic(t, e, "orders", 1)
+	id := Partition{topic.ID, 0}
+	const appends, batches = 200, 300 // many batches an append, so that a reader can come between two of them
+	records := bytes.Repeat(newBatch(-1, -1, "x"), batches)
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for offset := int64(0); offset < appends*batches; {
+				got := e.Fetch(t.Context(), longPoll(id, offset, time.Second), nil)[0]
+				if got.Err != nil {
+					t.Errorf("at offset %d: %v", offset, got.Err)
+					return
+				}
+				for _, piece := range got.Records {
+					for v := range batch.Split(piece) {
+						offset = v.NextOffset()
+					}
+				}
+			}
+		})
+	}
+	for range appends {
+		appendNow(e, id, records)
+	}
+	readers.Wait()
 }

@@ -14,7 +14,7 @@ func (e *Engine) OffsetFor(id Partition, timestamp int64) (Listed, error) {
 	}
 	switch timestamp {
 	case Latest:
-		return Listed{Offset: p.high.Load(), Timestamp: -1, LeaderEpoch: p.epoch.Load()}, nil
+		return Listed{Offset: p.log.End(), Timestamp: -1, LeaderEpoch: p.epoch.Load()}, nil
 	case Earliest:
 		start := p.log.Start()
 		return Listed{Offset: start, Timestamp: -1, LeaderEpoch: p.log.EpochAt(start)}, nil

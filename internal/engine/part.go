@@ -20,10 +20,9 @@ type part struct {
 	id     Partition
 	dir    string
 	limits partLimits
-	log    *partition.Log
+	log    *partition.Log // all of it is durable, and its end is the high watermark
 
 	epoch   atomic.Int32
-	high    atomic.Int64 // the high watermark: all below it is durable and in log
 	deleted atomic.Bool
 
 	assign    sync.Mutex
@@ -53,7 +52,6 @@ func topicDir(id meta.TopicID) string { return topicsDir + "/" + id.String() }
 // newPart joins a log with its working state. Offsets go on at the log's end.
 func newPart(id Partition, limits partLimits, log *partition.Log) *part {
 	p := &part{id: id, dir: partDir(id), limits: limits, log: log, next: log.End()}
-	p.high.Store(log.End())
 	p.epoch.Store(max(log.Epoch(), 0))
 	return p
 }
@@ -86,6 +84,5 @@ func (p *part) restore(v batch.View, producersAt int64, at time.Time) error {
 	}
 	p.log.Append(v)
 	p.next = v.NextOffset()
-	p.high.Store(p.next)
 	return nil
 }

@@ -13,7 +13,7 @@ func (e *Engine) subjectToRetention() bool {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, p := range e.parts {
-		if p.high.Load() > p.log.Start() {
+		if p.log.End() > p.log.Start() {
 			return true
 		}
 	}
