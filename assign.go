@@ -353,7 +353,7 @@ func (c *consumer) dropQueued(goes func(*item) bool) {
 	signal(c.room)
 }
 
-// onOutOfRange names what was lost when retention overtakes a reaction that runs.
+// onOutOfRange says why a reaction that runs cannot read on: retention has overtaken it, or the log was cut.
 func (c *consumer) onOutOfRange(ctx context.Context, tp topicPartition) {
 	starts, err := listed(c.app.topics.adm.ListStartOffsets(ctx, tp.topic))
 	if err != nil {
@@ -367,16 +367,16 @@ func (c *consumer) onOutOfRange(ctx context.Context, tp topicPartition) {
 	}
 	c.mu.Lock()
 	p := c.parts[tp]
-	var position int64
+	var position, next int64
 	if p != nil {
-		position = p.tracker.Position()
+		position, next = p.tracker.Position(), p.tracker.Next()
 	}
 	c.mu.Unlock()
 	switch start, end := starts[tp.topic][tp.partition], ends[tp.topic][tp.partition]; {
 	case p == nil:
-	case position > end:
-		c.fail(&BeyondError{c.name, tp.topic, tp.partition, position, end})
+	case position < start:
+		c.fail(&LostError{c.name, tp.topic, tp.partition, position, start})
 	default:
-		c.fail(&LostError{c.name, tp.topic, tp.partition, position, max(start, position)})
+		c.fail(&BeyondError{c.name, tp.topic, tp.partition, next, end})
 	}
 }

@@ -32,8 +32,8 @@ func (e *LostError) Error() string {
 		e.From, e.To-1, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
 }
 
-// BeyondError says that a reaction's position lies behind the end of the log: the topic was deleted and made anew, or
-// its log was cut.
+// BeyondError says that a reaction has come past the end of the log: the topic was deleted and made anew, or its log was
+// cut. Position is where it stands, or, while it runs, what it would read next.
 type BeyondError struct {
 	Reaction      string
 	Topic         string

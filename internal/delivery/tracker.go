@@ -59,6 +59,9 @@ func (t *Tracker) done(lo, hi int64) {
 	}
 }
 
+// Next is the offset that is expected to arrive next: all below it have arrived.
+func (t *Tracker) Next() int64 { return t.next }
+
 // Position is the first offset that is not done: what to commit.
 func (t *Tracker) Position() int64 { return t.position }
 
