@@ -24,6 +24,7 @@ func TestEmailDown(t *testing.T) {
 	const (
 		windows         = 10 // every second one without email
 		ordersPerWindow = 60
+		between         = 5 * time.Millisecond // so that services and orders do not fight for the machine
 	)
 	log := embedded.File(t.TempDir())
 	shipped, written := newTally(), newTally()
@@ -54,6 +55,7 @@ func TestEmailDown(t *testing.T) {
 		before := written.len()
 		for range ordersPerWindow {
 			placed++
+			time.Sleep(between)
 			order := facts.Order{No: fmt.Sprint(placed), Customer: "c", Lines: []facts.Line{{StockCode: "A", Quantity: 1, UnitPence: 250}}, TotalPence: 250}
 			began := time.Now()
 			if _, err := facts.OrderPlaced.Emit(ctx, order); err != nil {
