@@ -31,7 +31,6 @@ type keeper struct {
 type checkpointMark struct {
 	sequence uint64
 	boundary journal.LSN // its own
-	barrier  journal.LSN // the journal's end when it was written: nothing has happened since if it still is
 }
 
 // doomedTopic is a deleted topic whose files stand until a checkpoint no longer refers to them.
@@ -94,10 +93,11 @@ func (e *Engine) keep() {
 // the syncs of segment files.
 func (e *Engine) checkpoint(paced bool) error {
 	k := &e.keeper
-	if !k.replayed && k.newest.sequence > 0 && journal.LSN(e.applied.Load()) == k.newest.barrier {
-		return nil
+	if !k.replayed && k.newest.sequence > 0 && e.pending.Load() == 0 {
+		return nil // nothing has happened since the last one
 	}
 	e.pending.Store(0)
+	e.tail.admitted()
 
 	e.ddl.Lock() // no change of the catalogue is under way
 	doomed := k.sentence()
@@ -139,7 +139,7 @@ func (e *Engine) checkpoint(paced bool) error {
 		return fmt.Errorf("engine: write a checkpoint: %w", err)
 	}
 	previous := k.newest
-	k.newest = checkpointMark{sequence: c.sequence, boundary: c.boundary, barrier: journal.LSN(e.applied.Load())}
+	k.newest = checkpointMark{sequence: c.sequence, boundary: c.boundary}
 	k.replayed = false
 	return e.forget(previous, doomed)
 }

@@ -92,7 +92,6 @@ func (r *recovery) run() error {
 	}
 	r.journal = j
 	r.applied.Store(uint64(max(found.Last, c.boundary)))
-	r.keeper.newest.barrier = journal.LSN(r.applied.Load())
 	if found.Entries > 0 {
 		r.log.Info("replayed the journal", "entries", found.Entries, "bytes", found.Bytes, "took", time.Since(began))
 	}

@@ -19,7 +19,7 @@ type tail struct {
 	correction atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
 
 	mu   sync.Mutex
-	room sync.Cond // signalled after each pass; on mu
+	room sync.Cond // signalled after each pass, and when a checkpoint begins; on mu
 	free bool      // the engine is fenced or closed: nobody waits any more
 }
 
@@ -43,17 +43,29 @@ func (t *tail) grown(total int64) {
 	}
 }
 
-// admit blocks while twice the memory that tails may take is taken: segment files can't be written as fast as the
-// journal. It returns at once when the engine is fenced or closed.
+// admit blocks while twice the memory that tails may take is taken, or while twice the journal that should lie between
+// checkpoints is written: segment files can't be written, or made durable, as fast as the journal. It returns at once
+// when the engine is fenced or closed.
 func (t *tail) admit(e *Engine) {
-	if e.appended.Load()+t.correction.Load() <= 2*e.c.TailBytes {
+	if !t.crowded(e) {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !t.free && e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes {
+	for !t.free && t.crowded(e) {
 		t.room.Wait()
 	}
+}
+
+func (t *tail) crowded(e *Engine) bool {
+	return e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes || e.pending.Load() > 2*e.c.CheckpointBytes
+}
+
+// admitted lets those who wait look again whether there is room.
+func (t *tail) admitted() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.room.Broadcast()
 }
 
 // release lets everyone go who waits for room, for good.
@@ -100,9 +112,7 @@ func (t *tail) pass(e *Engine) error {
 		}
 		t.measure(e, parts)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.room.Broadcast()
+	t.admitted()
 	return nil
 }
 
