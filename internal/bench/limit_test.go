@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestSyncLimit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "here")
+	l, err := OpenSyncLimit(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := l.Run(t.Context(), 4<<10, 50*time.Millisecond)
+	if err != nil || m.Records == 0 || m.Bytes != m.Records*4<<10 || m.Latency.Count() != m.Records {
+		t.Errorf("%+v: %v", m, err)
+	}
+	if _, err := l.Run(t.Context(), 64<<20, time.Millisecond); !errors.Is(err, ErrLoad) {
+		t.Errorf("writes larger than the file: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// Case: the stub as the other process runs it, and each ceiling at its ports; in memory what there is of it.
+func TestStreams(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sendfile")
+	if err := WriteSendfile(file); err != nil {
+		t.Fatal(err)
+	}
+	stub, err := ListenStub(StubConfig{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- stub.Serve(ctx) }()
+	tcp, memory := Endpoint{Seeds: []string{stub.Raw}}, Endpoint{Seeds: []string{"raw"}, Dial: (&Raw{}).Dial}
+	const d = 200 * time.Millisecond
+	for name, run := range map[string]func() (Measured, error){
+		"tcp":             func() (Measured, error) { return StreamLimit(ctx, tcp, 2, d) },
+		"sendfile":        func() (Measured, error) { return SendfileLimit(ctx, tcp, 2, d) },
+		"ping":            func() (Measured, error) { return PingLimit(ctx, tcp, d) },
+		"pipe":            func() (Measured, error) { return StreamLimit(ctx, memory, 1, d) },
+		"ping in memory":  func() (Measured, error) { return PingLimit(ctx, memory, d) },
+		"produce to null": func() (Measured, error) { return produceToStub(ctx, stub, d) },
+	} {
+		if m, err := run(); err != nil || m.Bytes == 0 || m.Elapsed < d {
+			t.Errorf("%s: %+v %v", name, m, err)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("the stub ended with %v", err)
+	}
+}
+
+func produceToStub(ctx context.Context, stub *Stub, d time.Duration) (Measured, error) {
+	e := Endpoint{Seeds: []string{stub.Null}}
+	if err := e.CreateTopic(ctx, Topic{Name: "t", Partitions: 1}); err != nil {
+		return Measured{}, err
+	}
+	return Produce(ctx, e, "t", Load{RecordBytes: 1024, Producers: 1, Buffered: 500, Duration: d}, nil)
+}
+
+func TestUsageOfAProcess(t *testing.T) {
+	u, err := ProcessUsage(os.Getpid())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("this system does not tell")
+	}
+	if err != nil || u.RSSBytes == 0 || u.PeakRSSBytes < u.RSSBytes {
+		t.Errorf("%+v %v", u, err)
+	}
+	if _, err := ProcessUsage(1 << 30); err == nil {
+		t.Error("a process that is not there has usage")
+	}
+	if later := SelfUsage().since(u); later.CPU < 0 || later.Allocs == 0 {
+		t.Errorf("%+v", later)
+	}
+}

@@ -1,0 +1,21 @@
+package cli
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// fileSystem names the kind of file system that a directory is on; a kind without a name here is given by its number.
+func fileSystem(dir string) string {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return ""
+	}
+	kinds := map[uint32]string{
+		0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x2fc12fc1: "zfs", 0x01021994: "tmpfs", 0x794c7630: "overlay", 0x6969: "nfs",
+	}
+	if name, ok := kinds[uint32(s.Type)]; ok {
+		return name
+	}
+	return fmt.Sprintf("%#x", uint32(s.Type))
+}
