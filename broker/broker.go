@@ -35,6 +35,9 @@ type Broker struct {
 	lock   *vfs.DirLock
 	socket *socket // nil without Dir, or where the path is too long
 
+	control   *socket    // the same
+	snapshots sync.Mutex // held while there is one
+
 	ctx    context.Context // ends when Close gives up waiting
 	cancel context.CancelFunc
 	conns  sync.WaitGroup
@@ -97,6 +100,9 @@ func Open(c Config) (_ *Broker, err error) {
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if c.Dir != "" {
 		if err := b.listenOnSocket(); err != nil {
+			return nil, err
+		}
+		if err := b.listenForControl(); err != nil {
 			return nil, err
 		}
 	}
@@ -164,6 +170,10 @@ func (b *Broker) ClusterID() string { return b.engine.ClusterID() }
 
 // Err returns why nothing can be written any more (matches ErrStorage), or nil. Reads go on; a new Open may mend it.
 func (b *Broker) Err() error { return b.engine.Err() }
+
+// Full returns why nothing can be appended until there is room on the disk (matches ErrStorage), or nil. Reads,
+// positions and deletions go on, and so do appends once there is room.
+func (b *Broker) Full() error { return b.engine.Full() }
 
 // Dial connects within the process: a buffered connection without a network, which behaves as a TCP connection does,
 // deadlines included. ErrClosed after Close.
@@ -254,8 +264,10 @@ func (b *Broker) close() error {
 		l.Close()
 	}
 	b.mu.Unlock()
-	if b.socket != nil {
-		b.socket.close()
+	for _, s := range []*socket{b.socket, b.control} {
+		if s != nil {
+			s.close()
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.config.DrainTimeout)
 	defer cancel()

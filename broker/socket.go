@@ -24,16 +24,32 @@ type socket struct {
 	dir      *os.File // nil unless the path had to be shortened
 }
 
-// listenOnSocket makes the socket and serves it. What an earlier broker left is removed: we hold the lock.
+// listenOnSocket makes the socket and serves it.
 func (b *Broker) listenOnSocket() error {
 	path := filepath.Join(b.config.Dir, SocketName)
+	socket, err := b.listenUnix(path)
+	if err != nil || socket == nil {
+		return err
+	}
+	b.socket = socket
+	b.conns.Go(func() {
+		if err := b.Serve(socket.listener); !errors.Is(err, ErrClosed) {
+			b.log.Error("the unix socket has failed", "path", path, "err", err)
+		}
+	})
+	return nil
+}
+
+// listenUnix makes a socket that nobody but the directory's owner reaches; nil if its path is too long for one. What an
+// earlier broker left is removed: we hold the lock.
+func (b *Broker) listenUnix(path string) (*socket, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("broker: remove an old socket: %w", err)
+		return nil, fmt.Errorf("broker: remove an old socket: %w", err)
 	}
 	short, dir, err := shortPath(path)
 	if err != nil {
 		b.log.Warn("no unix socket: the data directory's path is too long for one", "path", path, "max_bytes", maxSocketPath, "err", err)
-		return nil
+		return nil, nil
 	}
 	listener, err := net.Listen("unix", short)
 	if err == nil {
@@ -43,15 +59,9 @@ func (b *Broker) listenOnSocket() error {
 		if dir != nil {
 			dir.Close()
 		}
-		return fmt.Errorf("broker: listen on %s: %w", path, err)
+		return nil, fmt.Errorf("broker: listen on %s: %w", path, err)
 	}
-	b.socket = &socket{listener, dir}
-	b.conns.Go(func() {
-		if err := b.Serve(listener); !errors.Is(err, ErrClosed) {
-			b.log.Error("the unix socket has failed", "path", path, "err", err)
-		}
-	})
-	return nil
+	return &socket{listener, dir}, nil
 }
 
 func (s *socket) close() {
@@ -64,7 +74,11 @@ func (s *socket) close() {
 // DialDir connects to the broker that runs on a data directory, in whichever process of this machine, by its unix
 // socket. The error matches fs.ErrNotExist where no broker has run, and syscall.ECONNREFUSED where none runs now.
 func DialDir(ctx context.Context, dir string) (net.Conn, error) {
-	path, held, err := shortPath(filepath.Join(dir, SocketName))
+	return dialUnix(ctx, filepath.Join(dir, SocketName))
+}
+
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	path, held, err := shortPath(path)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/faults"
 )
 
 // sample is a batch of three records: with everything, with nulls, with empty fields.
@@ -313,7 +315,7 @@ func TestValidate(t *testing.T) {
 }
 
 // FuzzRecords feeds anything to everything that reads foreign bytes. Nothing may panic, and what is decoded must be
-// within the limit.
+// within the limit; so must time and memory, though codecs have their own windows.
 func FuzzRecords(f *testing.F) {
 	for _, c := range codecs {
 		f.Add([]byte(recompress(sample(), c.codec, c.compress)))
@@ -321,7 +323,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(make([]byte, HeaderBytes))
 	const limit = 64 << 10
-	f.Fuzz(func(t *testing.T, b []byte) {
+	decode := func(t *testing.T, b []byte) {
 		for v, err := range Split(b) {
 			if err != nil {
 				if _, ok := errors.AsType[*InvalidError](err); !ok {
@@ -358,6 +360,11 @@ func FuzzRecords(f *testing.F) {
 				t.Fatalf("%d bytes decoded past a limit of %d", bytesSeen, limit)
 			}
 		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		// A batch has at least HeaderBytes, so that is how many decoders the input can ask for.
+		batches := uint64(len(b)/HeaderBytes + 1)
+		faults.Bound(t, len(b), batches*(16<<20), 64, func() { decode(t, b) })
 	})
 }
 

@@ -1,5 +1,5 @@
 // Package batch knows the bytes of Kafka's record batch, format 2 (magic 2, KIP-98): it views, splits, checks, patches
-// and iterates them. A batch is stored as it was received; nothing here re-encodes one.
+// and iterates them. A batch is stored as it was received; compaction alone makes a new one of what it leaves (Filter).
 package batch
 
 import (

@@ -109,6 +109,11 @@ func TestCommandsAgainstABroker(t *testing.T) {
 	s.want(s.run("topic", "create", "doors", "-p", "2", "-c", "retention.ms=-1"), 0, "doors\t2")
 	s.want(s.run("topic", "create", "doors"), 1, "already")
 	s.want(s.run("topic", "show", "doors"), 0, "retention.ms=-1", "PARTITION")
+	s.want(s.run("topic", "edit", "doors", "retention.ms=", "retention.bytes=5000"), 0)
+	s.want(s.run("topic", "show", "doors"), 0, "retention.bytes=5000")
+	s.want(s.run("topic", "edit", "doors", "retention.ms=soon"), 2, "not a whole number", "doors")
+	s.want(s.run("topic", "edit", "doors", "retention.ms"), 2, "NAME=VALUE")
+	s.want(s.run("topic", "edit", "windows", "retention.ms=5"), 3, "no topic")
 	s.want(s.run("emit", "home.door.opened", `{"door":"7"}`, "--topic", "doors", "--subject", "door/{door}", "--id", "one"), 0, "one\tdoors")
 	r := s.want(s.pipe("{\"door\":\"7\"}\n\n{\"door\":\"8\"}", "emit", "home.door.closed", "--topic", "doors", "--subject", "door/{door}", "-o", "jsonl"), 0)
 	if n := strings.Count(r.out, "\n"); n != 2 {

@@ -94,6 +94,8 @@ func (d *demo) run(ctx context.Context) error {
 		err := d.setUp(ctx)
 		if err == nil {
 			err = d.play(ctx)
+		} else {
+			err = d.why(err)
 		}
 		for i := len(d.down) - 1; i >= 0; i-- {
 			err = errors.Join(err, d.down[i]())
@@ -109,7 +111,7 @@ func (d *demo) run(ctx context.Context) error {
 	case <-ended:
 	case <-time.After(leaveAfter):
 	}
-	return storageFault(d.broker.Err())
+	return storageFault(cannotWrite(d.broker))
 }
 
 // leaveAfter is how long a demo whose broker has failed may take to end.
@@ -122,7 +124,7 @@ func (d *demo) watchStorage(ctx context.Context) error {
 	for {
 		select {
 		case <-check.C:
-			if d.broker.Err() != nil {
+			if cannotWrite(d.broker) != nil {
 				close(d.fenced)
 				return nil
 			}

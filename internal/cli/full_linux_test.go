@@ -14,6 +14,5 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer syscall.Unmount(dir, 0)
 	s := shell{t, filepath.Join(dir, "data")}
-	s.want(s.run("serve", "--listen", "127.0.0.1:0", "-o", "json"), 1, `"code":"disk_full"`, "make room")
-	s.want(s.run("demo", "--settle", "--listen", "127.0.0.1:0"), 1, "no space left", "make room")
+	s.want(s.run("demo", "--settle", "--listen", "127.0.0.1:0", "-o", "json"), 1, `"code":"disk_full"`, "no space left", "make room")
 }

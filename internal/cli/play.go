@@ -132,8 +132,8 @@ func (d *demo) stopped(ctx context.Context, imported <-chan error, begun time.Ti
 
 // why prefers the broker's own reason for a failure: whatever else fails follows from it.
 func (d *demo) why(err error) error {
-	if d.broker != nil && d.broker.Err() != nil {
-		return storageFault(d.broker.Err())
+	if d.broker != nil && cannotWrite(d.broker) != nil {
+		return storageFault(cannotWrite(d.broker))
 	}
 	return err
 }

@@ -86,28 +86,39 @@ func (s *session) serve(ctx context.Context, config broker.Config, address strin
 	return err
 }
 
-// untilStopped waits for the end. A log that cannot be written to any more still serves its readers, and fails at the end.
+// untilStopped waits for the end. A log that cannot be written to still serves its readers: why is told once, and is the
+// error at the end, unless there is room on the disk again by then.
 func (s *session) untilStopped(ctx context.Context, b *broker.Broker, served <-chan error) error {
 	check := time.NewTicker(fenceCheck)
 	defer check.Stop()
-	var fenced error
+	var fault error
 	for {
 		select {
 		case <-ctx.Done():
-			return fenced
+			return fault
 		case err := <-served:
 			if errors.Is(err, broker.ErrClosed) || errors.Is(err, net.ErrClosed) {
-				return fenced
+				return fault
 			}
-			return errors.Join(fenced, err)
+			return errors.Join(fault, err)
 		case <-check.C:
-			if err := b.Err(); err != nil && fenced == nil {
-				fenced = storageFault(err)
-				s.report(asFault(fenced))
-				check.Stop()
+			switch err := cannotWrite(b); {
+			case err == nil:
+				fault = nil
+			case fault == nil:
+				fault = storageFault(err)
+				s.report(asFault(fault))
 			}
 		}
 	}
+}
+
+// cannotWrite says why the broker appends nothing, now or any more, or nil.
+func cannotWrite(b *broker.Broker) error {
+	if err := b.Err(); err != nil {
+		return err
+	}
+	return b.Full()
 }
 
 func storageFault(err error) *Fault {
@@ -115,7 +126,7 @@ func storageFault(err error) *Fault {
 	if f.Code == "failed" {
 		f.Code = "storage"
 	}
-	f.Message = "the log cannot be written to any more: " + err.Error()
+	f.Message = "the log cannot be written to: " + err.Error()
 	if f.Hint == "" {
 		f.Hint = "what was acknowledged is safe and can be read; mend the disk and start again"
 	}

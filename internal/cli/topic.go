@@ -21,7 +21,7 @@ import (
 
 func (s *session) topicCommand() *cobra.Command {
 	return family("topic", "Look at topics, make and remove them",
-		s.topicListCommand(), s.topicShowCommand(), s.topicCreateCommand(), s.topicRemoveCommand())
+		s.topicListCommand(), s.topicShowCommand(), s.topicCreateCommand(), s.topicEditCommand(), s.topicRemoveCommand())
 }
 
 // admin is a client for what administers; the caller closes it.

@@ -23,7 +23,8 @@ type Config struct {
 	TailBytes         int64            // 64 MiB of recent batches shared by all partitions
 	MaxBatchBytes     int64            // 1 MiB + overhead as in Kafka (1048588); a topic's max.message.bytes overrides it
 	MaxPendingBytes   int64            // 64 MiB of appends queued for the journal, in all
-	RetentionInterval time.Duration    // 5 min between retention passes (deletion is never on an idle tick below this)
+	CompactionBytes   int              // 16 MiB; memory for keys while a partition is compacted, one at a time
+	RetentionInterval time.Duration    // 5 min between retention passes, and looks whether compaction is due (deletion is never on an idle tick below this)
 }
 
 // Partition names one partition by its topic's identity.

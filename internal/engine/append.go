@@ -7,17 +7,18 @@ import (
 
 	"tidings.dev/internal/batch"
 	"tidings.dev/internal/journal"
+	"tidings.dev/internal/meta"
 )
 
-// Append gives offsets to record batches and makes them durable. records holds one or more whole batches of one
+// Append gives offsets to record batches and makes them as durable as their topic wants (meta.Durability). records holds one or more whole batches of one
 // partition, as a client sent them; the bytes are checked, copied before Append returns, and stored as they are but for
 // base offset, leader epoch and, under LogAppendTime, the timestamp. A batch of an idempotent producer must be alone.
 //
-// done is called once: with an error, or when the batches are durable and visible. It may be called before Append
+// done is called once: with an error, or when the batches are durable, in their topic's sense, and visible. It may be called before Append
 // returns, and from the journal's goroutine: it must not block. Append itself blocks while too many bytes are queued, or
 // not yet in segment files.
 //
-// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrClosed, those of batch.Validate and those of
+// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, those of batch.Validate and those of
 // txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 	fail := func(err error) { done(Appended{Err: err, BaseOffset: -1, LogAppendTime: -1, LogStart: -1}) }
@@ -26,19 +27,24 @@ func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 		err = e.usable()
 	}
 	if err == nil {
-		err = validate(records, p.limits, e.c.Now())
+		err = validate(records, p.limits(), e.c.Now())
+	}
+	if err == nil && !p.limits().inMemory() {
+		err = e.tail.admit(e)
 	}
 	if err != nil {
 		fail(err)
 		return
 	}
-	e.tail.admit(e)
 
 	op := newAppendOp()
 	op.engine, op.part, op.done = e, p, done
 	op.records = append(make([]byte, 0, len(records)), records...)
-	if err := op.assign(); err != nil {
+	switch done, err := op.assign(); {
+	case err != nil:
 		op.fail(err)
+	case done:
+		op.finish(op.answer)
 	}
 }
 
@@ -46,7 +52,7 @@ func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 const maxDecompressedBytes = 64 << 20
 
 // validate checks what a client sent, before anything of it is kept.
-func validate(records []byte, limits partLimits, now time.Time) error {
+func validate(records []byte, limits *partLimits, now time.Time) error {
 	if len(records) == 0 {
 		return fmt.Errorf("%w: no record batch", ErrInvalidRecord)
 	}
@@ -84,7 +90,7 @@ func validate(records []byte, limits partLimits, now time.Time) error {
 }
 
 // checkTimestamp refuses producers whose clocks are far off, where the topic's configuration sets bounds.
-func (l partLimits) checkTimestamp(v batch.View, now time.Time) error {
+func (l *partLimits) checkTimestamp(v batch.View, now time.Time) error {
 	if l.logAppendTime {
 		return nil
 	}
@@ -121,14 +127,15 @@ func newAppendOp() *appendOp {
 }
 
 // assign gives offsets and queues the batches, under the partition's lock, so that offsets and the journal have one
-// order. An error means that nothing was queued; without one, the op belongs to the journal's goroutine.
-func (op *appendOp) assign() error {
+// order. An error means that nothing was queued or given, and done that the answer is there; otherwise the op belongs to
+// the journal's goroutine.
+func (op *appendOp) assign() (done bool, _ error) {
 	p, e := op.part, op.engine
-	now := e.c.Now()
+	now, limits := e.c.Now(), op.part.limits()
 	p.assign.Lock()
 	defer p.assign.Unlock()
 	if p.deleted.Load() {
-		return ErrUnknownTopic
+		return false, ErrUnknownTopic
 	}
 	op.answer = Appended{BaseOffset: p.next, LogAppendTime: -1}
 
@@ -136,40 +143,67 @@ func (op *appendOp) assign() error {
 	if v := batch.View(op.records[:first]); v.ProducerID() >= 0 {
 		verdict, err := p.producers.Check(producerOf(v))
 		if err != nil {
-			return err
+			return false, err
 		}
 		if verdict.Duplicate {
 			// The original may still be on its way to the disk. An empty entry behind it is durable only after it.
 			op.answer.BaseOffset, op.answer.LogAppendTime = verdict.BaseOffset, verdict.AppendTimeMS
 			op.records = nil
-			return op.enqueue(kindBarrier)
+			if p.ring != nil {
+				op.answer.LogStart = p.start()
+				return true, nil
+			}
+			return false, op.enqueue(kindBarrier, limits)
 		}
 	}
-	for v := range batch.Split(op.records) {
-		v.SetBaseOffset(p.next)
-		v.SetLeaderEpoch(p.epoch.Load())
-		if p.limits.logAppendTime {
-			v.SetLogAppendTime(now.UnixMilli())
-			op.answer.LogAppendTime = now.UnixMilli()
-		}
-		// Recorded before it is durable, so that pipelined batches follow each other; should the journal fail, nothing
-		// is appended or checkpointed any more, and the record is of no use to anyone.
+	if p.ring != nil {
+		return true, op.remember(now, limits)
+	}
+	records := op.records
+	op.stamp(now, limits)
+	putBatchesHead(&op.head, p.id, now.UnixMilli())
+	if err := op.enqueue(kindBatches, limits); err != nil {
+		return false, err
+	}
+	// Recorded before it is durable, so that pipelined batches follow each other. Should the journal fail, nothing is
+	// appended or checkpointed any more, and the record is of no use to anyone; if it has no room, it is taken back.
+	for v := range batch.Split(records) {
 		p.producers.Record(producerOf(v), p.next, appendTime(v), now)
 		p.next = v.NextOffset()
 	}
-	putBatchesHead(&op.head, p.id, now.UnixMilli())
-	return op.enqueue(kindBatches)
+	return false, nil
 }
 
-func (op *appendOp) enqueue(kind journal.Kind) error {
+// stamp gives the batches their offsets, from the partition's next one on.
+func (op *appendOp) stamp(now time.Time, limits *partLimits) {
+	next := op.part.next
+	for v := range batch.Split(op.records) {
+		v.SetBaseOffset(next)
+		v.SetLeaderEpoch(op.part.epoch.Load())
+		if limits.logAppendTime {
+			v.SetLogAppendTime(now.UnixMilli())
+			op.answer.LogAppendTime = now.UnixMilli()
+		}
+		next = v.NextOffset()
+	}
+}
+
+// enqueue gives an entry to the journal. Without an error nothing of the op may be touched any more.
+func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
 	e := op.engine
 	op.payload = [2][]byte{op.head[:], op.records}
 	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable}
 	if kind == kindBarrier {
 		entry.Payload = nil
 	}
+	switch limits.durability {
+	case meta.Interval:
+		entry.SyncWithin = limits.syncWithin
+	case meta.OS:
+		entry.SyncWithin = journal.NoDeadline
+	}
 	if _, err := e.journal.Append(entry); err != nil {
-		e.fence(err)
+		e.stumble(err)
 		return storageError(err)
 	}
 	return nil

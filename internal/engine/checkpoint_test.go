@@ -2,10 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"testing"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 )
@@ -45,13 +48,14 @@ func TestCheckpointEncoding(t *testing.T) {
 	}
 }
 
-// Whatever the bytes, they are an error or a value that encodes to them again, and never a panic.
+// Whatever the bytes, they are an error or a value that encodes to them again, and never a panic; and they take time and
+// memory in proportion to their number.
 func FuzzDecode(f *testing.F) {
 	f.Add(sampleCheckpoint().encode())
 	f.Add(encodeLogStart(Partition{meta.TopicID{1}, 2}, 3))
 	f.Add(encodeEpoch(4))
 	f.Add(append(make([]byte, batchesHead), newBatch(7, 0, "a")...))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	decode := func(t *testing.T, b []byte) {
 		if c, err := decodeCheckpoint("f", b); err == nil && len(c.encode()) > 2*len(b)+64 {
 			t.Errorf("%d bytes became %d", len(b), len(c.encode()))
 		}
@@ -67,6 +71,15 @@ func FuzzDecode(f *testing.F) {
 					v.NextOffset()
 				}
 			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		faults.Bound(t, len(b), 256<<10, 512, func() { decode(t, b) })
+		if len(b) >= checkpointHead+crcSize { // and behind a checksum that holds
+			body := bytes.Clone(b[:len(b)-crcSize])
+			copy(body, checkpointMagic)
+			sealed := binary.BigEndian.AppendUint32(body, crc32.Checksum(body, castagnoli))
+			faults.Bound(t, len(b), 256<<10, 512, func() { decode(t, sealed) })
 		}
 	})
 }

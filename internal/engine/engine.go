@@ -47,17 +47,20 @@ type Engine struct {
 	pending  atomic.Int64  // bytes journaled since the last checkpoint began
 	touched  []*part       // partitions appended to in this commit group; of the journal's goroutine
 
-	tail     tail
-	keeper   keeper
-	closing  chan struct{} // closed when Close begins
-	stopped  sync.WaitGroup
-	inFlight sync.WaitGroup // fetches, which read logs that Close will close
-	closeMu  sync.RWMutex   // guards closed against inFlight.Add
-	closed   bool
-	once     sync.Once
-	closeErr error
+	tail      tail
+	keeper    keeper
+	compactor compactor
+	closing   chan struct{} // closed when Close begins
+	stopped   sync.WaitGroup
+	inFlight  sync.WaitGroup // fetches, which read logs that Close will close
+	closeMu   sync.RWMutex   // guards closed against inFlight.Add
+	closed    bool
+	once      sync.Once
+	closeErr  error
 
 	fenced atomic.Pointer[error]
+	room   room
+	told   sync.Map // of partition.CorruptError: damage that was logged
 }
 
 // ClusterID is the identity of this data directory for ever: 22 characters, as Kafka's.
@@ -118,7 +121,7 @@ func (e *Engine) commit(kind journal.Kind, payload []byte) error {
 		return err
 	}
 	done := make(chan error, 1)
-	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Done: func(lsn journal.LSN, err error) {
+	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Vital: true, Done: func(lsn journal.LSN, err error) {
 		e.committed(lsn, len(payload), err)
 		done <- err
 	}})
@@ -126,7 +129,7 @@ func (e *Engine) commit(kind journal.Kind, payload []byte) error {
 		err = <-done
 	}
 	if err != nil {
-		e.fence(err)
+		e.stumble(err)
 		return storageError(err)
 	}
 	return nil
@@ -136,14 +139,16 @@ func (e *Engine) commit(kind journal.Kind, payload []byte) error {
 // wakes the fetches of a commit group together, each once, when its last entry has come through.
 func (e *Engine) committed(lsn journal.LSN, sizeBytes int, err error) {
 	if err != nil {
-		e.fence(err)
+		if !isFull(err) { // that the journal is full it says itself, when it has told everyone
+			e.fence(err)
+		}
 		return
 	}
 	e.applied.Store(uint64(lsn))
 	if e.pending.Add(int64(sizeBytes)) > e.c.CheckpointBytes {
 		e.keeper.wantCheckpoint()
 	}
-	if lsn < e.journal.Durable() {
+	if lsn < e.journal.GroupEnd() {
 		return // more of this group follows
 	}
 	for i, p := range e.touched {
@@ -152,6 +157,7 @@ func (e *Engine) committed(lsn journal.LSN, sizeBytes int, err error) {
 		e.touched[i] = nil
 	}
 	e.touched = e.touched[:0]
+	e.keeper.stirred()
 }
 
 // part finds a partition; the error says what is missing.
@@ -187,7 +193,15 @@ func (e *Engine) close() error {
 	e.stopped.Wait()
 	var errs []error
 	if e.Err() == nil {
-		errs = append(errs, e.checkpoint(false))
+		err := e.giveBackOffsets()
+		if err == nil {
+			err = e.checkpoint(false)
+		}
+		if isFull(err) {
+			e.log.Warn("no room for a last checkpoint: the next start replays the journal", "err", err)
+			err = nil
+		}
+		errs = append(errs, err)
 	}
 	errs = append(errs, ignoreFenced(e.journal.Close()))
 	e.inFlight.Wait()

@@ -18,6 +18,7 @@ const (
 	kindLogStart    journal.Kind = 5 // retention has moved a partition's start
 	kindEpoch       journal.Kind = 6 // the leader epoch of every partition there is
 	kindBarrier     journal.Kind = 7 // nothing; its durability says that of all before it
+	kindReserved    journal.Kind = 8 // offsets of a partition in memory mode that are taken, whatever becomes of them
 )
 
 // The payload of kindBatches, big-endian; the batches follow, whole, with offsets and epoch as they are served:
@@ -46,7 +47,7 @@ func parseBatches(b []byte) (p Partition, atMS int64, records []byte, err error)
 	return p, int64(binary.BigEndian.Uint64(b[20:])), b[batchesHead:], nil
 }
 
-// The payload of kindLogStart, big-endian:
+// The payload of kindLogStart, and of kindReserved with the end of what is reserved, big-endian:
 //
 //	0                16          20            28
 //	+----------------+-----------+-------------+

@@ -21,8 +21,12 @@ var (
 	ErrFencedEpoch      = errors.New("engine: leader epoch is older than the broker's")
 	ErrUnknownEpoch     = errors.New("engine: leader epoch is newer than the broker's")
 	// ErrStorage: a write or sync has failed, or recovery data is damaged. Nothing is appended any more until the
-	// directory is opened anew; reads go on. The error that is returned wraps the cause.
-	ErrStorage = errors.New("engine: the log is fenced by a storage error")
+	// directory is opened anew; reads go on. Also a read that the file system refuses, and a topic whose files can't be
+	// made: those stop nothing else. The error that is returned wraps the cause.
+	ErrStorage = errors.New("engine: storage error")
+	// ErrFull: the disk has no room. It matches ErrStorage too. Appends go on by themselves when it has; reads, commits of positions and deletions
+	// go on all the while.
+	ErrFull = errors.New("the disk is full; appends go on when there is room")
 	// ErrClosed: Close has begun.
 	ErrClosed = errors.New("engine: closed")
 	// ErrAutoCreate: the topic is not there and may not be created by use.
@@ -70,6 +74,26 @@ func storageError(err error) error {
 		return err
 	case errors.Is(err, journal.ErrClosed):
 		return ErrClosed
+	case isFull(err):
+		return fmt.Errorf("%w: %w: %w", ErrStorage, ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", ErrStorage, err)
+}
+
+// readError classifies what reading a log reports: damage is batch.ErrCorrupt and is logged once for each place, a
+// closed log is ErrClosed, failed I/O is ErrStorage.
+func (e *Engine) readError(err error) error {
+	if damage, ok := errors.AsType[*partition.CorruptError](err); ok {
+		if _, told := e.told.LoadOrStore(*damage, true); !told {
+			e.log.Error("part of a log is damaged: reads of it fail, the rest is served", "err", damage)
+		}
+		return fmt.Errorf("%w: %w", batch.ErrCorrupt, err)
+	}
+	switch {
+	case err == nil, errors.Is(err, ErrOffsetOutOfRange):
+		return err
+	case errors.Is(err, partition.ErrClosed):
+		return ErrClosed
+	}
+	return storageError(err)
 }

@@ -70,8 +70,8 @@ func (f *fetch) readAll() {
 // read fills dst[i], which must have no records.
 func (f *fetch) read(i int) {
 	p, want, got := f.parts[i], &f.req.Partitions[i], &f.dst[i]
-	high := p.log.End()
-	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: p.log.Start(), Records: got.Records}
+	high := p.end()
+	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: p.start(), Records: got.Records}
 	switch room := f.req.MaxBytes - f.bytes; {
 	case p.deleted.Load():
 		got.Err = ErrUnknownTopic
@@ -79,7 +79,8 @@ func (f *fetch) read(i int) {
 		got.Err = ErrOffsetOutOfRange
 	case want.Offset == high, f.bytes > 0 && room <= 0:
 	default:
-		got.Records, got.Err = p.log.Read(got.Records, want.Offset, min(want.MaxBytes, room))
+		got.Records, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, room))
+		got.Err = f.engine.readError(got.Err)
 		if got.Err != nil && p.deleted.Load() {
 			got.Err = ErrUnknownTopic // and its log is closed
 		}
@@ -89,7 +90,7 @@ func (f *fetch) read(i int) {
 			got.Records, size = got.Records[:0], 0
 		}
 		f.bytes += size
-		got.HighWatermark = p.log.End()
+		got.HighWatermark = p.end()
 		got.LastStable = got.HighWatermark
 	}
 	f.failed = f.failed || got.Err != nil
@@ -120,7 +121,7 @@ func (f *fetch) wait(ctx context.Context) {
 	for {
 		// First look again: an append may have come between the read and the entry in the lists.
 		for i, p := range f.parts {
-			if p.deleted.Load() || p.log.End() > f.dst[i].HighWatermark {
+			if p.deleted.Load() || p.end() > f.dst[i].HighWatermark {
 				f.bytes -= recordBytes(f.dst[i].Records)
 				clear(f.dst[i].Records)
 				f.dst[i].Records = f.dst[i].Records[:0]

@@ -96,7 +96,7 @@ func (g *groups) persist(p group.Persist) {
 		err = nil // what Close still lets through is journaled
 	}
 	if err == nil {
-		_, err = e.journal.Append(journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}, Done: func(lsn journal.LSN, err error) {
+		_, err = e.journal.Append(journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}, Vital: true, Done: func(lsn journal.LSN, err error) {
 			g.persisted(p.ID, storageError(err))
 			e.committed(lsn, len(p.Record), err)
 		}})

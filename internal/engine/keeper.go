@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidings.dev/internal/journal"
@@ -15,13 +16,16 @@ import (
 // topics. It sleeps until there is something to do; the one timer runs only while some partition holds records.
 type keeper struct {
 	want      chan struct{} // holds one: a checkpoint is due
+	errands   chan func()   // what others ask of its goroutine, between its own duties
 	retention *time.Timer
-	armed     bool // the timer runs; of the keeper's goroutine
+	armed     bool          // the timer runs; of the keeper's goroutine
+	unarmed   atomic.Bool   // it does not, as there was no record: the first one is to be told of
+	stir      chan struct{} // holds one: there are records
 
 	// Of the goroutine that takes checkpoints: Open, then the keeper, then Close.
 	newest   checkpointMark
 	cluster  [16]byte
-	replayed bool // Open has replayed something that no checkpoint has yet
+	replayed bool // Open has replayed, or a failed checkpoint has left, something that no checkpoint has yet
 
 	mu     sync.Mutex
 	doomed []doomedTopic
@@ -61,12 +65,33 @@ func (k *keeper) sentence() []doomedTopic {
 	return doomed
 }
 
+// spare leaves deleted topics to the next checkpoint.
+func (k *keeper) spare(doomed []doomedTopic) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doomed = append(doomed, k.doomed...)
+}
+
+// stirred tells the keeper of records, if it went to sleep when there were none. It does not block.
+func (k *keeper) stirred() {
+	if k.unarmed.Load() && k.unarmed.CompareAndSwap(true, false) {
+		select {
+		case k.stir <- struct{}{}:
+		default:
+		}
+	}
+}
+
 func (e *Engine) keep() {
 	k := &e.keeper
 	for {
-		if !k.armed && e.subjectToRetention() {
-			k.armed = true
-			k.retention.Reset(e.c.RetentionInterval)
+		if !k.armed {
+			k.unarmed.Store(true) // before the look, so that no record comes in between unseen
+			if e.subjectToRetention() {
+				k.unarmed.Store(false)
+				k.armed = true
+				k.retention.Reset(e.c.RetentionInterval)
+			}
 		}
 		var err error
 		select {
@@ -74,26 +99,34 @@ func (e *Engine) keep() {
 			k.retention.Stop()
 			return
 		case <-k.want:
-			err = e.checkpoint(true)
+			if e.Full() == nil { // else making room ends with one
+				err = e.checkpoint(true)
+			}
+		case <-e.room.look:
+			err = e.makeRoom()
+		case <-k.stir:
+		case do := <-k.errands:
+			do()
 		case <-k.retention.C:
 			k.armed = false
 			err = e.retain()
 		}
 		if err != nil {
-			e.fence(err)
+			e.stumble(err)
 		}
 		if e.Err() != nil {
 			return
 		}
+		e.wantCompaction()
 	}
 }
 
 // checkpoint makes everything durable outside the journal, so that the journal can be reused up to the boundary of the
 // checkpoint before: two generations stay usable. Appends go on meanwhile; with paced, the disk is left to them between
-// the syncs of segment files.
-func (e *Engine) checkpoint(paced bool) error {
+// groups of partitions.
+func (e *Engine) checkpoint(paced bool) (failed error) {
 	k := &e.keeper
-	if !k.replayed && k.newest.sequence > 0 && e.pending.Load() == 0 {
+	if !k.replayed && !e.compactor.owed.Load() && k.newest.sequence > 0 && e.pending.Load() == 0 {
 		return nil // nothing has happened since the last one
 	}
 	e.pending.Store(0)
@@ -101,6 +134,12 @@ func (e *Engine) checkpoint(paced bool) error {
 
 	e.ddl.Lock() // no change of the catalogue is under way
 	doomed := k.sentence()
+	defer func() {
+		if failed != nil {
+			k.spare(doomed)
+			k.replayed = true // what it was to bring down still waits
+		}
+	}()
 	c := &checkpoint{
 		sequence: k.newest.sequence + 1,
 		boundary: journal.LSN(e.applied.Load()),
@@ -119,15 +158,9 @@ func (e *Engine) checkpoint(paced bool) error {
 	slices.SortFunc(parts, func(a, b *part) int {
 		return cmp.Or(slices.Compare(a.id.Topic[:], b.id.Topic[:]), cmp.Compare(a.id.Index, b.id.Index))
 	})
-	for _, p := range parts {
-		pc, took, err := p.checkpoint()
-		if err != nil {
-			return fmt.Errorf("engine: checkpoint of partition %s/%d: %w", p.id.Topic, p.id.Index, err)
-		}
-		c.parts = append(c.parts, pc)
-		if paced {
-			e.pause(took)
-		}
+	var err error
+	if c.parts, err = e.makeDurable(parts, paced); err != nil {
+		return err
 	}
 
 	// The snapshots may hold what was journaled but not durable when they were taken: producer state above all. Once a
@@ -141,7 +174,11 @@ func (e *Engine) checkpoint(paced bool) error {
 	previous := k.newest
 	k.newest = checkpointMark{sequence: c.sequence, boundary: c.boundary}
 	k.replayed = false
-	return e.forget(previous, doomed)
+	if err := e.forget(previous, doomed); err != nil {
+		return err
+	}
+	e.reclaim(c.parts)
+	return nil
 }
 
 // forget gives up what only older checkpoints needed.
@@ -179,39 +216,5 @@ func (e *Engine) closeLogs(parts []*part) {
 		if err != nil {
 			e.log.Warn("a deleted partition did not close", "dir", p.dir, "err", err)
 		}
-	}
-}
-
-// checkpoint syncs one partition and returns what the checkpoint must say of it, and how long the disk took.
-func (p *part) checkpoint() (partCheckpoint, time.Duration, error) {
-	pc := partCheckpoint{id: p.id}
-	began := time.Now()
-	p.io.Lock()
-	err := p.log.Sync()
-	pc.state = p.log.State()
-	p.io.Unlock()
-	took := time.Since(began)
-
-	p.assign.Lock()
-	defer p.assign.Unlock()
-	pc.producersAt, pc.producers = p.next, p.producers.Encode()
-	return pc, took, err
-}
-
-// maxPause bounds what pacing adds per partition.
-const maxPause = 5 * time.Millisecond
-
-// pause leaves the disk to the journal for as long as a sync took it, unless the journal is running ahead of the
-// checkpoint: then the sooner this one ends, the better.
-func (e *Engine) pause(took time.Duration) {
-	const shortest = 100 * time.Microsecond // below it nothing was synced
-	if took < shortest || e.pending.Load() > e.c.CheckpointBytes/2 {
-		return
-	}
-	t := time.NewTimer(min(took, maxPause))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-e.closing:
 	}
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // harmless are names that may stand in a directory before it is a data directory: the broker's own, and what mkfs makes.
-var harmless = []string{"LOCK", "tidings.sock", "lost+found", formatFile + temporarySuffix}
+var harmless = []string{"LOCK", "tidings.sock", "control.sock", "lost+found", formatFile + temporarySuffix}
 
 // CheckDirectory says why a directory can't be opened, before anything is changed in it: *ForeignError or *FormatError.
 // nil: it is a data directory, or empty.
@@ -63,6 +63,9 @@ func prepare(fsys vfs.FS) error {
 		if err := writeFile(fsys, formatFile, []byte(formatLine+"\n")); err != nil {
 			return fmt.Errorf("engine: make a data directory: %w", err)
 		}
+	}
+	if err := fsys.RemoveAll(SnapshotDir); err != nil {
+		return fmt.Errorf("engine: remove what is left of a snapshot: %w", err)
 	}
 	for _, dir := range []string{journalDir, topicsDir} {
 		if err := fsys.MkdirAll(dir); err != nil {
@@ -125,13 +128,20 @@ func writeFile(fsys vfs.FS, name string, content []byte) error {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+		// Half a file is of no use, and its room may be.
+		return errors.Join(err, fsys.Remove(name+temporarySuffix))
 	}
 	if err := fsys.Rename(name+temporarySuffix, name); err != nil {
 		return err
 	}
-	return fsys.SyncDir(".")
+	if err := fsys.SyncDir("."); err != nil {
+		return fmt.Errorf("%w: %w", errSyncDir, err)
+	}
+	return nil
 }
+
+// errSyncDir says that it is not known whether a name has reached the disk.
+var errSyncDir = errors.New("engine: a directory was not synced")
 
 func readFile(fsys vfs.FS, name string) ([]byte, error) {
 	f, err := fsys.OpenRead(name)

@@ -14,17 +14,17 @@ func (e *Engine) OffsetFor(id Partition, timestamp int64) (Listed, error) {
 	}
 	switch timestamp {
 	case Latest:
-		return Listed{Offset: p.log.End(), Timestamp: -1, LeaderEpoch: p.epoch.Load()}, nil
+		return Listed{Offset: p.end(), Timestamp: -1, LeaderEpoch: p.epoch.Load()}, nil
 	case Earliest:
-		start := p.log.Start()
+		start := p.start()
 		return Listed{Offset: start, Timestamp: -1, LeaderEpoch: p.log.EpochAt(start)}, nil
 	case MaxTimestamp:
-		offset, ts := p.log.MaxTimestamp()
+		offset, ts := p.maxTimestamp()
 		return p.listed(offset, ts), nil
 	}
-	offset, ts, ok, err := p.log.OffsetForTime(timestamp)
+	offset, ts, ok, err := p.offsetForTime(timestamp)
 	if err != nil {
-		return Listed{}, err
+		return Listed{}, e.readError(err)
 	}
 	if !ok {
 		offset, ts = -1, -1
@@ -48,7 +48,7 @@ func (e *Engine) EpochEnd(id Partition, epoch int32) (int32, int64, error) {
 		return -1, -1, err
 	}
 	found, end := p.log.EpochEnd(epoch)
-	return found, end, nil
+	return found, min(end, p.end()), nil
 }
 
 // LeaderEpoch returns the partition's current leader epoch; -1 if there is no such partition. It grows when recovery

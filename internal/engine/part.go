@@ -17,10 +17,13 @@ import (
 // Locks are taken in the order assign, then those inside the journal. The journal's goroutine never takes assign, so
 // an appender may hold it while it waits for room in the journal's queue.
 type part struct {
-	id     Partition
-	dir    string
-	limits partLimits
-	log    *partition.Log // all of it is durable, and its end is the high watermark
+	id  Partition
+	dir string
+	log *partition.Log // all of it is durable, and its end is the high watermark
+
+	ring *ring // nil unless in memory mode: then it has the records, and log is empty
+
+	configured atomic.Pointer[partLimits] // replaced when the topic's configuration changes
 
 	epoch   atomic.Int32
 	deleted atomic.Bool
@@ -43,6 +46,9 @@ type partLimits struct {
 	timestampAfter  time.Duration // how far ahead of the broker's clock
 	logAppendTime   bool
 	compacted       bool
+	compaction      compactionLimits
+	durability      meta.Durability
+	syncWithin      time.Duration // of meta.Interval
 }
 
 func partDir(p Partition) string { return fmt.Sprintf("%s/%d", topicDir(p.Topic), p.Index) }
@@ -51,10 +57,17 @@ func topicDir(id meta.TopicID) string { return topicsDir + "/" + id.String() }
 
 // newPart joins a log with its working state. Offsets go on at the log's end.
 func newPart(id Partition, limits partLimits, log *partition.Log) *part {
-	p := &part{id: id, dir: partDir(id), limits: limits, log: log, next: log.End()}
+	p := &part{id: id, dir: partDir(id), log: log, next: log.End()}
+	p.configured.Store(&limits)
 	p.epoch.Store(max(log.Epoch(), 0))
+	if limits.inMemory() {
+		p.ring = newRing(p.next)
+	}
 	return p
 }
+
+// limits is what is in force; it may change between two calls.
+func (p *part) limits() *partLimits { return p.configured.Load() }
 
 // producerOf reads what the header of a batch says of its producer.
 func producerOf(v batch.View) txn.Batch {

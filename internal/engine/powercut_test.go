@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	mathrand "math/rand"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,14 +18,18 @@ import (
 
 var (
 	cutSeed  = flag.Uint64("cut.seed", 0, "seed of TestPowerCuts; 0: a new one each time")
-	cutCount = flag.Int("cut.count", 500, "how many power cuts TestPowerCuts makes")
+	cutCount = flag.Int("cut.count", 500, "how many power cuts TestPowerCuts makes; CI makes 20000")
 )
 
-const cutsPerRound = 20
+const (
+	cutsPerRound = 20
+	cutsPerLife  = 500
+)
 
 // Case: while producers, groups, topic changes and retention are at work, the power fails at a random moment. Whatever
 // the world had been told by then is there when the directory is opened again, and nothing that nobody sent. Each round
-// makes twenty cuts of one run; the last one is real: the next round goes on with what it left.
+// makes twenty cuts of one run; the last one is real: the next round goes on with what it left. After some hundred cuts
+// there is a new directory and a new ledger, so that many cuts take no longer each than few.
 func TestPowerCuts(t *testing.T) {
 	seed := *cutSeed
 	if seed == 0 {
@@ -31,53 +37,84 @@ func TestPowerCuts(t *testing.T) {
 	}
 	defer func() {
 		if t.Failed() {
-			t.Logf("replay (the schedule of goroutines differs): go test ./internal/engine -run TestPowerCuts -cut.seed=%d", seed)
+			t.Logf("replay (the schedule of goroutines differs): go test ./internal/engine -run TestPowerCuts -cut.seed=%d -cut.count=%d", seed, *cutCount)
 		}
 	}()
-	rng := rand.New(rand.NewPCG(seed, 1))
-	chance := mathrand.New(mathrand.NewSource(int64(seed)))
-	disk, book := vfs.NewMem(), &ledger{}
-	cuts, replayed := 0, 0
-	for round := 0; cuts < *cutCount && !t.Failed(); round++ {
-		e, err := Open(cutConfig(slowSync(disk, rng.Uint64())))
-		if err != nil {
-			t.Fatalf("round %d: open: %v", round, err)
-		}
-		w := &workload{engine: e, ledger: book, round: round, seed: seed}
-		if err := w.start(); err != nil {
-			t.Fatalf("round %d: %v", round, err)
-		}
-		var cut []powerCut
-		for range cutsPerRound - 1 {
-			time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
-			told := book.moment() // before the clone: all of it must survive
-			cut = append(cut, powerCut{disk.CrashClone(chance), told})
-		}
-		told := book.moment()
-		disk.PowerOff()
-		next := disk.CrashClone(chance)
-		w.end()
-		e.Close()
-		later := book.moment()
-		cut = append(cut, powerCut{next.CrashClone(chance), told})
-
-		may := expect(later)
-		for i, c := range cut {
-			entries, broken := c.check(may)
-			replayed += entries
-			for _, what := range broken {
-				t.Errorf("round %d, cut %d: %s", round, i, what)
-			}
-		}
-		disk, cuts = next, cuts+len(cut)
-		if err := adopt(book, disk); err != nil {
-			t.Fatalf("round %d: adopt: %v", round, err)
-		}
+	var lives sync.WaitGroup
+	var done, noted, replayed atomic.Int64
+	left := make(chan struct{}, runtime.GOMAXPROCS(0)) // one life per core
+	for life := uint64(0); int(life)*cutsPerLife < *cutCount && !t.Failed(); life++ {
+		left <- struct{}{}
+		lives.Go(func() {
+			defer func() { <-left }()
+			l := cutLife{t: t, seed: seed + life, disk: vfs.NewMem(), book: &ledger{}}
+			l.live(min(cutsPerLife, *cutCount-int(life)*cutsPerLife))
+			done.Add(int64(l.cuts))
+			noted.Add(int64(l.book.noted))
+			replayed.Add(int64(l.replayed))
+		})
 	}
-	if replayed == 0 {
+	lives.Wait()
+	if replayed.Load() == 0 {
 		t.Error("no cut left anything to replay: the test tests nothing")
 	}
-	t.Logf("%d cuts, %d promises noted, %d bytes of batches replayed", cuts, book.noted, replayed)
+	t.Logf("%d cuts, %d promises noted, %d bytes of batches replayed", done.Load(), noted.Load(), replayed.Load())
+}
+
+// cutLife is one directory that loses its power again and again.
+type cutLife struct {
+	t              *testing.T
+	seed           uint64
+	disk           *vfs.Mem
+	book           *ledger
+	cuts, replayed int
+}
+
+func (l *cutLife) live(count int) {
+	rng := rand.New(rand.NewPCG(l.seed, 1))
+	chance := mathrand.New(mathrand.NewSource(int64(l.seed)))
+	for round := 0; l.cuts < count && !l.t.Failed(); round++ {
+		if err := l.round(round, rng, chance); err != nil {
+			l.t.Errorf("seed %d, round %d: %v", l.seed, round, err)
+		}
+	}
+}
+
+func (l *cutLife) round(round int, rng *rand.Rand, chance *mathrand.Rand) error {
+	e, err := Open(cutConfig(slowSync(l.disk, rng.Uint64())))
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	w := &workload{engine: e, ledger: l.book, round: round, seed: l.seed}
+	if err := w.start(); err != nil {
+		return err
+	}
+	var cut []powerCut
+	for range cutsPerRound - 1 {
+		time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
+		told := l.book.moment() // before the clone: all of it must survive
+		cut = append(cut, powerCut{l.disk.CrashClone(chance), told})
+	}
+	told := l.book.moment()
+	l.disk.PowerOff()
+	next := l.disk.CrashClone(chance)
+	w.end()
+	e.Close()
+	cut = append(cut, powerCut{next.CrashClone(chance), told})
+
+	may := expect(l.book.moment())
+	for i, c := range cut {
+		entries, broken := c.check(may)
+		l.replayed += entries
+		for _, what := range broken {
+			l.t.Errorf("seed %d, round %d, cut %d: %s", l.seed, round, i, what)
+		}
+	}
+	l.disk, l.cuts = next, l.cuts+len(cut)
+	if err := adopt(l.book, l.disk); err != nil {
+		return fmt.Errorf("adopt: %w", err)
+	}
+	return nil
 }
 
 // cutConfig makes everything small, so that a run of milliseconds has checkpoints, rolls, evictions and retention.
@@ -144,7 +181,7 @@ func dump(e *Engine) string {
 			if err != nil {
 				return err.Error()
 			}
-			fmt.Fprintf(&b, "%s/%d ends at %d\n", t.Name, i, p.log.End())
+			fmt.Fprintf(&b, "%s/%d ends at %d\n", t.Name, i, p.end())
 		}
 	}
 	return b.String()
@@ -158,6 +195,7 @@ func adopt(book *ledger, disk *vfs.Mem) error {
 	}
 	defer e.Close()
 	book.forgetDeleted()
+	book.forgetLax()
 	for _, t := range e.Topics() {
 		book.note(topicMade{t})
 		for i := range t.Partitions {
@@ -167,7 +205,7 @@ func adopt(book *ledger, disk *vfs.Mem) error {
 				return err
 			}
 			for offset, value := range got {
-				book.note(recordShown{recordAt{id, offset, value}})
+				book.note(recordKept{recordAt{id, offset, value}})
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import "context"
 // transactional id that asks with the id and epoch it had (KIP-360) gets a new one too, as from Apache Kafka: it bumps
 // its own epoch where it may. It blocks for a sync once in a thousand ids.
 func (e *Engine) InitProducerID(_ context.Context, _ int64, _ int16) (int64, int16, error) {
-	if err := e.usable(); err != nil {
+	if err := e.mayGrow(); err != nil {
 		return -1, -1, err
 	}
 	e.ids.Lock()

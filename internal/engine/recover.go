@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"tidings.dev/internal/batch"
@@ -32,20 +33,8 @@ func Open(c Config) (*Engine, error) {
 	if err := prepare(c.FS); err != nil {
 		return nil, err
 	}
-	e := &Engine{
-		c:       c,
-		log:     c.Logger,
-		files:   partition.NewFiles(maxOpenFiles),
-		parts:   map[Partition]*part{},
-		closing: make(chan struct{}),
-	}
-	e.catalogue = meta.NewCatalogue(c.DefaultPartitions)
-	e.keeper.want = make(chan struct{}, 1)
-	e.keeper.retention = time.NewTimer(time.Hour)
-	e.keeper.retention.Stop()
-	e.tail.init(e)
-
-	r := recovery{Engine: e, groups: group.New(c.groupOptions()), producersAt: map[Partition]int64{}, deleted: map[string]bool{}}
+	r := newRecovery(c)
+	e := r.Engine
 	if err := r.run(); err != nil {
 		for _, p := range e.parts {
 			p.log.Close()
@@ -60,8 +49,37 @@ func Open(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// maxOpenFiles bounds the segment files open at once.
-const maxOpenFiles = 256
+// newRecovery returns an engine that knows nothing yet and runs nothing.
+func newRecovery(c Config) *recovery {
+	e := &Engine{
+		c:       c,
+		log:     c.Logger,
+		files:   partition.NewFiles(maxOpenFiles()),
+		parts:   map[Partition]*part{},
+		closing: make(chan struct{}),
+	}
+	e.catalogue = meta.NewCatalogue(c.DefaultPartitions)
+	e.keeper.want = make(chan struct{}, 1)
+	e.keeper.errands = make(chan func())
+	e.keeper.stir = make(chan struct{}, 1)
+	e.keeper.retention = time.NewTimer(time.Hour)
+	e.keeper.retention.Stop()
+	e.tail.init(e)
+	e.room.init()
+
+	return &recovery{Engine: e, groups: group.New(c.groupOptions()), producersAt: map[Partition]int64{}, deleted: map[string]bool{}}
+}
+
+// maxOpenFiles bounds the segment files open at once. A file that is written to is only closed synced, so this is also
+// how many partitions may be dirty before a checkpoint without a sync for each that comes anew: thousands, where the
+// process may have that many. Three quarters are left to connections and to whoever embeds us.
+func maxOpenFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 256
+	}
+	return int(min(max(uint64(limit.Cur)/4, 16), 4096))
+}
 
 // recovery is an engine on its way up.
 type recovery struct {
@@ -69,6 +87,7 @@ type recovery struct {
 	groups      *group.Coordinator
 	producersAt map[Partition]int64 // of the checkpoint: where its producer state ends
 	skipped     int                 // entries of partitions that are gone
+	damaged     error               // why the newest checkpoint could not be used
 
 	// Names of topics whose deletion was replayed and that were not made again since. The cut may have come between the
 	// deletion and the coordinator's record of it, and a topic made again must not find the old one's offsets.
@@ -81,14 +100,15 @@ func (r *recovery) run() error {
 		return err
 	}
 	if err := r.load(c); err != nil {
-		return err
+		return r.blame(err)
 	}
 	began := time.Now()
 	j, found, err := journal.Open(r.c.FS, journalDir, c.boundary, r.replay, journal.Options{
 		FileBytes: r.c.JournalFileBytes, MaxQueuedBytes: r.c.MaxPendingBytes, Logger: r.log,
+		OnFault: r.fence, OnFull: r.fill,
 	})
 	if err != nil {
-		return fmt.Errorf("engine: recovery: %w", err)
+		return r.blame(fmt.Errorf("engine: recovery: %w", err))
 	}
 	r.journal = j
 	r.applied.Store(uint64(max(found.Last, c.boundary)))
@@ -99,9 +119,14 @@ func (r *recovery) run() error {
 	if found.Torn != nil {
 		r.log.Warn("the journal ended in a torn write: nothing acknowledged was in it",
 			"file", found.Torn.File, "position", found.Torn.PositionBytes, "bytes", found.Torn.Bytes, "kept_in", found.Torn.KeptIn)
+	}
+	if found.Torn != nil || !found.Clean && r.mayHaveLost() {
 		if err := r.bumpEpochs(); err != nil {
 			return err
 		}
+	}
+	if full := j.Full(); full != nil {
+		r.fill(full)
 	}
 	r.Engine.groups.start(r.Engine, r.groups)
 	for name := range r.deleted {
@@ -110,7 +135,38 @@ func (r *recovery) run() error {
 	if err := r.findOrphans(); err != nil {
 		return err
 	}
-	return r.checkpoint(false)
+	// Always, even after a clean stop: the journal has kept what the checkpoint that was loaded needs, no more, so
+	// until there is another one damage to that one could not be mended.
+	r.keeper.replayed = true
+	return r.unlessFull(r.checkpoint(false))
+}
+
+// blame adds to an error of recovery that it did not begin with the newest checkpoint, and why.
+func (r *recovery) blame(err error) error {
+	if r.damaged == nil {
+		return err
+	}
+	return fmt.Errorf("%w (going back to the checkpoint before, since %w)", err, r.damaged)
+}
+
+// unlessFull lets a directory open on a full disk: what could not be written stays in memory and in the journal.
+func (r *recovery) unlessFull(err error) error {
+	if isFull(err) {
+		r.fill(err)
+		return nil
+	}
+	return err
+}
+
+// mayHaveLost says whether a stop that was not clean may have taken records which were served: those of topics that are
+// acknowledged before they are synced.
+func (r *recovery) mayHaveLost() bool {
+	for _, p := range r.parts {
+		if d := p.limits().durability; d == meta.Interval || d == meta.OS {
+			return true
+		}
+	}
+	return false
 }
 
 // newestCheckpoint returns the newest checkpoint that is whole, or an empty one in a new directory. One that is damaged
@@ -132,6 +188,7 @@ func (r *recovery) newestCheckpoint() (*checkpoint, error) {
 		}
 		c, err := decodeCheckpoint(entry.Name, content)
 		if err == nil {
+			r.damaged = damaged
 			return c, r.setAside(damaged)
 		}
 		r.log.Error("a checkpoint is damaged: going back to the one before", "err", err)
@@ -190,6 +247,9 @@ func (r *recovery) load(c *checkpoint) error {
 		p := newPart(pc.id, limits, log)
 		r.parts[pc.id] = p
 		r.producersAt[pc.id] = pc.producersAt
+		if p.ring != nil {
+			continue // what producers did since the checkpoint is not in the journal: they begin anew
+		}
 		if err := p.producers.Decode(pc.producers); err != nil {
 			return damaged(fmt.Sprintf("producers of partition %d of topic %s", pc.id.Index, t.Name), err)
 		}
@@ -229,6 +289,8 @@ func (r *recovery) replay(lsn journal.LSN, kind journal.Kind, payload []byte) er
 		if err = parseErr; err == nil {
 			r.setEpoch(epoch)
 		}
+	case kindReserved:
+		err = r.replayReserved(payload)
 	case kindBarrier:
 	default:
 		err = fmt.Errorf("engine: entry of unknown kind %d: a newer version wrote it", kind)
@@ -258,7 +320,7 @@ func (r *recovery) replayBatches(payload []byte) error {
 		}
 	}
 	if r.appended.Add(int64(len(records))) >= r.tail.flushAt.Load() {
-		return r.tail.pass(r.Engine)
+		return r.unlessFull(r.tail.pass(r.Engine))
 	}
 	return nil
 }
@@ -281,6 +343,11 @@ func (r *recovery) replayChange(payload []byte) error {
 		if known {
 			return nil
 		}
+	case meta.Configured:
+		if known {
+			r.configure(change)
+		}
+		return nil
 	case meta.Grown:
 		if !known || have.Partitions >= change.Topic.Partitions {
 			return nil

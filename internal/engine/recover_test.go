@@ -222,7 +222,9 @@ func TestDamagedCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		f.WriteAt([]byte{0xff}, 40)
+		was := make([]byte, 1) // of the cluster id, which is random
+		f.ReadAt(was, 40)
+		f.WriteAt([]byte{^was[0]}, 40)
 		f.Sync()
 	}
 	newest := checkpointName(e.keeper.newest.sequence)

@@ -29,7 +29,7 @@ func (e *Engine) retain() error {
 		p.producers.Expire(now.Add(-producerExpiry))
 		p.assign.Unlock()
 
-		start := p.log.Retain(now, p.limits.log)
+		start := p.log.Retain(now, p.limits().log)
 		if start <= p.log.Start() {
 			continue
 		}

@@ -45,16 +45,17 @@ func (t *tail) grown(total int64) {
 
 // admit blocks while twice the memory that tails may take is taken, or while twice the journal that should lie between
 // checkpoints is written: segment files can't be written, or made durable, as fast as the journal. It returns at once
-// when the engine is fenced or closed.
-func (t *tail) admit(e *Engine) {
+// when the engine is fenced or closed; the error says that the disk is full.
+func (t *tail) admit(e *Engine) error {
 	if !t.crowded(e) {
-		return
+		return e.Full()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !t.free && t.crowded(e) {
+	for !t.free && t.crowded(e) && e.Full() == nil {
 		t.room.Wait()
 	}
+	return e.Full()
 }
 
 func (t *tail) crowded(e *Engine) bool {
@@ -84,7 +85,9 @@ func (t *tail) run(e *Engine) {
 		case <-t.want:
 		}
 		if err := t.pass(e); err != nil {
-			e.fence(err)
+			e.stumble(err)
+		}
+		if e.Err() != nil {
 			return
 		}
 	}

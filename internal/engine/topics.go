@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,7 +38,7 @@ func (e *Engine) TopicByID(id meta.TopicID) (meta.Topic, bool) {
 func (e *Engine) CreateTopic(ctx context.Context, spec meta.TopicSpec, validateOnly bool) (meta.Topic, error) {
 	e.ddl.Lock()
 	defer e.ddl.Unlock()
-	if err := e.mayChange(ctx); err != nil {
+	if err := cmp.Or(e.mayChange(ctx), e.mayGrow()); err != nil {
 		return meta.Topic{}, err
 	}
 	var id meta.TopicID
@@ -72,7 +73,7 @@ func (e *Engine) AutoCreate(ctx context.Context, name string) (meta.Topic, error
 func (e *Engine) CreatePartitions(ctx context.Context, name string, count int32, validateOnly bool) error {
 	e.ddl.Lock()
 	defer e.ddl.Unlock()
-	if err := e.mayChange(ctx); err != nil {
+	if err := cmp.Or(e.mayChange(ctx), e.mayGrow()); err != nil {
 		return err
 	}
 	change, err := e.catalogue.Grow(name, count)
@@ -144,7 +145,7 @@ func (e *Engine) makeParts(t meta.Topic, from int32) ([]*part, error) {
 			for _, p := range parts {
 				p.log.Close()
 			}
-			return nil, fmt.Errorf("engine: create partition %d of topic %s: %w", i, t.Name, err)
+			return nil, storageError(fmt.Errorf("engine: create partition %d of topic %s: %w", i, t.Name, err))
 		}
 		parts = append(parts, newPart(id, limits, log))
 	}
@@ -178,12 +179,16 @@ func (e *Engine) drop(change meta.Change) {
 		p.assign.Unlock()
 		p.waiting.wake()
 	}
+	e.freeRoom(dropped)
 	e.keeper.doom(change.Topic.ID, dropped)
 }
 
 // limitsOf reads a topic's configuration.
 func (e *Engine) limitsOf(t meta.Topic) partLimits {
 	c := t.Config(e.c.defaults())
+	if c.Compact { // what is in the last segment can't be compacted: it must not stay there for longer
+		c.SegmentAge = min(c.SegmentAge, c.MaxCompactionLag)
+	}
 	return partLimits{
 		log: partition.Config{
 			SegmentBytes:       c.SegmentBytes,
@@ -199,5 +204,13 @@ func (e *Engine) limitsOf(t meta.Topic) partLimits {
 		timestampAfter:  c.TimestampAfter,
 		logAppendTime:   c.LogAppendTime,
 		compacted:       c.Compact,
+		compaction: compactionLimits{
+			ratio:           c.CleanableRatio,
+			minLag:          c.MinCompactionLag,
+			maxLag:          c.MaxCompactionLag,
+			deleteRetention: c.DeleteRetention,
+		},
+		durability: c.Durability,
+		syncWithin: c.SyncWithin,
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -36,6 +37,17 @@ func (w *workload) start() error {
 		return err
 	}
 	w.ledger.note(topicMade{short})
+	for _, mode := range []meta.Durability{meta.Interval, meta.OS, meta.Memory} {
+		lax, err := w.engine.CreateTopic(noWait, meta.TopicSpec{Name: fmt.Sprintf("%s-%d", mode, w.round), Partitions: 2,
+			Configs: map[string]string{meta.DurabilityMode: string(mode), meta.DurabilityInterval: "1", "retention.bytes": "4096"}}, false)
+		if err != nil {
+			return err
+		}
+		w.ledger.note(topicMade{lax})
+		w.wg.Go(func() { w.plain(string(mode)+"0", Partition{lax.ID, 0}) })
+		w.wg.Go(func() { w.idempotent(string(mode)+"1", Partition{lax.ID, 1}) })
+		w.wg.Go(func() { w.consume(Partition{lax.ID, 0}) })
+	}
 	w.wg.Go(func() { w.idempotent("i0", Partition{topic.ID, 0}) })
 	w.wg.Go(func() { w.idempotent("i1", Partition{topic.ID, 1}) })
 	w.wg.Go(func() { w.plain("p0", Partition{topic.ID, 1}) }) // shares its partition
@@ -119,6 +131,14 @@ func (w *workload) consume(p Partition) {
 	for next := int64(0); !w.ended(); {
 		dst = w.engine.Fetch(noWait, FetchRequest{MaxBytes: 1 << 20, MaxWait: 5 * time.Millisecond,
 			Partitions: []FetchPartition{{Partition: p, Offset: next, MaxBytes: 1 << 20, LeaderEpoch: -1}}}, dst)
+		if errors.Is(dst[0].Err, ErrOffsetOutOfRange) { // retention, or the ring, was faster
+			listed, err := w.engine.OffsetFor(p, Earliest)
+			if err != nil {
+				return
+			}
+			next = listed.Offset
+			continue
+		}
 		if dst[0].Err != nil {
 			return
 		}
@@ -179,7 +199,7 @@ func (w *workload) commits(name, topic string, member group.MemberID, generation
 // changeTopics makes and deletes topics, and appends to those it made. It deletes the topics of two rounds ago too.
 func (w *workload) changeTopics() {
 	rng := w.rng("topics")
-	for _, prefix := range []string{"main", "short"} {
+	for _, prefix := range []string{"main", "short", "interval", "os", "memory"} {
 		if old, ok := w.engine.Topic(fmt.Sprintf("%s-%d", prefix, w.round-2)); ok && w.drop(old.ID) != nil {
 			return
 		}
@@ -199,9 +219,14 @@ func (w *workload) changeTopics() {
 		p := Partition{topic.ID, 0}
 		values := []string{payload(name, i)}
 		b := newBatch(-1, -1, values...)
-		if a := appendNow(w.engine, p, b); a.Err == nil {
-			w.ledger.note(batchAcked{sentBatch{p, a.BaseOffset, values}})
-		}
+		answered := make(chan struct{})
+		w.engine.Append(p, b, func(a Appended) {
+			if a.Err == nil { // noted here, so that the ledger has appends in the order of the journal
+				w.ledger.note(batchAcked{sentBatch{p, a.BaseOffset, values}})
+			}
+			close(answered)
+		})
+		<-answered
 		if rng.IntN(2) == 0 {
 			if err := w.engine.CreatePartitions(noWait, name, 3, false); err != nil {
 				return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/vfs"
 )
 
@@ -267,7 +268,8 @@ func TestNewerVersion(t *testing.T) {
 	}
 }
 
-// Whatever bytes stand in a file, Open ends, without a panic, and replays no more than there is. Since the journal runs
+// Whatever bytes stand in a file, Open ends, without a panic, in time and memory in proportion to them, and replays no
+// more than there is. Since the journal runs
 // goroutines, whose coverage varies, fuzz it with -fuzzminimizetime 1x.
 func FuzzOpen(f *testing.F) {
 	img := newImage(f, false)
@@ -291,12 +293,14 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		replayed := 0
-		j, _, err := Open(disk, dir, 0, func(_ LSN, _ Kind, p []byte) error { replayed += len(p); return nil }, Options{FileBytes: 4 << 10})
+		faults.Bound(t, len(b), 4<<20, 64, func() {
+			j, _, err := Open(disk, dir, 0, func(_ LSN, _ Kind, p []byte) error { replayed += len(p); return nil }, Options{FileBytes: 4 << 10})
+			if err == nil {
+				mustClose(t, j)
+			}
+		})
 		if replayed > len(b) {
 			t.Fatalf("%d bytes replayed from %d", replayed, len(b))
-		}
-		if err == nil {
-			mustClose(t, j)
 		}
 	})
 }

@@ -9,6 +9,9 @@ var (
 	// ErrFenced matches every error after a failed write or sync. The cause is wrapped beside it. A fenced journal
 	// stays so: what the disk holds is known again only after the next Open.
 	ErrFenced = errors.New("journal is fenced after a failed write")
+	// ErrFull matches the error for an entry for which there is no room on the disk. It is not stored; nothing is lost, and
+	// the journal goes on after Resume.
+	ErrFull = errors.New("journal has no room on the disk")
 	// ErrClosed is returned by Append once Close was called.
 	ErrClosed = errors.New("journal is closed")
 	// ErrTooLarge matches the error for an entry above MaxEntryBytes.

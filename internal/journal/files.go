@@ -18,6 +18,7 @@ import (
 //
 //	0000000000000007.journal             a file in use, of generation 7
 //	0000000000000005.spare               a file to be reused; its number is only a name
+//	0000000000000004.reserve             one of the files kept back for when the disk is full
 //	0000000000000007.latest              an empty file: 7 is the last file in use, so that it can't go missing unseen
 //	0000000000000006-000000004200.torn   the torn tail that recovery found in file 6 at byte 0x4200
 const (
@@ -25,6 +26,7 @@ const (
 	spareSuffix   = ".spare"
 	latestSuffix  = ".latest"
 	tornSuffix    = ".torn"
+	reserveSuffix = ".reserve"
 )
 
 const (
@@ -36,7 +38,10 @@ const (
 
 func journalName(generation uint64) string { return fmt.Sprintf("%016x%s", generation, journalSuffix) }
 func spareName(generation uint64) string   { return fmt.Sprintf("%016x%s", generation, spareSuffix) }
-func latestName(generation uint64) string  { return fmt.Sprintf("%016x%s", generation, latestSuffix) }
+func reserveName(generation uint64) string {
+	return fmt.Sprintf("%016x%s", generation, reserveSuffix)
+}
+func latestName(generation uint64) string { return fmt.Sprintf("%016x%s", generation, latestSuffix) }
 func tornName(generation uint64, positionBytes int64) string {
 	return fmt.Sprintf("%016x-%012x%s", generation, positionBytes, tornSuffix)
 }
@@ -64,7 +69,10 @@ type files struct {
 	preparing      bool
 	spareFailed    bool // since the current file was begun
 	ended          bool
-	latest         string // the name that says which file is the last; "": there is none yet. The writer's alone
+	full           bool     // only vital entries are written: nothing is made ahead of its use
+	reserves       []string // the files that are kept back
+	opening        bool     // Open begins its file; nobody else has the journal
+	latest         string   // the name that says which file is the last; "": there is none yet. The writer's alone
 	background     sync.WaitGroup
 
 	// Sizes: all bytes of frames since Open and of those it replayed, where they end by LSN, and how many are released.
@@ -78,6 +86,7 @@ type liveFile struct {
 	generation uint64
 	first      LSN // of its first frame
 	sizeBytes  int64
+	old        bool // from before Open: there may be entries in it that were never durable and whose LSNs are given again
 }
 
 // mark says that the entries up to last end at endBytes of all that was written.
@@ -86,8 +95,9 @@ type mark struct {
 	endBytes int64
 }
 
-// begin returns a new file, with zeros or with what it held in an earlier life, whose name and length are durable.
-func (s *files) begin() (*openFile, error) {
+// begin returns a new file, with zeros or with what it held in an earlier life, whose name and length are durable. An
+// error that matches ErrFull has changed nothing; vital files come from what is kept back, if need be.
+func (s *files) begin(frameBytes int64, vital bool) (*openFile, error) {
 	s.mu.Lock()
 	generation := s.nextGeneration
 	s.nextGeneration++
@@ -100,8 +110,11 @@ func (s *files) begin() (*openFile, error) {
 
 	size := s.fileBytes
 	if spare == "" {
-		spare, size = spareName(generation), min(quickBytes, s.fileBytes)
-		if err := s.makeSpare(spare, size); err != nil {
+		var err error
+		if spare, size, err = s.makeFile(generation, frameBytes, vital); err != nil {
+			if errors.Is(err, ErrFull) {
+				s.setFull(true)
+			}
 			return nil, err
 		}
 	}
@@ -189,7 +202,8 @@ func (s *files) release(upTo LSN) error {
 	return failed
 }
 
-// recycle turns a file that is not needed into a spare, or removes it if it is of another length or there are enough.
+// recycle turns a file that is not needed into a spare, or removes it if it is of another length, there are enough, or
+// what it holds could be taken for something of its next life.
 // The change of name need not be durable: begin makes it so before the file is written, and until then it is an old
 // journal file again, of which nothing is needed.
 func (s *files) recycle(f liveFile) error {
@@ -197,7 +211,7 @@ func (s *files) recycle(f liveFile) error {
 	s.mu.Lock()
 	enough := int64(len(s.spares)+1)*s.fileBytes > max(maxSpareBytes, 2*s.fileBytes)
 	s.mu.Unlock()
-	if enough || f.sizeBytes != s.fileBytes {
+	if enough || f.sizeBytes != s.fileBytes || f.old {
 		return s.fs.Remove(name)
 	}
 	if err := s.fs.Rename(name, path.Join(s.dir, spareName(f.generation))); err != nil {
@@ -214,7 +228,7 @@ func (s *files) recycle(f liveFile) error {
 func (s *files) prepareSpare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.preparing || s.spareFailed || s.ended || len(s.spares) > 0 {
+	if s.preparing || s.spareFailed || s.ended || s.full || len(s.spares) > 0 {
 		return
 	}
 	s.preparing = true
@@ -279,6 +293,7 @@ func (s *files) close() {
 type inventory struct {
 	journals       []found // in order of generation
 	spares         []found
+	reserves       []found
 	torn           []string
 	latest         uint64 // the generation that was marked as the last; 0: none
 	nextGeneration uint64
@@ -308,6 +323,8 @@ func takeInventory(fs vfs.FS, dir string) (inventory, error) {
 			inv.journals = append(inv.journals, found{generation, path.Join(dir, i.Name), i.SizeBytes})
 		case spareName(generation):
 			inv.spares = append(inv.spares, found{generation, path.Join(dir, i.Name), i.SizeBytes})
+		case reserveName(generation):
+			inv.reserves = append(inv.reserves, found{generation, path.Join(dir, i.Name), i.SizeBytes})
 		case latestName(generation):
 			inv.latest = generation
 		default:

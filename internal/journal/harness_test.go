@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"sync"
 	"testing"
+	"time"
 
 	"tidings.dev/internal/vfs"
 )
@@ -41,8 +42,11 @@ type ledger struct {
 	mu       sync.Mutex
 	told     sync.Cond // acked or failed changed
 	payloads map[LSN][]byte
-	acked    LSN // all up to here
+	acked    LSN // all up to here were promised to be durable
+	answered LSN // all up to here were answered; above acked only written
 	failed   error
+	early    bool // some entries are to be answered before they are synced
+	cut      bool // the power failed since the last check: what is only written may be gone
 	disorder error
 }
 
@@ -57,7 +61,7 @@ func (l *ledger) settle(j *Journal) {
 	next := l.next(j)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.acked+1 < next && l.failed == nil {
+	for l.answered+1 < next && l.failed == nil {
 		l.told.Wait()
 	}
 }
@@ -68,7 +72,12 @@ func (l *ledger) append(j *Journal, rng *rand.Rand, n int) error {
 	binary.BigEndian.PutUint64(payload, rng.Uint64())
 	rng.Read(payload[8:])
 	next := l.next(j)
-	lsn, err := j.Append(Entry{Kind: kindOf(next), Payload: [][]byte{payload[:8], payload[8:]}, Done: l.done})
+	e := Entry{Kind: kindOf(next), Payload: [][]byte{payload[:8], payload[8:]}, Done: l.done}
+	if l.early && rng.Intn(4) > 0 {
+		e.Done = l.doneEarly
+		e.SyncWithin = []time.Duration{NoDeadline, time.Microsecond, time.Hour}[rng.Intn(3)]
+	}
+	lsn, err := j.Append(e)
 	if err != nil {
 		return err
 	}
@@ -87,7 +96,18 @@ func (l *ledger) next(j *Journal) LSN {
 	return j.next
 }
 
+// done is told of an entry that is durable, and with it all before it.
 func (l *ledger) done(lsn LSN, err error) {
+	l.doneEarly(lsn, err)
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.acked = lsn
+	}
+}
+
+// doneEarly is told of an entry that is written.
+func (l *ledger) doneEarly(lsn LSN, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.told.Broadcast()
@@ -98,10 +118,10 @@ func (l *ledger) done(lsn LSN, err error) {
 	if l.failed != nil {
 		l.disorder = fmt.Errorf("LSN %d was acknowledged after a failure", lsn)
 	}
-	if lsn != l.acked+1 {
-		l.disorder = fmt.Errorf("LSN %d was acknowledged after %d", lsn, l.acked)
+	if lsn != l.answered+1 {
+		l.disorder = fmt.Errorf("LSN %d was acknowledged after %d", lsn, l.answered)
 	}
-	l.acked = lsn
+	l.answered = lsn
 }
 
 // check compares what came back with the ledger: every acknowledged entry above after, in order and byte for byte,
@@ -119,6 +139,9 @@ func (l *ledger) check(after LSN, r *replayed, rec Recovery) error {
 	if last < l.acked {
 		return fmt.Errorf("LSN %d was acknowledged, and only %d came back", l.acked, last)
 	}
+	if !l.cut && last < l.answered {
+		return fmt.Errorf("LSN %d was written before a kill, and only %d came back", l.answered, last)
+	}
 	if rec.Last != last || rec.Entries != len(r.payloads) {
 		return fmt.Errorf("recovery says %d entries, last %d; replayed %d, last %d", rec.Entries, rec.Last, len(r.payloads), last)
 	}
@@ -133,7 +156,7 @@ func (l *ledger) check(after LSN, r *replayed, rec Recovery) error {
 			delete(l.payloads, lsn)
 		}
 	}
-	l.acked, l.failed = last, nil
+	l.acked, l.answered, l.failed, l.cut = last, last, nil, false
 	return nil
 }
 

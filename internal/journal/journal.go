@@ -1,7 +1,11 @@
 // Package journal is the one write-ahead journal of a broker: whatever must be durable, of all partitions, groups and
 // producers, is an entry in it. One goroutine takes everything that is queued, writes it as one frame, makes it
 // durable by one sync and then says so to each entry's owner. There is no timer and no wait: alone, an entry pays one
-// sync; under load a sync is shared by all who came during the one before.
+// sync; under load a sync is shared by all who came during the one before. Entries that say so are answered once they
+// are written, and synced later; a timer runs only while one of them has a deadline.
+//
+// When the disk is full nothing breaks: what was queued is refused, but for entries that are vital, which have a file
+// kept back for them, and Resume goes on when there is room.
 //
 // The files are described byte by byte in docs/format/journal.md and beside the constants in frame.go.
 package journal
@@ -12,6 +16,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // LSN is a log sequence number: the first entry ever has 1, the next 2. 0 is before all entries.
@@ -26,11 +31,19 @@ type Entry struct {
 	// Payload is stored joined, in order. Nobody may change it until Done is called. Its length is at most
 	// MaxEntryBytes.
 	Payload [][]byte
-	// Done is called once the entry is durable (nil error) or the journal is fenced (an error matching ErrFenced). It
-	// is called on the journal's goroutine, in order of LSN: it must not block, nor call Append or Close. Nil: nobody
-	// wants to know.
+	// Done is called once the entry is durable, or only written if SyncWithin says so (nil error), the journal is fenced
+	// (an error matching ErrFenced), or the disk is full (ErrFull: the entry is not stored). It is called on the
+	// journal's goroutine, in order of LSN: it must not block, nor call Append or Close. Nil: nobody wants to know.
 	Done func(LSN, error)
+	// SyncWithin is how long the entry may stay unsynced after Done. 0: Done is called after the sync. NoDeadline: until
+	// another entry's sync, the end of the file, or Close. A written entry survives the process, not the machine.
+	SyncWithin time.Duration
+	// Vital entries are taken while the journal is full, as long as what is kept back for them lasts.
+	Vital bool
 }
+
+// NoDeadline leaves the sync of an entry to others.
+const NoDeadline time.Duration = -1
 
 // MaxEntryBytes bounds the payload of one entry.
 const MaxEntryBytes = 1 << 30
@@ -41,6 +54,11 @@ type Options struct {
 	MaxGroupBytes  int          // 4 MiB: the most that one frame takes, unless a single entry is larger
 	MaxQueuedBytes int64        // 64 MiB: what may wait or be under way before Append blocks
 	Logger         *slog.Logger // slog.DiscardHandler
+
+	// OnFault, if not nil, is told once why the journal is fenced, and OnFull why it is full, each time: after Done was
+	// called for every entry that is refused. Both are called on the journal's goroutine, as Done is.
+	OnFault func(error)
+	OnFull  func(error)
 }
 
 const (
@@ -75,7 +93,9 @@ type Journal struct {
 	dir string
 	o   Options
 
-	durable atomic.Uint64 // the last LSN that is durable
+	durable  atomic.Uint64 // the last LSN that is durable
+	written  atomic.Uint64 // the last LSN that is in a file
+	groupEnd atomic.Uint64 // the last LSN of those whose Done is called now
 
 	mu          sync.Mutex
 	work        sync.Cond // the writer waits: something is queued, or closing
@@ -86,12 +106,16 @@ type Journal struct {
 	next        LSN       // what the next Append gets
 	closing     bool
 	fault       error // why fenced; matches ErrFenced
+	full        error // why only vital entries are taken; matches ErrFull
+	syncDue     bool  // the time of a written entry is over
 
 	files files // has its own lock
 
 	// The rest belongs to the writer alone.
 	current *openFile
 	frame   []byte
+	within  time.Time     // when what is written must be synced; zero: nothing has a deadline
+	timer   *time.Timer   // fires at within
 	ended   chan struct{} // closed when the writer is
 	endErr  error         // what Close returns, valid when ended is closed
 }
@@ -104,7 +128,8 @@ type pending struct {
 }
 
 // Append gives the entry the next LSN and queues it. It blocks only while MaxQueuedBytes are queued. After an error,
-// which matches ErrFenced, ErrClosed or ErrTooLarge, the entry is not queued and Done is not called.
+// which matches ErrFenced, ErrFull, ErrClosed or ErrTooLarge, the entry is not queued and Done is not called. Should the
+// journal become full before the entry is written, a vital entry may get a lower LSN: Done tells the one it has.
 func (j *Journal) Append(e Entry) (LSN, error) {
 	bytes := 0
 	for _, p := range e.Payload {
@@ -117,11 +142,11 @@ func (j *Journal) Append(e Entry) (LSN, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	// Alone in the queue an entry always fits, however large it is.
-	for j.queuedBytes > 0 && j.queuedBytes+int64(bytes) > j.o.MaxQueuedBytes && j.fault == nil && !j.closing {
+	for j.queuedBytes > 0 && j.queuedBytes+int64(bytes) > j.o.MaxQueuedBytes && j.refuses(&e) == nil && !j.closing {
 		j.room.Wait()
 	}
-	if j.fault != nil {
-		return 0, j.fault
+	if err := j.refuses(&e); err != nil {
+		return 0, err
 	}
 	if j.closing {
 		return 0, ErrClosed
@@ -135,6 +160,21 @@ func (j *Journal) Append(e Entry) (LSN, error) {
 	}
 	return lsn, nil
 }
+
+// refuses says why an entry can't be taken, or nil. With mu held.
+func (j *Journal) refuses(e *Entry) error {
+	switch {
+	case j.fault != nil:
+		return j.fault
+	case j.full != nil && !e.Vital:
+		return j.full
+	}
+	return nil
+}
+
+// GroupEnd returns, during a call of Done without error, the last LSN of those that are answered with it. A Done that
+// has a lower LSN will be followed by another at once.
+func (j *Journal) GroupEnd() LSN { return LSN(j.groupEnd.Load()) }
 
 // Durable returns the LSN up to which, inclusive, everything is durable.
 func (j *Journal) Durable() LSN { return LSN(j.durable.Load()) }

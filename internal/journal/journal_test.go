@@ -17,7 +17,7 @@ import (
 func TestReplay(t *testing.T) {
 	fs := vfs.NewMem()
 	j, r, rec := mustOpen(t, fs, 0, Options{})
-	if len(r.payloads) != 0 || rec != (Recovery{}) {
+	if len(r.payloads) != 0 || rec != (Recovery{Clean: true}) {
 		t.Fatalf("an empty journal replayed %s, %+v", texts(r), rec)
 	}
 	if lsn := appendWait(t, j, "one"); lsn != 1 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"tidings.dev/internal/vfs"
 )
@@ -14,6 +15,7 @@ type Recovery struct {
 	Bytes   int64 // of the frames they were in
 	Last    LSN   // the last durable entry, after if there is none above
 	Torn    *Torn // nil: nothing was cut
+	Clean   bool  // the journal was closed in good order, or is new: nothing written was lost
 }
 
 // Torn describes a tail that was begun and never made durable: nobody was told that its entries were.
@@ -69,7 +71,8 @@ type recovery struct {
 	next   LSN     // the entry that is expected next
 	result Recovery
 
-	// tail is a copy of the last frame if nothing proves that it was durable, else nil.
+	// tail is a copy of the entries at the end of which nothing proves that they were durable: those of the last frame,
+	// and of the frames before it that were written without a sync.
 	tail       []byte
 	tailHeader header
 }
@@ -156,6 +159,7 @@ func (r *recovery) classify(f found) error {
 // checkEmpty judges a directory in which no file begins with a frame of its own: right only before the first Open
 // there was done.
 func (r *recovery) checkEmpty() error {
+	r.result.Clean = true
 	if err := r.checkHoles(0); err != nil {
 		return err
 	}
@@ -225,10 +229,15 @@ func (r *recovery) deliver(f found, position int64, frame frame, limit LSN) erro
 	return nil
 }
 
-// keepTail remembers the last frame. All before it were synced before it was written; it may have been seen in the page
-// cache only, so it is written again. A frame without entries says nothing that must be kept.
+// keepTail remembers a frame of the last file, and those before it unless it says that they were durable when it was
+// written: they may have been seen in the page cache only, so they are written again, as one frame.
 func (r *recovery) keepTail(f frame) {
-	r.tail, r.tailHeader = append(r.tail[:0], f.body...), f.header
+	if len(r.tail) == 0 || f.durable >= f.first-1 {
+		r.tail, r.tailHeader = append(r.tail[:0], f.body...), f.header
+		return
+	}
+	r.tail = append(r.tail, f.body...)
+	r.tailHeader.count += f.count
 }
 
 // judgeEnd decides what it means that no frame can be read at a position: the end, a torn tail, or corruption.
@@ -244,6 +253,7 @@ func (r *recovery) judgeEnd(rd *reader, f found, position int64, expected, limit
 	case f.sizeBytes < int64(last.fileSectors)*frameAlign:
 		return r.corrupt(f, position, expected, fmt.Sprintf("the file is cut: it has %d of %d bytes", f.sizeBytes, int64(last.fileSectors)*frameAlign))
 	case last.flags&flagEnd != 0:
+		r.result.Clean = true
 		return nil
 	}
 	proven, err := rd.provenAfter(position, expected)
@@ -338,7 +348,7 @@ func (r *recovery) damageOfHole(rd *reader) (string, error) {
 
 // foundUnder looks among the spares for the file that a name in use should lead to.
 func (r *recovery) foundUnder(generation uint64) (reason string, err error) {
-	for _, spare := range r.inv.spares {
+	for _, spare := range slices.Concat(r.inv.spares, r.inv.reserves) {
 		f, err := r.fs.OpenRead(spare.name)
 		if err != nil {
 			return "", err
@@ -403,11 +413,18 @@ func (r *recovery) corrupt(f found, position int64, lsn LSN, reason string) erro
 func (r *recovery) start(o Options) (*Journal, error) {
 	j := &Journal{dir: r.dir, o: o, next: r.next, ended: make(chan struct{})}
 	j.work.L, j.room.L = &j.mu, &j.mu
-	j.files = files{fs: r.fs, dir: r.dir, fileBytes: o.FileBytes, log: o.Logger, nextGeneration: r.inv.nextGeneration}
+	j.files = files{fs: r.fs, dir: r.dir, opening: true, fileBytes: o.FileBytes, log: o.Logger, nextGeneration: r.inv.nextGeneration}
 	for _, spare := range r.inv.spares {
 		if spare.sizeBytes == o.FileBytes {
 			j.files.spares = append(j.files.spares, path.Base(spare.name))
 		} else if err := r.fs.Remove(spare.name); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range r.inv.reserves {
+		if f.sizeBytes == j.files.reserveBytes() {
+			j.files.reserves = append(j.files.reserves, path.Base(f.name))
+		} else if err := r.fs.Remove(f.name); err != nil {
 			return nil, err
 		}
 	}
@@ -417,7 +434,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 	// Files of no use are recycled only when the new file is durable: until then the chain must stay as it was read.
 	var useless []liveFile
 	for i, f := range r.chain {
-		live := liveFile{generation: f.generation, first: f.first, sizeBytes: f.sizeBytes}
+		live := liveFile{generation: f.generation, first: f.first, sizeBytes: f.sizeBytes, old: true}
 		if i+1 < len(r.chain) && r.chain[i+1].first <= r.after+1 {
 			useless = append(useless, live)
 		} else {
@@ -425,7 +442,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		}
 	}
 	for _, hole := range r.holes {
-		useless = append(useless, liveFile{generation: hole.generation, sizeBytes: hole.sizeBytes})
+		useless = append(useless, liveFile{generation: hole.generation, sizeBytes: hole.sizeBytes, old: true})
 	}
 	if r.result.Bytes > 0 {
 		j.files.writtenBytes = r.result.Bytes
@@ -439,7 +456,22 @@ func (r *recovery) start(o Options) (*Journal, error) {
 	} else {
 		body = nil
 	}
-	if err := j.writeFrame(append(beginFrame(nil), body...), h); err != nil {
+	j.durable.Store(uint64(h.durable))
+	err := j.writeFrame(append(beginFrame(nil), body...), h)
+	if errors.Is(err, ErrFull) && len(r.chain) > 0 { // what there is can be read, and vital entries be taken
+		j.full = err
+		err = j.writeFrame(append(beginFrame(nil), body...), h)
+	}
+	if err == nil {
+		err = j.sync()
+	}
+	if err == nil && j.full == nil {
+		if err = j.files.keepReserves(); errors.Is(err, ErrFull) {
+			o.Logger.Warn("no room to keep journal files back for when the disk is full", "dir", r.dir, "cause", err)
+			err = nil
+		}
+	}
+	if err != nil {
 		if j.current != nil {
 			err = errors.Join(err, j.current.f.Close())
 		}
@@ -447,7 +479,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("begin the journal: %w", err)
 	}
 	j.frame = nil
-	j.durable.Store(uint64(r.next - 1))
+	j.files.opening = false
 	for _, f := range useless {
 		if err := j.files.recycle(f); err != nil {
 			o.Logger.Warn("a journal file of no use stays", "file", path.Join(r.dir, journalName(f.generation)), "cause", err)

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"tidings.dev/internal/vfs"
 )
@@ -26,15 +28,24 @@ const (
 func (j *Journal) run() {
 	defer close(j.ended)
 	for {
-		taken := j.take()
-		if len(taken) == 0 {
+		taken, due := j.take()
+		if len(taken) == 0 && !due {
 			j.endErr = j.end()
 			return
 		}
 		for rest := taken; len(rest) > 0; {
 			group := rest[:j.groupLen(rest)]
+			err := j.commit(group, due)
+			if errors.Is(err, ErrFull) && !errors.Is(err, ErrFenced) {
+				rest = j.shed(rest, err)
+				continue
+			}
+			due = false
 			rest = rest[len(group):]
-			j.answer(group, j.commit(group))
+			j.answer(group, err)
+		}
+		if due {
+			j.settle()
 		}
 		clear(taken) // keeps no payload alive
 		if cap(taken) <= keepEntries {
@@ -45,16 +56,18 @@ func (j *Journal) run() {
 	}
 }
 
-// take waits for entries and returns all there are, or none when the journal is closing.
-func (j *Journal) take() []pending {
+// take waits for entries and returns all there are, and whether a sync is due whatever they want. Neither: the journal
+// is closing.
+func (j *Journal) take() (taken []pending, due bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.queue) == 0 && !j.closing {
+	for len(j.queue) == 0 && !j.closing && !j.syncDue {
 		j.work.Wait()
 	}
-	taken := j.queue
+	taken, due = j.queue, j.syncDue
 	j.queue, j.free = j.free[:0], nil
-	return taken
+	j.syncDue = false
+	return taken, due
 }
 
 // groupLen returns how many of the entries go into the next frame.
@@ -68,45 +81,63 @@ func (j *Journal) groupLen(entries []pending) int {
 	return len(entries)
 }
 
-// commit makes a group durable as one frame. Any error fences the journal, and once it is fenced nothing is written.
-func (j *Journal) commit(group []pending) error {
+// commit writes a group as one frame and makes it durable, if one of it wants that or a sync is due. Any error fences
+// the journal, and once it is fenced nothing is written; but for the first time that there is no room: then the error is
+// ErrFull, and nothing has happened.
+func (j *Journal) commit(group []pending, due bool) error {
 	if err := j.Err(); err != nil {
 		return err
 	}
 	frame := beginFrame(j.frame)
+	within := NoDeadline
 	for i := range group {
 		frame = appendEntry(frame, &group[i].Entry)
+		if w := group[i].SyncWithin; w >= 0 && (within < 0 || w < within) {
+			within = w
+		}
 	}
 	h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}
 	if err := j.writeFrame(frame, h); err != nil {
+		if errors.Is(err, ErrFull) && j.Full() == nil {
+			return err
+		}
 		return j.fence(err)
 	}
-	j.durable.Store(uint64(group[len(group)-1].lsn))
+	if within == 0 || due {
+		if err := j.sync(); err != nil {
+			return j.fence(err)
+		}
+	} else if within > 0 {
+		j.arm(within)
+	}
 	return nil
 }
 
-// writeFrame writes the frame to the current file, or to a new one if that is full, and makes it durable.
+// writeFrame writes the frame to the current file, or to a new one if that has no room for it. An error that matches
+// ErrFull has changed nothing.
 func (j *Journal) writeFrame(frame []byte, h header) error {
 	size := frameBytes(int64(len(frame) - headerBytes))
 	// The last sector of a file stays free for the frame that ends it.
-	begins := j.current == nil ||
-		j.current.positionBytes > 0 && j.current.positionBytes+size > j.current.sizeBytes-frameAlign
-	if begins {
-		if err := j.roll(); err != nil {
+	if j.current == nil || j.current.positionBytes > 0 && j.current.positionBytes+size > j.current.sizeBytes-frameAlign {
+		if err := j.roll(size); err != nil {
 			return err
 		}
 	}
+	begins := j.current.positionBytes == 0
+	h.durable = j.Durable() // beginning a file has made more durable
 	if err := j.writeTo(j.current, frame, h); err != nil {
 		return err
 	}
-	j.files.written(j.current, h.first, h.first+LSN(h.count)-1, size, begins)
+	last := h.first + LSN(h.count) - 1
+	j.written.Store(uint64(last))
+	j.files.written(j.current, h.first, last, size, begins)
 	if j.current.positionBytes > j.current.sizeBytes/2 {
 		j.files.prepareSpare()
 	}
 	return nil
 }
 
-// writeTo seals a frame, writes it to a file and syncs.
+// writeTo seals a frame and writes it to a file.
 func (j *Journal) writeTo(file *openFile, frame []byte, h header) error {
 	h.generation = file.generation
 	h.fileSectors = uint32(file.sizeBytes / frameAlign)
@@ -116,19 +147,76 @@ func (j *Journal) writeTo(file *openFile, frame []byte, h header) error {
 	} else {
 		j.frame = nil
 	}
-	if _, err := file.f.WriteAt(frame, file.positionBytes); err != nil {
-		return err
+	if end := file.positionBytes + int64(len(frame)); end > file.sizeBytes {
+		// Larger than its file. Taking the blocks first tells a full disk from a failed write.
+		if err := file.f.Allocate(end); err != nil {
+			return fullError(err)
+		}
 	}
-	if err := file.f.Sync(); err != nil {
+	if _, err := file.f.WriteAt(frame, file.positionBytes); err != nil {
 		return err
 	}
 	file.positionBytes += int64(len(frame))
 	return nil
 }
 
-// roll begins a new file and closes the current one, if there is one.
-func (j *Journal) roll() error {
-	next, err := j.files.begin()
+// sync makes durable whatever is written.
+func (j *Journal) sync() error {
+	if err := j.current.f.Sync(); err != nil {
+		return err
+	}
+	j.durable.Store(j.written.Load())
+	j.disarm()
+	return nil
+}
+
+// settle makes durable what is written and has waited long enough.
+func (j *Journal) settle() {
+	if j.Err() != nil || j.durable.Load() == j.written.Load() {
+		return
+	}
+	if err := j.sync(); err != nil {
+		j.fence(err)
+	}
+}
+
+// arm sees to it that what is written is synced within a time, unless it will be sooner.
+func (j *Journal) arm(within time.Duration) {
+	deadline := time.Now().Add(within)
+	if !j.within.IsZero() && !deadline.Before(j.within) {
+		return
+	}
+	j.within = deadline
+	if j.timer != nil {
+		j.timer.Reset(within)
+		return
+	}
+	j.timer = time.AfterFunc(within, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.syncDue = true
+		j.work.Signal()
+	})
+}
+
+// disarm stops the timer: nothing is unsynced. Had it fired already, a sync of nothing does no harm.
+func (j *Journal) disarm() {
+	if j.within.IsZero() {
+		return
+	}
+	j.within = time.Time{}
+	j.timer.Stop()
+}
+
+// roll begins a new file and closes the current one, if there is one. What is written and not yet synced is made
+// durable first, so that only the last file ever has frames that may be lost.
+func (j *Journal) roll(frameBytes int64) error {
+	if j.durable.Load() < j.written.Load() {
+		if err := j.sync(); err != nil {
+			return err
+		}
+	}
+	next, err := j.files.begin(frameBytes, j.Full() != nil)
 	if err != nil {
 		return fmt.Errorf("begin a journal file: %w", err)
 	}
@@ -144,9 +232,14 @@ func (j *Journal) roll() error {
 func (j *Journal) fence(cause error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fault = fmt.Errorf("%w: %w", ErrFenced, cause)
-	j.room.Broadcast()
-	j.o.Logger.Error("journal fenced: nothing more is accepted until a restart", "dir", j.dir, "cause", cause)
+	if j.fault == nil {
+		j.fault = fmt.Errorf("%w: %w", ErrFenced, cause)
+		j.room.Broadcast()
+		j.o.Logger.Error("journal fenced: nothing more is accepted until a restart", "dir", j.dir, "cause", cause)
+		if j.o.OnFault != nil {
+			defer j.o.OnFault(j.fault)
+		}
+	}
 	return j.fault
 }
 
@@ -160,6 +253,7 @@ func (j *Journal) answer(group []pending, err error) {
 	j.queuedBytes -= bytes
 	j.room.Broadcast()
 	j.mu.Unlock()
+	j.groupEnd.Store(uint64(group[len(group)-1].lsn))
 	for i := range group {
 		if done := group[i].Done; done != nil {
 			done(group[i].lsn, err)
@@ -169,13 +263,18 @@ func (j *Journal) answer(group []pending, err error) {
 
 // end writes the frame that says that the journal was closed in good order, unless it is fenced, and closes all.
 func (j *Journal) end() error {
+	j.settle()
 	err := j.Err()
 	if err == nil {
 		h := header{first: j.Durable() + 1, durable: j.Durable(), flags: flagEnd}
-		if err = j.writeTo(j.current, beginFrame(j.frame), h); err != nil {
+		if err = j.writeTo(j.current, beginFrame(j.frame), h); err == nil {
+			err = j.current.f.Sync()
+		}
+		if err != nil {
 			err = fmt.Errorf("end the journal: %w", err)
 		}
 	}
+	j.disarm()
 	j.files.close()
 	if j.current != nil {
 		if closeErr := j.current.f.Close(); err == nil {

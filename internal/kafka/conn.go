@@ -205,12 +205,18 @@ func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
 		return c.createTopics(ctx, r)
 	case *kmsg.DeleteTopicsRequest:
 		return c.deleteTopics(ctx, r)
+	case *kmsg.DeleteRecordsRequest:
+		return c.deleteRecords(ctx, r)
 	case *kmsg.InitProducerIDRequest:
 		return c.initProducerID(ctx, r)
 	case *kmsg.OffsetForLeaderEpochRequest:
 		return c.offsetForLeaderEpoch(r)
 	case *kmsg.DescribeConfigsRequest:
 		return c.describeConfigs(r)
+	case *kmsg.AlterConfigsRequest:
+		return c.alterConfigs(ctx, r)
+	case *kmsg.IncrementalAlterConfigsRequest:
+		return c.incrementalAlterConfigs(ctx, r)
 	case *kmsg.CreatePartitionsRequest:
 		return c.createPartitions(ctx, r)
 	case *kmsg.DeleteGroupsRequest:

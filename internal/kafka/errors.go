@@ -44,6 +44,7 @@ const (
 	invalidConfig               Code = 40
 	invalidRequest              Code = 42
 	unsupportedForMessageFormat Code = 43
+	policyViolation             Code = 44
 	outOfOrderSequence          Code = 45
 	invalidProducerEpoch        Code = 47
 	kafkaStorageError           Code = 56
@@ -77,6 +78,7 @@ var codes = []struct {
 	{meta.ErrUnknownTopic, unknownTopicOrPartition, 0},
 	{engine.ErrAutoCreate, unknownTopicOrPartition, 0},
 	{engine.ErrOffsetOutOfRange, offsetOutOfRange, 0},
+	{engine.ErrPolicy, policyViolation, 0},
 	{engine.ErrFencedEpoch, fencedLeaderEpoch, 0},
 	{engine.ErrUnknownEpoch, unknownLeaderEpoch, 0},
 

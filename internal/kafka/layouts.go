@@ -68,16 +68,19 @@ var layouts = map[Key]*layout{
 		since(6, array(nstr, uuid)),
 		i32, // timeout
 	),
+	keyDeleteRecords:        request(2, array(str, array(i32, i64)), i32), // topics: name, partitions; timeout
 	keyInitProducerID:       request(2, nstr, i32, since(3, i64), since(3, i16)),
 	keyOffsetForLeaderEpoch: request(4, since(3, i32), array(str, array(i32, i32, i32))),
 	keyDescribeConfigs:      request(4, array(i8, str, plain(str)), i8, since(3, i8)),
+	keyAlterConfigs:         request(2, array(i8, str, array(str, nstr)), i8),
 	keyCreatePartitions: request(2,
 		array(str, i32, array(plain(i32))), // name, count, assignments
 		i32, i8,                            // timeout, validate only
 	),
-	keyDeleteGroups:    request(2, plain(str)),
-	keyOffsetDelete:    request(never, str, array(str, array(i32))),
-	keyDescribeCluster: request(0, i8, since(1, i8), since(2, i8)),
+	keyDeleteGroups:       request(2, plain(str)),
+	keyIncrementalConfigs: request(1, array(i8, str, array(str, i8, nstr)), i8),
+	keyOffsetDelete:       request(never, str, array(str, array(i32))),
+	keyDescribeCluster:    request(0, i8, since(1, i8), since(2, i8)),
 }
 
 func request(flexible int16, fields ...field) *layout {

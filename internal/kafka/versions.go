@@ -22,12 +22,15 @@ const (
 	keyApiVersions          Key = 18
 	keyCreateTopics         Key = 19
 	keyDeleteTopics         Key = 20
+	keyDeleteRecords        Key = 21
 	keyInitProducerID       Key = 22
 	keyOffsetForLeaderEpoch Key = 23
 	keyDescribeConfigs      Key = 32
+	keyAlterConfigs         Key = 33
 	keySaslAuthenticate     Key = 36
 	keyCreatePartitions     Key = 37
 	keyDeleteGroups         Key = 42
+	keyIncrementalConfigs   Key = 44
 	keyOffsetDelete         Key = 47
 	keyDescribeCluster      Key = 60
 )
@@ -66,12 +69,15 @@ var table = [...]versions{
 	{keyApiVersions, "ApiVersions", 0, 4, 3},
 	{keyCreateTopics, "CreateTopics", 2, 7, 5},
 	{keyDeleteTopics, "DeleteTopics", 1, 6, 4},
+	{keyDeleteRecords, "DeleteRecords", 0, 2, 2},
 	{keyInitProducerID, "InitProducerId", 0, 5, 2},
 	{keyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 4},
 	{keyDescribeConfigs, "DescribeConfigs", 1, 4, 4},
+	{keyAlterConfigs, "AlterConfigs", 0, 2, 2},
 	{keySaslAuthenticate, "SaslAuthenticate", 0, 2, 2},
 	{keyCreatePartitions, "CreatePartitions", 0, 3, 2},
 	{keyDeleteGroups, "DeleteGroups", 0, 2, 2},
+	{keyIncrementalConfigs, "IncrementalAlterConfigs", 0, 1, 1},
 	{keyOffsetDelete, "OffsetDelete", 0, 0, never},
 	{keyDescribeCluster, "DescribeCluster", 0, 2, 0},
 }

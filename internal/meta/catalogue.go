@@ -9,7 +9,7 @@ import (
 // MaxPartitions is the most partitions one topic may have, as many as Apache Kafka creates in one request.
 const MaxPartitions = 10_000
 
-// Catalogue is the set of topics. Create, Delete and Grow only decide: they return the Change to be made durable, and
+// Catalogue is the set of topics. Create, Delete, Grow, Configure and EditConfig only decide: they return the Change to be made durable, and
 // Apply carries it out afterwards. Between the two the engine must decide nothing else, or two creations of one name
 // could both pass.
 //
@@ -52,10 +52,8 @@ func (c *Catalogue) Create(s TopicSpec, newID TopicID) (Change, error) {
 	if partitions < 1 || partitions > MaxPartitions {
 		return Change{}, invalid(ErrInvalidPartitions, s.Name, "%d is not in 1 to %d", s.Partitions, MaxPartitions)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Configs)) {
-		if err := CheckConfig(name, s.Configs[name]); err != nil {
-			return Change{}, err
-		}
+	if err := checkConfigs(s.Configs); err != nil {
+		return Change{}, err
 	}
 	if _, taken := c.byID[newID]; taken || newID == (TopicID{}) {
 		return Change{}, invalid(ErrTopicExists, newID.String(), "topic ids are never reused")
@@ -103,6 +101,11 @@ func (c *Catalogue) Apply(ch Change) {
 	case Grown:
 		if known && ch.Topic.Partitions > old.Partitions {
 			old.Partitions = ch.Topic.Partitions
+			c.put(old)
+		}
+	case Configured:
+		if known {
+			old.Configs = ch.Topic.Configs
 			c.put(old)
 		}
 	case Deleted:

@@ -268,6 +268,8 @@ func TestConfigInForce(t *testing.T) {
 	want := TopicConfig{
 		Delete: true, Retention: 7 * 24 * time.Hour, RetentionBytes: -1, SegmentBytes: 1 << 20, SegmentAge: 7 * 24 * time.Hour,
 		IndexIntervalBytes: 4096, MaxMessageBytes: 1048588, TimestampBefore: 1<<63 - 1, TimestampAfter: time.Hour,
+		Durability: Sync, SyncWithin: 100 * time.Millisecond,
+		CleanableRatio: 0.5, MaxCompactionLag: 1<<63 - 1, DeleteRetention: 24 * time.Hour,
 	}
 	if plain != want {
 		t.Fatalf("\n got %+v\nwant %+v", plain, want)

@@ -11,9 +11,10 @@ import (
 type ChangeKind uint8
 
 const (
-	Created ChangeKind = 1 // Topic is the new topic
-	Deleted ChangeKind = 2 // Topic is the topic as it was
-	Grown   ChangeKind = 3 // Topic is the topic with its new partition count
+	Created    ChangeKind = 1 // Topic is the new topic
+	Deleted    ChangeKind = 2 // Topic is the topic as it was
+	Grown      ChangeKind = 3 // Topic is the topic with its new partition count
+	Configured ChangeKind = 4 // Topic is the topic with its new configuration
 )
 
 // Change is one decided change of the catalogue.
@@ -47,7 +48,7 @@ func DecodeChange(b []byte) (Change, error) {
 	d := decoder{b: b}
 	d.version()
 	ch := Change{Kind: ChangeKind(d.byte()), Topic: d.topic()}
-	if ch.Kind < Created || ch.Kind > Grown {
+	if ch.Kind < Created || ch.Kind > Configured {
 		d.fail("change kind %d", ch.Kind)
 	}
 	return ch, d.end()

@@ -33,6 +33,10 @@ const (
 // Names of the topic configurations that the broker acts upon.
 const (
 	CleanupPolicy      = "cleanup.policy"
+	CleanableRatio     = "min.cleanable.dirty.ratio"
+	MinCompactionLagMS = "min.compaction.lag.ms"
+	MaxCompactionLagMS = "max.compaction.lag.ms"
+	DeleteRetentionMS  = "delete.retention.ms"
 	RetentionMS        = "retention.ms"
 	RetentionBytes     = "retention.bytes"
 	SegmentBytes       = "segment.bytes"
@@ -42,6 +46,18 @@ const (
 	TimestampType      = "message.timestamp.type"
 	TimestampBeforeMS  = "message.timestamp.before.max.ms"
 	TimestampAfterMS   = "message.timestamp.after.max.ms"
+	DurabilityMode     = "tidings.durability"
+	DurabilityInterval = "tidings.durability.interval.ms"
+)
+
+// Durability is when an append to a topic is acknowledged, and so what it can lose (docs/guarantees.md).
+type Durability string
+
+const (
+	Sync     Durability = "sync"     // after the sync: nothing
+	Interval Durability = "interval" // after the write, synced within an interval: that much, at an OS crash or power cut
+	OS       Durability = "os"       // after the write, synced when others sync: all since then, at an OS crash or power cut
+	Memory   Durability = "memory"   // never written: everything, whenever the broker stops, and what nobody has read in time
 )
 
 // setting is one row of the table: a topic configuration of Kafka 4.2.
@@ -62,21 +78,21 @@ var settings = []setting{
 	{"compression.lz4.level", TypeInt, "9", whole(1, 17), "No effect: batches are stored as they came."},
 	{"compression.type", TypeString, "producer", only("producer", "batches are stored as the producer compressed them"), "Batches are stored as the producer compressed them."},
 	{"compression.zstd.level", TypeInt, "3", whole(-131072, 22), "No effect: batches are stored as they came."},
-	{"delete.retention.ms", TypeLong, "86400000", whole(0, math.MaxInt64), "How long compaction keeps tombstones."},
+	{DeleteRetentionMS, TypeLong, "86400000", whole(0, math.MaxInt64), "How long compaction keeps tombstones."},
 	{"file.delete.delay.ms", TypeLong, "60000", whole(0, math.MaxInt64), "No effect: files go as soon as no reader holds them."},
-	{"flush.messages", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "No effect: every acknowledged record is synced."},
-	{"flush.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "No effect: every acknowledged record is synced."},
+	{"flush.messages", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "No effect: tidings.durability says when records are synced."},
+	{"flush.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "No effect: tidings.durability says when records are synced."},
 	{"follower.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
 	{IndexIntervalBytes, TypeInt, "4096", whole(0, math.MaxInt32), "Bytes of batches between two entries of a segment's index."},
 	{"leader.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
-	{"max.compaction.lag.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
+	{MaxCompactionLagMS, TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
 	{MaxMessageBytes, TypeInt, "1048588", whole(0, math.MaxInt32), "The largest record batch, as stored."},
 	{TimestampAfterMS, TypeLong, "3600000", whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the future."},
 	{TimestampBeforeMS, TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the past."},
 	{TimestampType, TypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime"), "Whose clock stamps records: the producer's or the broker's."},
-	{"min.cleanable.dirty.ratio", TypeDouble, "0.5", ratio, "The share of uncompacted bytes at which compaction begins."},
-	{"min.compaction.lag.ms", TypeLong, "0", whole(0, math.MaxInt64), "The least time that a record stays uncompacted."},
-	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; acknowledged means synced to its disk."},
+	{CleanableRatio, TypeDouble, "0.5", ratio, "The share of uncompacted bytes at which compaction begins."},
+	{MinCompactionLagMS, TypeLong, "0", whole(0, math.MaxInt64), "The least time that a record stays uncompacted."},
+	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; tidings.durability says what acknowledged means."},
 	{"preallocate", TypeBool, "false", oneOf("false", "true"), "No effect: the journal is preallocated, segments are not."},
 	{"remote.storage.enable", TypeBool, "false", only("false", "there is no tiered storage"), "There is no tiered storage."},
 	{RetentionBytes, TypeLong, "-1", whole(-1, math.MaxInt64), "The most bytes a partition keeps; -1 for no limit."},
@@ -86,6 +102,9 @@ var settings = []setting{
 	{"segment.index.bytes", TypeInt, "10485760", whole(4, math.MaxInt32), "No effect: indexes grow as needed."},
 	{"segment.jitter.ms", TypeLong, "0", whole(0, math.MaxInt64), "No effect."},
 	{SegmentMS, TypeLong, "604800000", whole(1, math.MaxInt64), "The age at which a new segment file is begun."},
+	// Ours, not Kafka's.
+	{DurabilityMode, TypeString, string(Sync), oneOf(string(Sync), string(Interval), string(OS), string(Memory)), "When an append is acknowledged: synced (sync), written and synced within an interval (interval), written (os), or in memory only (memory, for signals; only at creation)."},
+	{DurabilityInterval, TypeLong, "100", whole(1, 3_600_000), "The longest that an acknowledged record stays unsynced under tidings.durability=interval."},
 	{"unclean.leader.election.enable", TypeBool, "false", oneOf("false", "true"), "No effect: there is one replica."},
 }
 
@@ -141,7 +160,7 @@ func only(value, why string) func(string) string {
 }
 
 func ratio(v string) string {
-	if f, err := strconv.ParseFloat(v, 64); err != nil || !(f >= 0 && f <= 1) {
+	if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err != nil || !(f >= 0 && f <= 1) {
 		return "not a number in 0 to 1"
 	}
 	return ""
@@ -186,6 +205,10 @@ func (d Defaults) lookup(name string) (string, bool) {
 // TopicConfig is what is in force for one topic, of the configurations that the broker acts upon.
 type TopicConfig struct {
 	Delete, Compact    bool          // the cleanup policy; neither: keep everything
+	CleanableRatio     float64       // compaction begins above this share of bytes that it has not been through
+	MinCompactionLag   time.Duration // a record is not compacted before this age
+	MaxCompactionLag   time.Duration // a record that is older is compacted whatever the ratio
+	DeleteRetention    time.Duration // how long compaction keeps tombstones
 	Retention          time.Duration // -1: for ever
 	RetentionBytes     int64         // -1: no limit
 	SegmentBytes       int64
@@ -195,28 +218,26 @@ type TopicConfig struct {
 	LogAppendTime      bool
 	TimestampBefore    time.Duration // a CreateTime further back than this is refused
 	TimestampAfter     time.Duration // a CreateTime further ahead than this is refused
+	Durability         Durability
+	SyncWithin         time.Duration // of Interval: how long an acknowledged record may stay unsynced
 }
 
 // Config returns what is in force for the topic: what it sets, else the broker's defaults, else the table's.
 func (t Topic) Config(d Defaults) TopicConfig {
-	get := func(name string) string {
-		if v, ok := t.Configs[name]; ok && CheckConfig(name, v) == nil {
-			return v
-		}
-		if v, ok := d.lookup(name); ok {
-			return v
-		}
-		s, _ := findSetting(name)
-		return s.value
-	}
+	get := func(name string) string { return t.inForce(name, d) }
 	number := func(name string) int64 {
 		n, _ := strconv.ParseInt(strings.TrimSpace(get(name)), 10, 64) // checked when it was set
 		return n
 	}
 	policy := splitList(get(CleanupPolicy))
+	cleanable, _ := strconv.ParseFloat(strings.TrimSpace(get(CleanableRatio)), 64) // checked when it was set
 	return TopicConfig{
 		Delete:             slices.Contains(policy, "delete"),
 		Compact:            slices.Contains(policy, "compact"),
+		CleanableRatio:     cleanable,
+		MinCompactionLag:   milliseconds(number(MinCompactionLagMS)),
+		MaxCompactionLag:   milliseconds(number(MaxCompactionLagMS)),
+		DeleteRetention:    milliseconds(number(DeleteRetentionMS)),
 		Retention:          milliseconds(number(RetentionMS)),
 		RetentionBytes:     number(RetentionBytes),
 		SegmentBytes:       number(SegmentBytes),
@@ -226,7 +247,21 @@ func (t Topic) Config(d Defaults) TopicConfig {
 		LogAppendTime:      get(TimestampType) == "LogAppendTime",
 		TimestampBefore:    milliseconds(number(TimestampBeforeMS)),
 		TimestampAfter:     milliseconds(number(TimestampAfterMS)),
+		Durability:         Durability(get(DurabilityMode)),
+		SyncWithin:         milliseconds(number(DurabilityInterval)),
 	}
+}
+
+// inForce returns the value of one configuration.
+func (t Topic) inForce(name string, d Defaults) string {
+	if v, ok := t.Configs[name]; ok && CheckConfig(name, v) == nil {
+		return v
+	}
+	if v, ok := d.lookup(name); ok {
+		return v
+	}
+	s, _ := findSetting(name)
+	return s.value
 }
 
 // milliseconds makes a duration of Kafka's milliseconds: -1 stays -1, and what overflows is the longest there is.

@@ -12,7 +12,7 @@ import (
 )
 
 // synced is a log of a few segments with indexes, on disk, closed.
-func synced(t *testing.T) (*vfs.Mem, *journal, State) {
+func synced(t testing.TB) (*vfs.Mem, *journal, State) {
 	t.Helper()
 	disk := vfs.NewMem()
 	l, err := Create(disk, "p", small())
@@ -134,12 +134,12 @@ func TestDamage(t *testing.T) {
 			return err
 		},
 		"swapped": func(disk *vfs.Mem, name string) error {
-			return disk.Rename("p/"+fileName(0, segmentFile), name)
+			return disk.Rename("p/"+fileName(SegmentName{}, segmentFile), name)
 		},
 	} {
 		disk, all, s := synced(t)
 		last := s.Segments[len(s.Segments)-1]
-		file := "p/" + fileName(last.Base, segmentFile)
+		file := "p/" + fileName(last.SegmentName, segmentFile)
 		check(t, harm(disk, file))
 		l, err := Open(disk, "p", small(), s)
 		check(t, err)
@@ -183,10 +183,10 @@ func TestOpenBelievesOnlyTheState(t *testing.T) {
 	}
 	last := s.Segments[len(s.Segments)-1]
 	before := list(t, disk, "p")
-	write(fileName(last.Base, segmentFile), last.SizeBytes)
-	write(fileName(last.Base, indexFile), max(last.IndexBytes, 0))
-	write(fileName(s.End, segmentFile), 0)
-	write(fileName(s.End+9, indexFile), 0)
+	write(fileName(last.SegmentName, segmentFile), last.SizeBytes)
+	write(fileName(last.SegmentName, indexFile), max(last.IndexBytes, 0))
+	write(fileName(SegmentName{Base: s.End}, segmentFile), 0)
+	write(fileName(SegmentName{Base: s.End + 9}, indexFile), 0)
 	write("notes.txt", 0)
 	write("1.log", 0)
 	l, err := Open(disk, "p", small(), s)
@@ -195,7 +195,7 @@ func TestOpenBelievesOnlyTheState(t *testing.T) {
 		t.Errorf("%v, %v", damaged, err)
 	}
 	if last.IndexBytes == 0 {
-		before = append(before, fileName(last.Base, indexFile))
+		before = append(before, fileName(last.SegmentName, indexFile))
 	}
 	after := list(t, disk, "p")
 	if len(after) != len(before)+2 { // the two strangers
@@ -223,9 +223,11 @@ func TestDecodeStateRefusesNonsense(t *testing.T) {
 }
 
 func FuzzDecodeState(f *testing.F) {
-	s := State{Start: 5, End: 100, Segments: []SegmentState{{Base: 0, SizeBytes: 70}, {Base: 50, SizeBytes: 99, IndexBytes: 36,
-		FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52}}, Epochs: []EpochStart{{0, 0}, {3, 50}}}
+	s := State{Start: 5, End: 100, Segments: []SegmentState{{SizeBytes: 70}, {SegmentName: SegmentName{Base: 50, Generation: 3}, SizeBytes: 99,
+		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
+		Compacted: 60, Replaced: []SegmentName{{Base: 50, Generation: 2}}}
 	f.Add(s.AppendTo(nil))
+	f.Add([]byte("\x01\x05\x5f\x01\x09\x46\x00\x0a\x04\x02\x01\x00\x00")) // version 1
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, rest, err := DecodeState(b)
 		if err != nil {

@@ -51,9 +51,11 @@ func cutPower(seed int64) error {
 			case 0:
 				err = l.Flush()
 			case 1:
-				if err = l.Sync(); err == nil {
+				if err = syncOf(l, rng.Intn(2) == 0); err == nil {
 					checkpoint = l.State()
 				}
+			case 5:
+				_, err = l.WriteOut(rng.Int63n(3000))
 			case 2:
 				l.EvictTail(rng.Int63n(2000))
 			case 3:
@@ -111,6 +113,20 @@ func cutPower(seed int64) error {
 	return nil
 }
 
+// syncOf syncs a log, at once or as a checkpoint does.
+func syncOf(l *Log, atOnce bool) error {
+	if atOnce {
+		return l.Sync()
+	}
+	if _, err := l.WriteOut(1 << 20); err != nil {
+		return err
+	}
+	if err := l.AwaitWriteOut(); err != nil {
+		return err
+	}
+	return l.SyncWritten()
+}
+
 // TestEveryFault fails every operation of a workload once. The log says so, and goes on or is fenced; nothing that it
 // serves is wrong, and its state is always one to start from.
 func TestEveryFault(t *testing.T) {
@@ -126,7 +142,7 @@ func TestEveryFault(t *testing.T) {
 			all.append(l, 15)
 			failures = append(failures, l.Flush())
 			all.append(l, 10)
-			failures = append(failures, l.Sync())
+			failures = append(failures, syncOf(l, i%2 == 0))
 			l.EvictTail(500)
 			for offset := l.Start(); offset < l.End(); {
 				pieces, err := l.Read(nil, offset, 600)

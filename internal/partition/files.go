@@ -21,7 +21,7 @@ type Files struct {
 // fileKey names a file without building its path.
 type fileKey struct {
 	log  *Log
-	base int64
+	name SegmentName
 	kind fileKind
 }
 
@@ -33,11 +33,16 @@ const (
 )
 
 func (k fileKey) path() string {
-	return k.log.dir + "/" + fileName(k.base, k.kind)
+	return k.log.dir + "/" + fileName(k.name, k.kind)
 }
 
-func fileName(base int64, kind fileKind) string {
-	return fmt.Sprintf("%020d.%s", base, [...]string{"log", "index"}[kind])
+// fileName is the base offset in 20 digits, and from the first compaction on the generation.
+func fileName(name SegmentName, kind fileKind) string {
+	ext := [...]string{"log", "index"}[kind]
+	if name.Generation == 0 {
+		return fmt.Sprintf("%020d.%s", name.Base, ext)
+	}
+	return fmt.Sprintf("%020d.%d.%s", name.Base, name.Generation, ext)
 }
 
 // openFile is an open file with its users counted.
@@ -101,7 +106,10 @@ func (f *Files) add(key fileKey, file vfs.File, toWrite bool) (*openFile, error)
 			f.mu.Unlock()
 			return o, file.Close()
 		}
-		victim := f.victim(toWrite)
+		var victim *openFile
+		if len(f.byKey) >= f.limit {
+			victim = f.victim(toWrite)
+		}
 		if len(f.byKey) < f.limit || victim != nil && !victim.dirty {
 			o := &openFile{File: file, files: f, key: key, users: 1}
 			if !key.log.closed.Load() {

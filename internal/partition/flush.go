@@ -70,7 +70,7 @@ func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
 	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0], l.config) {
 		seg = l.segments[n-1]
 	} else {
-		seg, fresh = &segment{SegmentState: SegmentState{Base: waiting[0].BaseOffset()}}, true
+		seg, fresh = &segment{SegmentState: newSegment(waiting[0].BaseOffset(), 0)}, true
 	}
 	grown := *seg
 	for _, v := range waiting {
@@ -103,7 +103,7 @@ func (l *Log) closeActive() error {
 }
 
 func (l *Log) write(seg *segment, fresh bool, r *run) error {
-	key := fileKey{l, seg.Base, segmentFile}
+	key := fileKey{l, seg.SegmentName, segmentFile}
 	var f *openFile
 	var err error
 	if fresh {
@@ -152,6 +152,20 @@ func (l *Log) Sync() error {
 	if err := l.flush(); err != nil {
 		return err
 	}
+	return l.syncWritten()
+}
+
+// SyncWritten is Sync without the Flush: what is in memory only stays there.
+func (l *Log) SyncWritten() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	return l.syncWritten()
+}
+
+func (l *Log) syncWritten() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
 	for _, seg := range l.dirtySegments() {
 		if err := l.syncSegment(seg); err != nil {
 			l.fail(err)
@@ -181,6 +195,14 @@ func (l *Log) Sync() error {
 	return nil
 }
 
+// usable says why no file may be written any more, or nil.
+func (l *Log) usable() error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	return l.failure()
+}
+
 func (l *Log) failure() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -200,7 +222,7 @@ func (l *Log) dirtySegments() []*segment {
 }
 
 func (l *Log) syncSegment(seg *segment) error {
-	f, err := l.files.acquire(fileKey{l, seg.Base, segmentFile}, true)
+	f, err := l.files.acquire(fileKey{l, seg.SegmentName, segmentFile}, true)
 	if err != nil {
 		return err
 	}
@@ -218,11 +240,14 @@ func (l *Log) State() State {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	// A start above the synced end is in the journal after this checkpoint: every append before it is synced.
-	s := State{Start: min(l.start, l.syncedEnd), End: l.syncedEnd, Epochs: l.epochs.upTo(l.syncedEnd)}
+	s := State{Start: min(l.start, l.syncedEnd), End: l.syncedEnd, Compacted: min(l.compacted, l.syncedEnd), Epochs: l.epochs.upTo(l.syncedEnd)}
 	for _, seg := range l.segments {
 		if seg.synced.SizeBytes > 0 {
 			s.Segments = append(s.Segments, seg.synced)
 		}
+	}
+	for _, old := range l.replaced {
+		s.Replaced = append(s.Replaced, old.SegmentName)
 	}
 	return s
 }

@@ -77,7 +77,7 @@ func (l *Log) writeIndex(seg *segment) error {
 	if len(seg.pending) == 0 {
 		return nil
 	}
-	key := fileKey{l, seg.Base, indexFile}
+	key := fileKey{l, seg.SegmentName, indexFile}
 	var out []byte
 	var f *openFile
 	var err error
@@ -119,7 +119,7 @@ func (l *Log) lookUp(seg *segment, before func(indexEntry) bool) (found indexEnt
 	if seg.IndexBytes <= indexHeaderBytes {
 		return indexEntry{}, false, nil
 	}
-	f, err := l.files.acquire(fileKey{l, seg.Base, indexFile}, false)
+	f, err := l.files.acquire(fileKey{l, seg.SegmentName, indexFile}, false)
 	if err != nil {
 		return indexEntry{}, false, fmt.Errorf("%w: %w", errIndex, err)
 	}
@@ -158,11 +158,11 @@ func (l *Log) lookUp(seg *segment, before func(indexEntry) bool) (found indexEnt
 // rebuild makes the index of a segment anew by reading all of it, which checks every batch, and returns the position
 // of the last batch that begins at or before offset. Damage in the segment is a *CorruptError and leaves the index as
 // it was.
-func (l *Log) rebuild(base, offset int64) (position int64, err error) {
+func (l *Log) rebuild(name SegmentName, offset int64) (position int64, err error) {
 	l.io.Lock()
 	defer l.io.Unlock()
 	l.mu.RLock()
-	seg := l.segmentAt(base)
+	seg := l.segmentNamed(name)
 	var snapshot segment
 	var interval int
 	if seg != nil {
@@ -173,8 +173,8 @@ func (l *Log) rebuild(base, offset int64) (position int64, err error) {
 		return 0, errGone
 	}
 
-	fresh := segment{SegmentState: SegmentState{Base: base}}
-	w, err := l.walk(&snapshot, 0, base, scanBytes)
+	fresh := segment{SegmentState: newSegment(name.Base, name.Generation)}
+	w, err := l.walk(&snapshot, 0, name.Base, scanBytes)
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,6 +20,8 @@ import (
 var (
 	ErrOffsetOutOfRange = errors.New("partition: offset out of range")
 	ErrClosed           = errors.New("partition: log is closed")
+	// ErrSync matches what Flush and Sync return once a sync has failed.
+	ErrSync = errors.New("partition: a sync failed")
 )
 
 // Log is one partition. Reads may run at any time, beside each other and everything else; Append, Flush, Sync and the
@@ -39,13 +42,17 @@ type Log struct {
 	io       sync.Mutex // one writer of files at a time; taken before mu
 	dirDirty bool       // files were made since the directory was synced; guarded by io
 
+	compacting sync.Mutex // one compaction at a time; taken before io
+
 	mu        sync.RWMutex // guards what follows; never held during I/O
 	config    Config
 	start     int64
 	written   int64
 	end       int64
 	syncedEnd int64
+	compacted int64      // below it no record has a later one of the same key that is below it too
 	segments  []*segment // in order; replaced, not changed in place, when segments go
+	replaced  []replaced // what compaction has replaced; the files stay until no checkpoint needs them
 	tail      tail
 	epochs    epochs
 	failed    error // a sync failed: what is in the page cache can't be trusted to reach the disk
@@ -69,7 +76,10 @@ func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	}
 	c = c.withDefaults()
 	l := &Log{fs: fs, dir: dir, files: c.Files, config: c,
-		start: s.Start, written: s.End, end: s.End, syncedEnd: s.End, epochs: append(epochs(nil), s.Epochs...)}
+		start: s.Start, written: s.End, end: s.End, syncedEnd: s.End, compacted: s.Compacted, epochs: append(epochs(nil), s.Epochs...)}
+	for _, name := range s.Replaced {
+		l.replaced = append(l.replaced, replaced{SegmentName: name})
+	}
 	if len(l.epochs) == 0 {
 		l.epochs = epochs{{Epoch: 0, Offset: s.Start}}
 	}
@@ -77,27 +87,29 @@ func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	for i, known := range s.Segments {
 		l.segments[i] = &segment{SegmentState: known, synced: known, full: i < len(s.Segments)-1, indexedBytes: known.SizeBytes}
 	}
-	if err := l.settleDirectory(); err != nil {
+	if err := l.settleDirectory(s); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
 // settleDirectory makes the files agree with the state.
-func (l *Log) settleDirectory() error {
+func (l *Log) settleDirectory(s State) error {
 	entries, err := l.fs.List(l.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	sizes := make(map[int64]int64, len(l.segments))
 	for _, e := range entries {
-		base, kind, ours := parseName(e.Name)
+		segName, kind, ours := parseName(e.Name)
 		if !ours || e.Dir {
 			continue
 		}
 		name, keepBytes := path.Join(l.dir, e.Name), int64(0)
-		seg := l.segmentAt(base)
+		seg := l.segmentNamed(segName)
 		switch {
+		case seg == nil && slices.Contains(s.Replaced, segName):
+			continue // the checkpoint before may still be needed
 		case seg == nil:
 			if err := l.fs.Remove(name); err != nil {
 				return err
@@ -105,7 +117,7 @@ func (l *Log) settleDirectory() error {
 			continue
 		case kind == segmentFile:
 			keepBytes = seg.SizeBytes
-			sizes[base] = e.SizeBytes
+			sizes[segName.Base] = e.SizeBytes
 		case kind == indexFile:
 			keepBytes = seg.IndexBytes
 		}
@@ -121,7 +133,7 @@ func (l *Log) settleDirectory() error {
 			continue
 		}
 		seg.full = true
-		seg.damage = &CorruptError{File: path.Join(l.dir, fileName(seg.Base, segmentFile)), Position: size,
+		seg.damage = &CorruptError{File: path.Join(l.dir, fileName(seg.SegmentName, segmentFile)), Position: size,
 			Reason: fmt.Sprintf("%d bytes are left of %d", size, seg.SizeBytes)}
 		if !there {
 			seg.damage.Reason = "the file is missing"
@@ -139,23 +151,32 @@ func cut(fs vfs.FS, name string, sizeBytes int64) error {
 }
 
 // parseName takes the name of a segment or index file apart.
-func parseName(name string) (base int64, kind fileKind, ours bool) {
+func parseName(name string) (segment SegmentName, kind fileKind, ours bool) {
 	digits, ext, _ := strings.Cut(name, ".")
+	if generation, rest, compacted := strings.Cut(ext, "."); compacted {
+		n, err := strconv.ParseUint(generation, 10, 32)
+		if err != nil {
+			return segment, 0, false
+		}
+		segment.Generation, ext = uint32(n), rest
+	}
 	switch ext {
 	case "log":
 	case "index":
 		kind = indexFile
 	default:
-		return 0, 0, false
+		return segment, 0, false
 	}
-	base, err := strconv.ParseInt(digits, 10, 64)
-	return base, kind, err == nil && base >= 0 && name == fileName(base, kind)
+	var err error
+	segment.Base, err = strconv.ParseInt(digits, 10, 64)
+	return segment, kind, err == nil && segment.Base >= 0 && name == fileName(segment, kind)
 }
 
-// segmentAt returns the segment with this base, or nil. With l.mu held, or before anyone else has the log.
-func (l *Log) segmentAt(base int64) *segment {
-	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base >= base })
-	if i < len(l.segments) && l.segments[i].Base == base {
+// segmentNamed returns the segment, or nil if it was deleted or replaced. With l.mu held, or before anyone else has the
+// log.
+func (l *Log) segmentNamed(name SegmentName) *segment {
+	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base >= name.Base })
+	if i < len(l.segments) && l.segments[i].SegmentName == name {
 		return l.segments[i]
 	}
 	return nil
@@ -257,17 +278,19 @@ func (l *Log) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed == nil {
-		l.failed = fmt.Errorf("partition: %s: sync failed: %w", l.dir, err)
+		l.failed = fmt.Errorf("%w: %s: %w", ErrSync, l.dir, err)
 	}
 }
 
 // Close closes the files. What is unwritten is dropped: the journal has it. Reads fail with ErrClosed from now on.
 func (l *Log) Close() error {
-	l.io.Lock()
-	defer l.io.Unlock()
 	if l.closed.Swap(true) {
 		return nil
 	}
+	l.compacting.Lock() // a compaction under way ends at its next batch
+	defer l.compacting.Unlock()
+	l.io.Lock()
+	defer l.io.Unlock()
 	return l.files.drop(func(k fileKey) bool { return k.log == l })
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Read appends to dst the batches from the one that holds offset on, at most maxBytes of them; the first is returned
-// even if it is larger. Each element is one or more whole batches, immutable, and owned by the garbage collector. At
+// even if it is larger. Where compaction took that one away, the next is the first. Each element is one or more whole batches, immutable, and owned by the garbage collector. At
 // End there are none. Below Start and above End it is ErrOffsetOutOfRange.
 //
 // What is in memory is returned without a copy or any I/O. The rest is read from the segment files, and every batch's
@@ -53,11 +53,38 @@ func (l *Log) Read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
 		case err != nil || len(batches) == 0:
 			return dst, nil
 		}
-		dst, got, offset = append(dst, batches), got+len(batches), next
-		if got >= maxBytes {
+		if seg.Generation == 0 {
+			dst, got = append(dst, batches), got+len(batches)
+		} else {
+			var taken int
+			dst, taken = appendWithoutGaps(dst, batches)
+			got += taken
+		}
+		offset = next
+		if got > 0 && got >= maxBytes {
 			return dst, nil
 		}
 	}
+}
+
+// appendWithoutGaps appends runs of whole batches, without those that only fill gaps, and says how many bytes they are.
+func appendWithoutGaps(dst [][]byte, batches []byte) (_ [][]byte, bytes int) {
+	run := 0 // where it begins
+	add := func(end int) {
+		if end > run {
+			dst, bytes = append(dst, batches[run:end:end]), bytes+end-run
+		}
+	}
+	for at := 0; at < len(batches); {
+		n, _ := batch.Length(batches[at:])
+		if batch.View(batches[at:]).Gap() {
+			add(at)
+			run = at + n
+		}
+		at += n
+	}
+	add(len(batches))
+	return dst, bytes
 }
 
 // readTail appends batches while they fit; got bytes are taken already.
@@ -83,25 +110,26 @@ func (l *Log) snapshot(offset int64) (segment, bool) {
 // readSegment reads whole batches, from the one that holds offset on, in one piece. must asks for one at least. next
 // is the offset after them.
 func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int, must bool) (data []byte, next int64, err error) {
-	position, hinted := l.hints.find(seg.Base, offset)
+	position, hinted := l.hints.find(seg.SegmentName, offset)
 	if !hinted || position >= seg.SizeBytes {
+		hinted = false
 		if position, err = l.seek(seg, offset); err != nil {
 			return nil, 0, err
 		}
 	}
-	data, next, err = l.readAt(seg, known, position, offset, maxBytes, must)
+	data, next, err = l.readAt(seg, known, position, offset, hinted, maxBytes, must)
 	if c, ok := errors.AsType[*CorruptError](err); ok && c.Position == position {
 		// The segment is damaged, or we were led astray. Reading it from its beginning tells.
-		if position, err = l.rebuild(seg.Base, offset); err != nil {
+		if position, err = l.rebuild(seg.SegmentName, offset); err != nil {
 			return nil, 0, err
 		}
-		data, next, err = l.readAt(seg, known, position, offset, maxBytes, must)
+		data, next, err = l.readAt(seg, known, position, offset, false, maxBytes, must)
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(data) > 0 {
-		l.hints.keep(hint{base: seg.Base, offset: next, position: position + int64(len(data))})
+		l.hints.keep(hint{segment: seg.SegmentName, offset: next, position: position + int64(len(data))})
 	}
 	return data, next, nil
 }
@@ -110,7 +138,7 @@ func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int
 func (l *Log) seek(seg *segment, offset int64) (int64, error) {
 	position, err := l.trySeek(seg, offset)
 	if _, corrupt := errors.AsType[*CorruptError](err); corrupt || errors.Is(err, errIndex) {
-		return l.rebuild(seg.Base, offset)
+		return l.rebuild(seg.SegmentName, offset)
 	}
 	return position, err
 }
@@ -140,8 +168,8 @@ func (l *Log) trySeek(seg *segment, offset int64) (int64, error) {
 	}
 }
 
-// readAt reads and checks batches from a position on; the one there must hold offset.
-func (l *Log) readAt(seg *segment, known epochs, position, offset int64, maxBytes int, must bool) (data []byte, next int64, err error) {
+// readAt reads and checks batches from a position on; the one there must hold offset, or begin with it if so said.
+func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins bool, maxBytes int, must bool) (data []byte, next int64, err error) {
 	f, err := l.open(seg)
 	if err != nil {
 		return nil, 0, err
@@ -170,7 +198,7 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, maxByte
 		if reason := checkHead(data, first.BaseOffset(), room); reason != "" {
 			return nil, 0, corrupt(position, reason)
 		}
-		if first.BaseOffset() > offset || first.LastOffset() < offset {
+		if first.BaseOffset() > offset || first.LastOffset() < offset || begins && first.BaseOffset() != offset {
 			return nil, 0, corrupt(position, fmt.Sprintf("batch [%d, %d] where %d belongs", first.BaseOffset(), first.LastOffset(), offset))
 		}
 		whole, _ := batch.Length(data)
@@ -208,7 +236,10 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, maxByte
 }
 
 // hint says where the batch with this base offset is: where an earlier read ended.
-type hint struct{ base, offset, position int64 }
+type hint struct {
+	segment          SegmentName
+	offset, position int64
+}
 
 // hints spare sequential readers the index. A hint is only a guess: readAt checks what it leads to. The zero value is
 // ready.
@@ -221,11 +252,11 @@ type hints struct {
 // maxHints is how many sequential readers of one log's history are remembered.
 const maxHints = 8
 
-func (h *hints) find(base, offset int64) (position int64, ok bool) {
+func (h *hints) find(segment SegmentName, offset int64) (position int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, x := range h.ring {
-		if x.base == base && x.offset == offset {
+		if x.segment == segment && x.offset == offset {
 			return x.position, true
 		}
 	}

@@ -42,7 +42,7 @@ func (l *Log) newest(seg *segment, now time.Time) time.Time {
 	if seg.MaxTimestamp >= 0 {
 		return time.UnixMilli(seg.MaxTimestamp)
 	}
-	info, err := l.fs.Stat(fileKey{l, seg.Base, segmentFile}.path())
+	info, err := l.fs.Stat(fileKey{l, seg.SegmentName, segmentFile}.path())
 	if err != nil {
 		return now // not to be judged, so not old
 	}
@@ -84,9 +84,13 @@ func (l *Log) DeleteBefore(start int64) error {
 
 	var errs []error
 	for _, seg := range removed {
-		errs = append(errs, l.removeFile(fileKey{l, seg.Base, segmentFile}), l.removeFile(fileKey{l, seg.Base, indexFile}))
+		errs = append(errs, l.removeFiles(seg.SegmentName))
 	}
 	return errors.Join(errs...)
+}
+
+func (l *Log) removeFiles(name SegmentName) error {
+	return errors.Join(l.removeFile(fileKey{l, name, segmentFile}), l.removeFile(fileKey{l, name, indexFile}))
 }
 
 func (l *Log) removeFile(key fileKey) error {

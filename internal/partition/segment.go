@@ -13,10 +13,17 @@ import (
 //	00000000000000000000.index   see index.go; absent while the segment is shorter than an index interval
 //	00000000000000000090.log     | batch [90,97) | …
 //
+// Compaction writes what it leaves of one or more segments to a new file of the next generation. Where it took whole
+// batches away, a gap stands for them: a batch of no records and no producer, so that each batch still begins where the
+// one before it ended and every base offset can be checked. Readers are not given gaps.
+//
+//	00000000000000000000.1.log   | gap [0,3) | batch [3,4) | batch [4,90), 7 of its records | …
+//
 // The log's lock guards a segment's fields; a copy of the struct is a consistent snapshot.
 type segment struct {
 	SegmentState               // what is written; not all of it is synced
 	synced       SegmentState  // what a checkpoint may say; SizeBytes 0 before the first sync
+	sentBytes    int64         // how much of it WriteOut has sent to the disk
 	pending      []indexEntry  // index entries that aren't in the index file yet, never changed in place
 	indexedBytes int64         // position of the newest index entry
 	full         bool          // no batch is added any more
@@ -62,6 +69,9 @@ func (s *segment) add(v batch.View, indexIntervalBytes int) {
 	}
 	if v.MaxTimestamp() > s.MaxTimestamp {
 		s.MaxTimestamp, s.MaxBase = v.MaxTimestamp(), v.BaseOffset()
+	}
+	if at, ok := v.DeleteHorizon(); ok && (s.DeleteHorizon < 0 || at < s.DeleteHorizon) {
+		s.DeleteHorizon = at
 	}
 	s.SizeBytes += int64(len(v))
 }

@@ -10,18 +10,32 @@ import (
 // directory is believed beyond it.
 type State struct {
 	Start, End int64
+	Compacted  int64 // up to here compaction has been through; 0 if never
 	Segments   []SegmentState
 	Epochs     []EpochStart
+	Replaced   []SegmentName // files of segments that compaction replaced, kept for the checkpoint before
 }
 
-// SegmentState describes one segment file: its first SizeBytes are batches [Base, base of the next or State.End).
+// SegmentName names a segment's files: its first offset, and how often compaction has rewritten what begins there.
+type SegmentName struct {
+	Base       int64
+	Generation uint32
+}
+
+// SegmentState describes one segment file: its first SizeBytes are batches [Base, base of the next or State.End). In
+// one that compaction wrote (Generation > 0) batches of no records stand for what it took away.
 type SegmentState struct {
-	Base           int64
+	SegmentName
 	SizeBytes      int64
 	IndexBytes     int64 // how much of the index file may be used; never synced, so checked at use
 	FirstTimestamp int64 // of the first batch, ms; rules SegmentAge
 	MaxTimestamp   int64 // of all batches, ms; rules retention
 	MaxBase        int64 // base offset of the first batch that has MaxTimestamp
+	DeleteHorizon  int64 // the earliest of its batches', ms: then tombstones may go; -1: none has one
+}
+
+func newSegment(base int64, generation uint32) SegmentState {
+	return SegmentState{SegmentName: SegmentName{Base: base, Generation: generation}, DeleteHorizon: -1}
 }
 
 // EpochStart says at which offset a leader epoch began.
@@ -36,16 +50,24 @@ var ErrInvalidState = errors.New("partition: invalid state")
 // A State as bytes. Numbers are varints (unsigned LEB128; zigzag where a sign is possible). Offsets and bases are
 // differences to the number before, so that a state of few segments takes a few bytes each.
 //
-//	version=1 | start | end-start | n segments | n × { base - previous base (zigzag; first: - start) | size bytes |
-//	index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base }
+//	version=2 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
+//	size bytes | index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base |
+//	generation | if it isn't 0: delete horizon (zigzag) }
 //	| n epochs | n × { epoch (zigzag) | offset (zigzag) }
-const stateVersion = 1
+//	| n replaced | n × { base | generation }
+//
+// Version 1 had neither compacted, generation, delete horizon nor replaced: nothing was ever compacted.
+const (
+	stateVersion              = 2
+	stateVersionNoCompactions = 1
+)
 
 // AppendTo appends the binary form to dst and returns the longer slice.
 func (s State) AppendTo(dst []byte) []byte {
 	dst = append(dst, stateVersion)
 	dst = binary.AppendUvarint(dst, uint64(s.Start))
 	dst = binary.AppendUvarint(dst, uint64(s.End-s.Start))
+	dst = binary.AppendUvarint(dst, uint64(s.Compacted))
 	dst = binary.AppendUvarint(dst, uint64(len(s.Segments)))
 	previous := s.Start
 	for _, seg := range s.Segments {
@@ -55,6 +77,10 @@ func (s State) AppendTo(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, seg.FirstTimestamp)
 		dst = binary.AppendVarint(dst, seg.MaxTimestamp-seg.FirstTimestamp)
 		dst = binary.AppendUvarint(dst, uint64(seg.MaxBase-seg.Base))
+		dst = binary.AppendUvarint(dst, uint64(seg.Generation))
+		if seg.Generation > 0 {
+			dst = binary.AppendVarint(dst, seg.DeleteHorizon)
+		}
 		previous = seg.Base
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Epochs)))
@@ -62,30 +88,50 @@ func (s State) AppendTo(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, int64(e.Epoch))
 		dst = binary.AppendVarint(dst, e.Offset)
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Replaced)))
+	for _, name := range s.Replaced {
+		dst = binary.AppendUvarint(dst, uint64(name.Base))
+		dst = binary.AppendUvarint(dst, uint64(name.Generation))
+	}
 	return dst
 }
 
 // DecodeState reads a state from the beginning of b and returns what follows it. Errors match ErrInvalidState; a newer
 // version is one. It doesn't protect against flipped bits: the checkpoint that carries states has a checksum.
 func DecodeState(b []byte) (State, []byte, error) {
-	if len(b) == 0 || b[0] != stateVersion {
+	if len(b) == 0 || b[0] != stateVersion && b[0] != stateVersionNoCompactions {
 		return State{}, nil, fmt.Errorf("%w: version %v, want %d", ErrInvalidState, b[:min(len(b), 1)], stateVersion)
 	}
+	compactions := b[0] != stateVersionNoCompactions
 	d := stateDecoder{b: b[1:]}
 	s := State{Start: int64(d.unsigned())}
 	s.End = s.Start + int64(d.unsigned())
+	if compactions {
+		s.Compacted = int64(d.unsigned())
+	}
 
 	previous := s.Start
 	for n := d.unsigned(); n > 0 && !d.short; n-- {
-		seg := SegmentState{Base: previous + d.signed(), SizeBytes: int64(d.unsigned()), IndexBytes: int64(d.unsigned())}
+		seg := newSegment(previous+d.signed(), 0)
+		seg.SizeBytes, seg.IndexBytes = int64(d.unsigned()), int64(d.unsigned())
 		seg.FirstTimestamp = d.signed()
 		seg.MaxTimestamp = seg.FirstTimestamp + d.signed()
 		seg.MaxBase = seg.Base + int64(d.unsigned())
+		if compactions {
+			if seg.Generation = uint32(d.unsigned()); seg.Generation > 0 {
+				seg.DeleteHorizon = d.signed()
+			}
+		}
 		s.Segments = append(s.Segments, seg)
 		previous = seg.Base
 	}
 	for n := d.unsigned(); n > 0 && !d.short; n-- {
 		s.Epochs = append(s.Epochs, EpochStart{Epoch: int32(d.signed()), Offset: d.signed()})
+	}
+	if compactions {
+		for n := d.unsigned(); n > 0 && !d.short; n-- {
+			s.Replaced = append(s.Replaced, SegmentName{Base: int64(d.unsigned()), Generation: uint32(d.unsigned())})
+		}
 	}
 	if d.short {
 		return State{}, nil, fmt.Errorf("%w: it ends too early", ErrInvalidState)
@@ -98,8 +144,8 @@ func DecodeState(b []byte) (State, []byte, error) {
 
 // check finds states that no log can have.
 func (s State) check() error {
-	if s.Start < 0 || s.End < s.Start {
-		return fmt.Errorf("%w: offsets [%d, %d)", ErrInvalidState, s.Start, s.End)
+	if s.Start < 0 || s.End < s.Start || s.Compacted < 0 || s.Compacted > s.End {
+		return fmt.Errorf("%w: offsets [%d, %d), compacted to %d", ErrInvalidState, s.Start, s.End, s.Compacted)
 	}
 	for i, seg := range s.Segments {
 		if seg.Base < 0 || seg.Base > s.End || seg.SizeBytes < 0 || seg.SizeBytes > maxSegmentBytes || seg.IndexBytes < 0 ||

@@ -60,3 +60,13 @@ func (t *tail) evict(keepBytes int64) {
 		t.batches, t.written, t.gone = moved, t.written-t.gone, 0
 	}
 }
+
+// evictBelow drops the written batches that end at or below an offset.
+func (t *tail) evictBelow(offset int64) {
+	for t.gone < t.written && t.batches[t.gone].NextOffset() <= offset {
+		t.bytes -= int64(len(t.batches[t.gone]))
+		t.batches[t.gone] = nil
+		t.gone++
+	}
+	t.evict(t.bytes)
+}

@@ -62,7 +62,7 @@ func (l *Log) segmentEnd(i int) int64 {
 func (l *Log) timeInSegment(seg *segment, from, ms int64) (offset, timestamp int64, ok bool, err error) {
 	offset, timestamp, ok, err = l.tryTimeInSegment(seg, from, ms, true)
 	if _, corrupt := errors.AsType[*CorruptError](err); corrupt || errors.Is(err, errIndex) {
-		if _, err = l.rebuild(seg.Base, from); err != nil {
+		if _, err = l.rebuild(seg.SegmentName, from); err != nil {
 			return 0, 0, false, err
 		}
 		return l.tryTimeInSegment(seg, from, ms, false)

@@ -16,7 +16,7 @@ const (
 	scanBytes = 512 << 10
 )
 
-// errGone says that a segment was deleted since the snapshot was taken.
+// errGone says that a segment was deleted or replaced since the snapshot was taken.
 var errGone = errors.New("partition: segment deleted")
 
 // walker goes through the batches of a segment's snapshot in order and checks each.
@@ -48,14 +48,14 @@ func (l *Log) walk(seg *segment, position, expect int64, chunkBytes int) (*walke
 		chunk: chunkBytes, pooled: walkBuffers.Get().(*[]byte)}, nil
 }
 
-// open opens a segment's file for reading. A file that isn't there is corruption, unless its segment was deleted in
-// the meantime.
+// open opens a segment's file for reading. A file that isn't there is corruption, unless its segment was deleted or
+// replaced in the meantime.
 func (l *Log) open(seg *segment) (*openFile, error) {
-	key := fileKey{l, seg.Base, segmentFile}
+	key := fileKey{l, seg.SegmentName, segmentFile}
 	f, err := l.files.acquire(key, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		l.mu.RLock()
-		there := l.segmentAt(seg.Base) != nil
+		there := l.segmentNamed(seg.SegmentName) != nil
 		l.mu.RUnlock()
 		if !there {
 			return nil, errGone

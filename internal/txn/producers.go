@@ -126,6 +126,17 @@ func (p *Producers) Record(b Batch, baseOffset, appendTimeMS int64, now time.Tim
 	s.seen = now
 }
 
+// LastOffsets is where the last batch of each known producer ends: compaction keeps those batches, if only their heads.
+func (p *Producers) LastOffsets() map[int64]int64 {
+	last := make(map[int64]int64, len(p.byID))
+	for id, s := range p.byID {
+		if s.n > 0 {
+			last[id] = s.last().lastOffset
+		}
+	}
+	return last
+}
+
 // Expire forgets producers that have appended nothing since before, and returns how many.
 func (p *Producers) Expire(before time.Time) int {
 	n := 0

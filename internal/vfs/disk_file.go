@@ -82,5 +82,17 @@ func (f *diskFile) Sync() error {
 	return pathError("sync", f.name, syncData(f.f))
 }
 
+func (f *diskFile) WriteOut(from, sizeBytes int64, wait bool) error {
+	switch {
+	case f.readOnly:
+		return pathError("write out", f.name, syscall.EBADF)
+	case from < 0 || sizeBytes < 0:
+		return pathError("write out", f.name, syscall.EINVAL)
+	case sizeBytes == 0: // to the kernel it means "to the end"
+		return nil
+	}
+	return pathError("write out", f.name, writeOut(f.f, from, sizeBytes, wait))
+}
+
 // zeros is what Allocate writes; nobody changes it.
 var zeros [256 << 10]byte

@@ -8,5 +8,8 @@ import "os"
 // drive's cache.
 func syncData(f *os.File) error { return f.Sync() }
 
+// writeOut leaves all to syncData.
+func writeOut(*os.File, int64, int64, bool) error { return nil }
+
 // reserve leaves the blocks to the zeros that Allocate writes.
 func reserve(*os.File, int64) error { return nil }

@@ -27,13 +27,14 @@ const (
 	OpTruncate
 	OpAllocate
 	OpSync
+	OpWriteOut
 	opKinds
 )
 
 var opNames = [opKinds]string{OpCreate: "create", OpOpen: "open", OpOpenRead: "openread", OpRemove: "remove",
 	OpRemoveAll: "removeall", OpRename: "rename", OpMkdirAll: "mkdirall", OpList: "list", OpStat: "stat",
 	OpSyncDir: "syncdir", OpReadAt: "readat", OpWriteAt: "writeat", OpSize: "size", OpTruncate: "truncate",
-	OpAllocate: "allocate", OpSync: "sync"}
+	OpAllocate: "allocate", OpSync: "sync", OpWriteOut: "writeout"}
 
 // String returns the lower-case name of the method.
 func (k OpKind) String() string {
@@ -43,7 +44,7 @@ func (k OpKind) String() string {
 	return opNames[k]
 }
 
-// Changes tells whether operations of the kind change what is stored or make it durable.
+// Changes tells whether operations of the kind change what is stored, or send it to the disk, or make it durable.
 func (k OpKind) Changes() bool {
 	switch k {
 	case OpOpen, OpOpenRead, OpList, OpStat, OpReadAt, OpSize:
@@ -57,7 +58,7 @@ type Op struct {
 	Kind  OpKind
 	Name  string // of the file or directory; for a rename, the old name
 	Nth   int64  // which operation this is of all on the Faulty, from 1
-	Bytes int    // the length of the buffer of a read or write, else 0
+	Bytes int    // the length of the buffer of a read or write, or of what is written out; else 0
 }
 
 // String is for logs of failed tests.
@@ -233,4 +234,11 @@ func (f *faultyFile) Sync() error {
 		return err
 	}
 	return f.file.Sync()
+}
+
+func (f *faultyFile) WriteOut(from, sizeBytes int64, wait bool) error {
+	if err := f.faulty.ask(OpWriteOut, f.name, int(sizeBytes)); err != nil {
+		return err
+	}
+	return f.file.WriteOut(from, sizeBytes, wait)
 }

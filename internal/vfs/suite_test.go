@@ -27,10 +27,13 @@ func TestFS(t *testing.T) {
 		"Mem":    func(t *testing.T) FS { return NewMem() },
 		"Faulty": func(t *testing.T) FS { return NewFaulty(NewMem(), nil) },
 		"Clone":  func(t *testing.T) FS { return NewMem().CrashClone(rand.New(rand.NewSource(1))) },
+		"Overlay": func(t *testing.T) FS {
+			return NewOverlay(NewMem())
+		},
 	}
 	suite := map[string]func(*testing.T, FS){
 		"files": testFiles, "ranges": testRanges, "truncate": testTruncate, "allocate": testAllocate,
-		"read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
+		"write out": testWriteOut, "read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
 		"removed while open": testRemovedWhileOpen, "closed": testClosed, "concurrent": testConcurrent,
 		"random": testRandom,
 	}
@@ -221,6 +224,21 @@ func testAllocate(t *testing.T, f FS) {
 	}
 }
 
+// Writing out is asked for any range, and nothing that is read changes by it.
+func testWriteOut(t *testing.T, f FS) {
+	text := strings.Repeat("0123456789", 10000)
+	file := create(t, f, "a", text)
+	defer file.Close()
+	must(t, file.WriteOut(0, 50000, false), file.WriteOut(0, 50000, true), file.WriteOut(4095, 2, true),
+		file.WriteOut(50000, 1<<30, true), file.WriteOut(1<<30, 1, true), file.WriteOut(0, 0, true))
+	if err := file.WriteOut(-1, 1, false); err == nil {
+		t.Error("a negative position was taken")
+	}
+	if err := file.Sync(); err != nil || whole(t, file) != text {
+		t.Errorf("synced after it was written out: %v", err)
+	}
+}
+
 func testReadOnly(t *testing.T, f FS) {
 	write(t, f, "a", "content")
 	file, err := f.OpenRead("a")
@@ -231,6 +249,7 @@ func testReadOnly(t *testing.T, f FS) {
 	wantError(t, "truncate", file.Truncate(0), syscall.EBADF)
 	wantError(t, "allocate", file.Allocate(100), syscall.EBADF)
 	wantError(t, "sync", file.Sync(), syscall.EBADF)
+	wantError(t, "write out", file.WriteOut(0, 1, true), syscall.EBADF)
 	if whole(t, file) != "content" {
 		t.Error("changed")
 	}
@@ -349,6 +368,7 @@ func testClosed(t *testing.T, f FS) {
 	_, err = file.Size()
 	wantError(t, "size", err, fs.ErrClosed)
 	wantError(t, "sync", file.Sync(), fs.ErrClosed)
+	wantError(t, "write out", file.WriteOut(0, 1, true), fs.ErrClosed)
 	wantError(t, "truncate", file.Truncate(0), fs.ErrClosed)
 	wantError(t, "allocate", file.Allocate(100), fs.ErrClosed)
 	wantError(t, "close", file.Close(), fs.ErrClosed)

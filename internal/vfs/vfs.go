@@ -48,6 +48,10 @@ type File interface {
 	Allocate(sizeBytes int64) error
 	// Sync makes the content durable (fdatasync). After an error the content is in an unknown state: never retry.
 	Sync() error
+	// WriteOut has the disk take what was written to [from, from+sizeBytes), so that Sync has less left to do at once;
+	// with wait it returns when the disk has it, else when it was asked. Nothing is durable by that. It may do nothing.
+	// An error is like one of Sync, which may not tell it again.
+	WriteOut(from, sizeBytes int64, wait bool) error
 }
 
 // Info describes one entry. Name is the base name.

@@ -1,0 +1,47 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// AlterConfigs, versions 0–2, of topics: the whole configuration at once. What is not named goes back to its default.
+// The broker's configurations are read-only.
+
+func (c *conn) alterConfigs(ctx context.Context, r *kmsg.AlterConfigsRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.AlterConfigsResponse)
+	times := make(map[configResource]int, len(r.Resources))
+	for i := range r.Resources {
+		times[configResource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
+	}
+	for i := range r.Resources {
+		ask := &r.Resources[i]
+		resource := configResource{ask.ResourceType, ask.ResourceName}
+		if times[resource] == 0 {
+			continue // refused once already
+		}
+		err := resource.check(times[resource])
+		times[resource] = 0
+		if err == nil {
+			err = c.replaceConfig(ctx, ask, r.ValidateOnly)
+		}
+		row := kmsg.NewAlterConfigsResponseResource()
+		row.ResourceType, row.ResourceName = ask.ResourceType, ask.ResourceName
+		row.ErrorCode, row.ErrorMessage = configCode(err), message(err)
+		resp.Resources = append(resp.Resources, row)
+	}
+	return resp
+}
+
+func (c *conn) replaceConfig(ctx context.Context, ask *kmsg.AlterConfigsRequestResource, validateOnly bool) error {
+	configs := make(map[string]string, len(ask.Configs))
+	for _, config := range ask.Configs {
+		if config.Value == nil {
+			return fmt.Errorf("%w: of %s", errNoValue, config.Name)
+		}
+		configs[config.Name] = *config.Value
+	}
+	return c.server.engine.ReplaceConfig(ctx, ask.ResourceName, configs, validateOnly)
+}

@@ -1,0 +1,125 @@
+package partition
+
+import (
+	"errors"
+	iofs "io/fs"
+	"path"
+	"slices"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/vfs"
+)
+
+// Reconstructed is what Reconstruct found.
+type Reconstructed struct {
+	State   State
+	Damaged bool     // Mend has something to do
+	Aside   []string // names in the log's directory that are of no use
+}
+
+// Reconstruct reads what a log's files say of it, without a checkpoint: where it begins and ends, and its epochs. sound
+// is called with each sound batch, in order. What a checkpoint would know besides is lost: a start inside the first
+// segment, and how far compaction has been. Indexes are given up.
+func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, error) {
+	var out Reconstructed
+	infos, err := fs.List(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return out, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	var all []candidate
+	for _, i := range infos {
+		name, kind, ours := parseName(i.Name)
+		switch {
+		case !ours || i.Dir:
+		case kind == indexFile || i.SizeBytes == 0:
+			out.Aside = append(out.Aside, i.Name)
+		default:
+			c := candidate{SegmentName: name, sizeBytes: i.SizeBytes}
+			if err := c.read(fs, dir); err != nil {
+				return out, err
+			}
+			all = append(all, c)
+		}
+	}
+	// The file of the latest generation counts, and what it covers is replaced by it.
+	slices.SortFunc(all, func(a, b candidate) int {
+		if a.Generation != b.Generation {
+			return int(b.Generation) - int(a.Generation)
+		}
+		return int(min(1, max(-1, a.Base-b.Base)))
+	})
+	var used []candidate
+	for _, c := range all {
+		covered := slices.ContainsFunc(used, func(u candidate) bool { return c.Base >= u.Base && c.Base < u.end })
+		if covered || len(c.batches) == 0 {
+			out.Aside = append(out.Aside, fileName(c.SegmentName, segmentFile))
+		} else {
+			used = append(used, c)
+		}
+	}
+	slices.SortFunc(used, func(a, b candidate) int { return int(min(1, max(-1, a.Base-b.Base))) })
+	if len(used) == 0 {
+		return out, nil
+	}
+
+	s := &out.State
+	s.Start, s.End = used[0].Base, used[len(used)-1].end
+	for i, c := range used {
+		end, seg := s.End, segment{SegmentState: newSegment(c.Base, c.Generation)}
+		if i+1 < len(used) {
+			end = used[i+1].Base
+		}
+		next := c.Base
+		for _, b := range c.batches {
+			v := batch.View(b[:])
+			if v.BaseOffset() >= end {
+				break
+			}
+			out.Damaged = out.Damaged || v.BaseOffset() != next
+			next = v.NextOffset()
+			seg.add(v, DefaultIndexIntervalBytes)
+			if n := len(s.Epochs); n == 0 || v.LeaderEpoch() > s.Epochs[n-1].Epoch {
+				s.Epochs = append(s.Epochs, EpochStart{Epoch: v.LeaderEpoch(), Offset: v.BaseOffset()})
+			}
+		}
+		out.Damaged = out.Damaged || next != end
+		seg.SizeBytes = c.soundBytes
+		s.Segments = append(s.Segments, seg.SegmentState)
+	}
+	return out, eachSegment(fs, dir, *s, func(l *Log, seg *segment, end int64) error {
+		return l.eachSound(seg, end, func(_ int64, v batch.View) error { sound(v); return nil },
+			func(Damage) error { out.Damaged = true; return nil })
+	})
+}
+
+// candidate is a segment file that may belong to a log.
+type candidate struct {
+	SegmentName
+	sizeBytes  int64
+	batches    [][batch.HeaderBytes]byte // the heads of those that are sound
+	soundBytes int64                     // up to the end of the last
+	end        int64                     // the offset after it
+}
+
+// read finds the sound batches of a file.
+func (c *candidate) read(fs vfs.FS, dir string) error {
+	f, err := fs.OpenRead(path.Join(dir, fileName(c.SegmentName, segmentFile)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	expect := c.Base
+	for at := int64(0); at+batch.HeaderBytes <= c.sizeBytes; {
+		v, found, position, err := nextSound(f, at, c.sizeBytes, expect)
+		if err != nil || !found {
+			return err
+		}
+		c.batches = append(c.batches, [batch.HeaderBytes]byte(v))
+		at = position + int64(len(v))
+		c.soundBytes, c.end, expect = at, v.NextOffset(), v.NextOffset()
+	}
+	return nil
+}
