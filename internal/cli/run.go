@@ -87,7 +87,8 @@ func (s *session) rootCommand() *cobra.Command {
 	flags.BoolVarP(&s.verbose, "verbose", "v", false, "log to stderr what goes on inside")
 	root.AddCommand(
 		s.demoCommand(), s.serveCommand(), s.storyCommand(), s.emitCommand(), s.tailCommand(),
-		s.topicCommand(), s.groupCommand(), s.versionCommand(),
+		s.topicCommand(), s.groupCommand(), s.benchCommand(),
+		s.backupCommand(), s.restoreCommand(), s.doctorCommand(), s.repairCommand(), s.versionCommand(),
 	)
 	return root
 }

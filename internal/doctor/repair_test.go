@@ -1,0 +1,205 @@
+package doctor_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	mathrand "math/rand"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings.dev/internal/doctor"
+	"tidings.dev/internal/engine"
+	"tidings.dev/internal/vfs"
+)
+
+// Case: a repair is cut off at any of its operations, by an error and then a power cut. No broker opens what is half
+// repaired; the next repair goes on, and comes to the same end.
+func TestRepairIsCutOff(t *testing.T) {
+	s := makeSample(t, false)
+	harmed := copyTree(t, s.disk)
+	name := files(t, harmed, "topics/*/0/*.log")[0]
+	change(t, harmed, name, flip(1000))
+	journals := files(t, harmed, "journal/*.journal")
+	change(t, harmed, journals[len(journals)-1], zero(16<<10, 1024))
+	must(t, settle(harmed, "."))
+	chance := mathrand.New(mathrand.NewSource(1))
+	resumed, began := 0, 0
+	for at, done := 1, false; !done; at += 1 + at/40 {
+		disk := harmed.CrashClone(chance)
+		report, err := doctor.Check(disk, "dir")
+		must(t, err)
+		ops, no := 0, errors.New("the power is off")
+		_, err = doctor.Repair(vfs.NewFaulty(disk, func(op vfs.Op) error {
+			if op.Kind == vfs.OpOpenRead || op.Kind == vfs.OpReadAt || op.Kind == vfs.OpList || op.Kind == vfs.OpStat || op.Kind == vfs.OpSize {
+				return nil
+			}
+			if ops++; ops >= at {
+				return no
+			}
+			return nil
+		}), report, time.Now())
+		done = err == nil
+		after := disk.CrashClone(chance)
+		if _, err := after.Stat("FORMAT"); err != nil {
+			began++
+			if engine.CheckDirectory(after) == nil {
+				t.Fatalf("operation %d: a broker would open it", at)
+			}
+		}
+		report, err = doctor.Check(after, "dir")
+		if err != nil {
+			t.Fatalf("operation %d: %v", at, err)
+		}
+		if !report.Clean() {
+			if slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Kind == "repair" }) {
+				resumed++
+			}
+			mend(t, after, report)
+		}
+		if b := s.audit(t, after, false); b.count() > 3 {
+			t.Fatalf("operation %d: missing %v\n%s", at, b.missing, tell(report))
+		}
+	}
+	if resumed == 0 || began == 0 {
+		t.Errorf("resumed %d, without FORMAT %d: the test cuts nothing off", resumed, began)
+	}
+}
+
+// settle makes all of a tree durable.
+func settle(disk vfs.FS, dir string) error {
+	infos, err := disk.List(dir)
+	for _, i := range infos {
+		name := filepath.ToSlash(filepath.Join(dir, i.Name))
+		if i.Dir {
+			err = errors.Join(err, settle(disk, name))
+			continue
+		}
+		f, openErr := disk.Open(name)
+		if openErr == nil {
+			openErr = errors.Join(f.Sync(), f.Close())
+		}
+		err = errors.Join(err, openErr)
+	}
+	return errors.Join(err, disk.SyncDir(dir))
+}
+
+// Case: a newer program wrote the directory, or its checkpoint, or its journal. It is refused, with both versions, and
+// nothing is touched.
+func TestNewerVersions(t *testing.T) {
+	s := makeSample(t, true)
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	for name, harm := range map[string]func(disk vfs.FS){
+		"directory": func(disk vfs.FS) { put(t, disk, "FORMAT", []byte("tidings 2\n")) },
+		"checkpoint": func(disk vfs.FS) {
+			all := files(t, disk, "checkpoint-*")
+			change(t, disk, all[len(all)-1], func(b []byte) []byte {
+				b[7]++
+				binary.BigEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+				return b
+			})
+		},
+		"journal": func(disk vfs.FS) {
+			all := files(t, disk, "journal/*.journal")
+			change(t, disk, all[len(all)-1], func(b []byte) []byte {
+				b[3]++
+				length := int(binary.BigEndian.Uint32(b[36:]))
+				frame := b[:(48+length+511)/512*512]
+				binary.BigEndian.PutUint32(b[4:], crc32.Update(crc32.Checksum(frame[:4], castagnoli), castagnoli, frame[8:]))
+				return b
+			})
+		},
+	} {
+		disk := copyTree(t, s.disk)
+		harm(disk)
+		before := dumpTree(t, disk)
+		_, err := doctor.Check(disk, "dir")
+		if !errors.Is(err, doctor.ErrNewer) || !strings.Contains(err.Error(), "2") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := engine.Open(config(vfs.NewOverlay(disk))); err == nil && name != "checkpoint" {
+			t.Errorf("%s: a broker opens it", name)
+		}
+		if dumpTree(t, disk) != before {
+			t.Errorf("%s: the directory was touched", name)
+		}
+	}
+}
+
+func dumpTree(t testing.TB, disk vfs.FS) string {
+	var b strings.Builder
+	for _, name := range files(t, disk, "") {
+		fmt.Fprintf(&b, "%s %x\n", name, get(t, disk, name))
+	}
+	return b.String()
+}
+
+// toDisk writes a tree to a real directory.
+func toDisk(t testing.TB, from vfs.FS) string {
+	t.Helper()
+	dir := t.TempDir()
+	disk, err := vfs.Disk(dir)
+	must(t, err)
+	for _, name := range files(t, from, "") {
+		must(t, disk.MkdirAll(filepath.ToSlash(filepath.Dir(name))))
+		put(t, disk, name, get(t, from, name))
+	}
+	must(t, disk.(interface{ Close() error }).Close())
+	return dir
+}
+
+// Case: a real directory. Others may read a file; a link leads out; a broker runs.
+func TestRealDirectory(t *testing.T) {
+	s := makeSample(t, true)
+	dir := toDisk(t, s.disk)
+	for name, mode := range map[string]fs.FileMode{"FORMAT": 0o644, "journal": 0o755} {
+		must(t, os.Chmod(filepath.Join(dir, name), mode))
+	}
+	must(t, os.Symlink("/etc/passwd", filepath.Join(dir, "story.db.link")))
+	report, err := doctor.CheckDir(dir)
+	must(t, err)
+	for _, want := range []string{"FORMAT", "journal", "story.db.link"} {
+		if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.File == want && f.Severity == doctor.Warning }) {
+			t.Errorf("%s is not named:\n%s", want, tell(report))
+		}
+	}
+	_, done, err := doctor.RepairDir(dir)
+	must(t, err)
+	if len(done.Done) != 2 || slices.ContainsFunc(done.After.Findings, func(f doctor.Finding) bool { return f.Kind == "mode" }) {
+		t.Errorf("%v\n%s", done.Done, tell(done.After))
+	}
+	must(t, os.Remove(filepath.Join(dir, "story.db.link")))
+	if _, _, err := doctor.RepairDir(dir); !errors.Is(err, doctor.ErrNothing) {
+		t.Errorf("a second repair: %v", err)
+	}
+
+	lock, err := vfs.Lock(dir)
+	must(t, err)
+	if _, err := doctor.CheckDir(dir); !isLocked(err) {
+		t.Errorf("while a broker runs: %v", err)
+	}
+	if _, _, err := doctor.RepairDir(dir); !isLocked(err) {
+		t.Errorf("repair while a broker runs: %v", err)
+	}
+	must(t, lock.Release())
+
+	for _, dir := range []string{t.TempDir(), filepath.Join(dir, "topics")} {
+		if _, err := doctor.CheckDir(dir); !errors.Is(err, doctor.ErrNotADirectory) {
+			t.Errorf("no data directory: %v", err)
+		}
+		if left, _ := os.ReadDir(dir); slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.Name() == "LOCK" }) {
+			t.Error("a lock was left in it")
+		}
+	}
+}
+
+func isLocked(err error) bool {
+	locked, ok := errors.AsType[*vfs.LockedError](err)
+	return ok && locked.PID == os.Getpid()
+}
