@@ -51,8 +51,14 @@ var house = []room{
 	{"story", []string{".", "internal/obligation"}, "the story is a consumer like any other, so that it works on any Kafka cluster"},
 	{"embedded", []string{".", "broker"}, "the one bridge between the two halves"},
 
+	{"internal/bench", []string{"internal/vfs", "internal/pipe"}, "what measures brokers sees them as any client does, or its figures would be of something else"},
+
+	{"internal/faults", nil, "what breaks brokers is tests; what it lends to the fuzz targets of other rooms knows none of them"},
+
 	// The programs.
-	{"internal/cli", []string{".", "broker", "embedded", "story", "internal/obligation", "internal/vfs", "examples/shop/..."},
+	{"internal/backup", []string{"internal/engine", "internal/vfs"}, "a backup is of files: it needs no protocol, and a broker only to have a snapshot made"},
+	{"internal/doctor", []string{"internal/engine", "internal/journal", "internal/partition", "internal/vfs"}, "the doctor reads what the storage rooms wrote, by their own eyes: it has no format but that of its repairs"},
+	{"internal/cli", []string{".", "internal/bench", "internal/backup", "internal/doctor", "broker", "embedded", "story", "internal/obligation", "internal/vfs", "examples/shop/..."},
 		"commands use the public faces, as any program would"},
 	{"cmd/tidings", []string{"internal/cli"}, "main only hands over to the commands"},
 

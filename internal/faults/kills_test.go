@@ -1,0 +1,181 @@
+package faults
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+var (
+	killSeed  = flag.Uint64("kills.seed", 0, "seed of TestKills; 0: a new one each time")
+	killCount = flag.Int("kills.count", 24, "how many times TestKills kills the broker")
+)
+
+// calmEvery is how many deaths come between two lives in which everything is audited and which end in good order.
+const calmEvery = 20
+
+// Case: a broker under load is killed, half of the time at any moment and half at one of the hooks, its start included,
+// and started again on what it left. Whatever its clients were told stays true, and idempotent producers get everything
+// through once and in order, although their broker died under them.
+func TestKills(t *testing.T) {
+	seed := *killSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("replay (the schedules of processes differ): go test ./internal/faults -run TestKills -kills.count=%d -kills.seed=%d", *killCount, seed)
+		}
+	}()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	dir := t.TempDir()
+	w := newWorld(t, seed)
+	first := startChild(t, w.listen, orders{Dir: dir})
+	awaitReady(t, first)
+	w.begin()
+	admin := kadm.NewClient(w.client())
+
+	hits, lives, audits := map[string]int{}, 0, 0
+	current := first
+	for deaths := 0; deaths < *killCount && !t.Failed(); {
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		go func(c *child) {
+			select {
+			case <-c.ended:
+				cancel()
+			case <-ctx.Done():
+			}
+		}(current)
+		broken, err := w.audit(ctx, false)
+		if ctx.Err() == context.DeadlineExceeded {
+			t.Errorf("I8: no audit within %v, %v: %v", patience, current.orders, err)
+		}
+		if err == nil {
+			audits++
+		}
+		complain(t, current, broken)
+		limit := time.Duration(rng.IntN(80)) * time.Millisecond
+		if current.orders.Hook != "" {
+			limit = 300 * time.Millisecond
+		}
+		select {
+		case <-current.ended:
+		case <-time.After(limit):
+		}
+		cancel()
+		if self := current.kill(); self {
+			if what := current.fault(); what != "" {
+				t.Errorf("I9: %v: %s", current.orders, what)
+			}
+			hits[string(current.orders.When)+" "+current.orders.Hook]++
+		}
+		deaths++
+		if deaths%calmEvery == 0 || deaths == *killCount {
+			w.calm(dir, admin, deaths == *killCount)
+		}
+		if deaths < *killCount {
+			current = startChild(t, w.listen, nextOrders(rng, dir))
+			select { // it may die on its way up
+			case <-current.ready:
+			case <-current.ended:
+			case <-time.After(patience):
+				t.Errorf("I8/I9: the broker does not come up, %v:\n%s", current.orders, current.said.String())
+			}
+			lives++
+		}
+	}
+	var missed []string
+	for _, h := range hooks {
+		for _, when := range h.moments() {
+			if hits[string(when)+" "+h.name] == 0 {
+				missed = append(missed, string(when)+" "+h.name)
+			}
+		}
+	}
+	t.Logf("%d deaths, %d at hooks (%d of %d kinds), %d promises, %d audits between", *killCount, sum(hits), len(hits),
+		len(hits)+len(missed), w.book.count(), audits)
+	if *killCount >= 500 && len(missed) > 0 {
+		t.Errorf("never died %s: the hooks have lost their code", strings.Join(missed, ", "))
+	}
+	if w.book.count() < *killCount {
+		t.Errorf("only %d promises in %d lives: the load does not flow", w.book.count(), lives)
+	}
+}
+
+// nextOrders draws how the next broker dies.
+func nextOrders(rng *rand.Rand, dir string) orders {
+	o := orders{Dir: dir}
+	if rng.IntN(2) == 0 {
+		return o
+	}
+	h := hooks[rng.IntN(len(hooks))]
+	when := h.moments()
+	o.Hook, o.When, o.Nth = h.name, when[rng.IntN(len(when))], 1+rng.Int64N(3)
+	if h.often {
+		o.Nth = 1 + rng.Int64N(60)
+	}
+	return o
+}
+
+// calm is a life without a death: everybody gets their answers, everything is audited, there is a new topic, and the
+// broker closes in good order.
+func (w *world) calm(dir string, admin *kadm.Client, last bool) {
+	c := startChild(w.t, w.listen, orders{Dir: dir})
+	awaitReady(w.t, c)
+	if !w.settle() {
+		w.t.Errorf("I8: %d records of idempotent producers got no answer within %v\n%s", w.flowing.Load(), patience, c.said.String())
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	broken, err := w.audit(ctx, true)
+	if err != nil {
+		w.t.Errorf("I8: the audit: %v\n%s", err, c.said.String())
+	}
+	complain(w.t, c, broken)
+	if last {
+		w.end()
+	} else {
+		w.nextTopic(admin)
+	}
+	if err := c.close(); err != nil {
+		w.t.Errorf("a close in good order: %v", err)
+	}
+}
+
+func awaitReady(t testing.TB, c *child) {
+	t.Helper()
+	select {
+	case <-c.ready:
+	case <-c.ended:
+		t.Fatalf("I9: the broker does not start: %v\n%s", c.err, c.said.String())
+	case <-time.After(patience):
+		c.cmd.Process.Signal(os.Interrupt)
+		t.Fatalf("I8: the broker is not ready within %v\n%s", patience, c.said.String())
+	}
+}
+
+func complain(t testing.TB, c *child, broken []string) {
+	t.Helper()
+	for i, what := range broken {
+		if i == 10 {
+			t.Errorf("and %d more", len(broken)-i)
+			return
+		}
+		t.Errorf("%v: %s", c.orders, what)
+	}
+}
+
+func sum(hits map[string]int) (n int) {
+	for what, k := range hits {
+		if !strings.HasPrefix(what, " ") {
+			n += k
+		}
+	}
+	return n
+}

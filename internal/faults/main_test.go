@@ -1,0 +1,15 @@
+package faults
+
+import (
+	"os"
+	"testing"
+)
+
+// TestMain is also the broker that is killed: see child_test.go.
+func TestMain(m *testing.M) {
+	if orders := os.Getenv(childOrders); orders != "" {
+		runChild(orders)
+		return
+	}
+	os.Exit(m.Run())
+}

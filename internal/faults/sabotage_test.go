@@ -1,0 +1,101 @@
+//go:build sabotage
+
+package faults
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is a copy of a source file in which honest lines are made dishonest, and the test that must fail of it. More of
+// them stand in internal/engine; docs/faults.md lists all.
+type mutant struct {
+	name  string
+	in    string   // the package of the test, from the module's root
+	by    string   // the test
+	args  []string // of the test
+	file  string   // from the module's root
+	edits []string // old, new, old, new…
+}
+
+var mutants = []mutant{
+	{"reads of a segment ignore the CRC", "internal/faults", "TestCorruption", nil, "internal/partition/walk.go", []string{
+		"if got, want := v.Checksum(), v.CRC(); got != want {", "if got, want := v.Checksum(), v.CRC(); false {",
+	}},
+	{"a checkpoint's CRC is ignored", "internal/faults", "TestCorruption", nil, "internal/engine/checkpoint.go", []string{
+		"if crc32.Checksum(body, castagnoli) != crc {", "if _ = crc; false {",
+	}},
+	{"the journal's CRC is ignored", "internal/faults", "TestCorruption", nil, "internal/journal/reader.go", []string{
+		"if err != nil || frameChecksum(b) != checksumIn(b) {", "if err != nil {",
+	}},
+	{"the journal's directory is not synced", "internal/journal", "TestPowerCuts", nil, "internal/journal/files.go", []string{
+		"err = s.fs.SyncDir(s.dir)", "err = nil",
+	}},
+	{"a partition's directory is not synced", "internal/engine", "TestPowerCuts", nil, "internal/partition/flush.go", []string{
+		"if err := l.fs.SyncDir(l.dir); err != nil {", "if err := error(nil); err != nil {",
+	}},
+	{"producer ids are given before their block is durable", "internal/engine", "TestPowerCuts", nil, "internal/engine/producer.go", []string{
+		"if err := e.commit(kindProducerIDs, block.Encode()); err != nil {", "if err := error(nil); err != nil {",
+	}},
+	{"positions are acknowledged and not journaled", "internal/faults", "TestKills", nil, "internal/engine/groups.go", []string{
+		"journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}", "journal.Entry{Kind: kindBarrier, Payload: nil",
+	}},
+	{"recovery forgets what producers sent", "internal/faults", "TestKills", nil, "internal/engine/part.go", []string{
+		"if v.BaseOffset() >= producersAt {", "if false {",
+	}},
+	{"a failed sync is taken for a good one", "internal/faults", "TestFailingIO", []string{"-faults.every=7"}, "internal/journal/writer.go", []string{
+		"if err := j.sync(); err != nil {\n\t\t\treturn j.fence(err)", "if err := j.sync(); false {\n\t\t\treturn j.fence(err)",
+	}},
+}
+
+// Case: every mutant is caught by its test. One that passes means that the test no longer tests.
+func TestSabotageIsCaught(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			path := filepath.Join(root, m.file)
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(source)
+			for i := 0; i < len(m.edits); i += 2 {
+				if n := strings.Count(text, m.edits[i]); n != 1 {
+					t.Fatalf("%s has %q %d times: the mutant must be rewritten", m.file, m.edits[i], n)
+				}
+				text = strings.Replace(text, m.edits[i], m.edits[i+1], 1)
+			}
+			dir := t.TempDir()
+			mutated := filepath.Join(dir, "mutant.go")
+			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, content := range map[string][]byte{mutated: []byte(text), filepath.Join(dir, "overlay.json"): overlay} {
+				if err := os.WriteFile(name, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			args := append([]string{"test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1", "-timeout=120s",
+				"-run=^" + m.by + "$", "./" + m.in}, m.args...)
+			run := exec.Command("go", args...)
+			run.Dir = root
+			out, err := run.CombinedOutput()
+			switch said := string(out); {
+			case err == nil:
+				t.Errorf("survived:\n%s", said)
+			case !strings.Contains(said, "--- FAIL: "+m.by) && !strings.Contains(said, "panic: "):
+				t.Fatalf("it did not run:\n%s", said)
+			default:
+				t.Logf("caught: %.300s", said)
+			}
+		})
+	}
+}
