@@ -93,7 +93,7 @@ func writeReport(w io.Writer, r *doctor.Report) error {
 		opens = "no broker opens it"
 	}
 	if r.Replay > 0 {
-		fmt.Fprintf(w, "%s; it was not stopped well, and replays %d of the journal's entries\n", opens, r.Replay)
+		fmt.Fprintf(w, "%s, and replays %d entries of the journal\n", opens, r.Replay)
 	} else {
 		fmt.Fprintf(w, "%s\n", opens)
 	}

@@ -74,7 +74,7 @@ func openBroker(c broker.Config) (*broker.Broker, error) {
 	}
 	if foreign, ok := errors.AsType[*broker.ForeignError](err); ok {
 		return nil, &Fault{Code: "data_foreign", Message: fmt.Sprintf("%s: %v", c.Dir, foreign), Exit: ExitFailed, Err: err,
-			Hint: "name an empty directory, or one of a broker's, with --data DIR"}
+			Hint: "name an empty directory, or one of a broker's, with --data DIR; if it was one, `tidings doctor` says what became of it"}
 	}
 	if format, ok := errors.AsType[*broker.FormatError](err); ok {
 		return nil, &Fault{Code: "data_format", Message: fmt.Sprintf("%s: %v", c.Dir, format), Exit: ExitFailed, Err: err,
@@ -86,6 +86,7 @@ func openBroker(c broker.Config) (*broker.Broker, error) {
 		fault.Code, fault.Exit, fault.Hint = "unwritable", ExitFailed, "name a directory with --data DIR"
 	case fault.Code == "failed", fault.Code == "not_found":
 		fault.Code, fault.Exit = "data", ExitFailed
+		fault.Hint = fmt.Sprintf("`tidings doctor %s` says what is wrong with it", c.Dir)
 	}
 	return nil, &fault
 }

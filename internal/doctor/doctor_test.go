@@ -22,7 +22,7 @@ import (
 
 var (
 	harmSeed  = flag.Uint64("harm.seed", 0, "seed of TestAnyHarm; 0: a new one each time")
-	harmCount = flag.Int("harm.count", 300, "how many directories TestAnyHarm damages")
+	harmCount = flag.Int("harm.count", 150, "how many directories TestAnyHarm damages")
 )
 
 func must(t testing.TB, errs ...error) {

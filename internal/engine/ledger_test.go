@@ -290,6 +290,10 @@ func lastBatches(e *Engine, id Partition, start int64) map[int64]batch.View {
 	last := map[int64]batch.View{}
 	for next := start; ; {
 		f := fetchNow(e, id, next)
+		if listed, err := e.OffsetFor(id, Earliest); errors.Is(f.Err, ErrOffsetOutOfRange) && err == nil && listed.Offset > next {
+			next = listed.Offset // retention was faster: there is more
+			continue
+		}
 		if f.Err != nil || len(f.Records) == 0 {
 			return last
 		}

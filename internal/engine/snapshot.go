@@ -254,6 +254,9 @@ func (s *snapshot) takeJournal(last journal.LSN) (err error) {
 		return err
 	}
 	for _, i := range infos {
+		if journal.IsSpare(i.Name) {
+			continue
+		}
 		s.content = append(s.content, SnapshotFile{Path: path.Join(journalDir, i.Name), SizeBytes: i.SizeBytes})
 	}
 	return nil

@@ -30,10 +30,8 @@ type CorruptError struct {
 
 // Error names the file and the position, and says what can be done.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s, byte %d: %s; restore the data directory from a backup, or give up LSN %d and all after "+
-		"it: keep a copy of the directory, fill this file with zeros from byte %d on, and move the later .journal files "+
-		"and the .latest file away",
-		ErrCorrupt, e.File, e.PositionBytes, e.Reason, e.LSN, e.PositionBytes)
+	return fmt.Sprintf("%v: %s, byte %d: %s; LSN %d can't be read: `tidings doctor` on the data directory says what is left, "+
+		"`tidings repair` keeps it, and `tidings restore` brings back a backup", ErrCorrupt, e.File, e.PositionBytes, e.Reason, e.LSN)
 }
 
 // Is matches ErrCorrupt.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strings"
 
 	"tidings.dev/internal/vfs"
 )
@@ -271,6 +272,12 @@ func Entries(fs vfs.FS, dir string, after, upTo LSN, do func(LSN, Kind, []byte) 
 		return fmt.Errorf("%w: %s: LSN %d can't be found", ErrCorrupt, dir, r.next)
 	}
 	return nil
+}
+
+// IsSpare tells the name of a file that holds nothing: a copy of the directory does without it.
+func IsSpare(name string) bool {
+	_, ok := generationOf(name)
+	return ok && strings.HasSuffix(name, spareSuffix)
 }
 
 // Begin makes a journal, in a directory that holds none, whose first entry gets the LSN after+1: for a directory that is
