@@ -31,7 +31,7 @@ var mutants = []mutant{
 	{"an append is answered when it is queued", byPowerCuts, "append.go", []string{
 		"if err := op.enqueue(kindBatches, limits)", "op.done(op.answer); op.done = func(Appended) {}\nif err := op.enqueue(kindBatches, limits)",
 	}},
-	{"a checkpoint does not sync segments", byPowerCuts, "keeper.go", []string{"err := p.log.Sync()", "err := p.log.Flush()"}},
+	{"a checkpoint does not sync segments", byPowerCuts, "../partition/flush.go", []string{"if err = f.Sync(); err == nil {", "if err == nil {"}},
 	{"a checkpoint is renamed without a sync", byPowerCuts, "layout.go", []string{"err = f.Sync()", "err = nil"}},
 	{"a checkpoint's name is not made durable", byPowerCuts, "layout.go", []string{"if err := fsys.SyncDir(\".\"); err != nil {", "if err := error(nil); err != nil {"}},
 	{"offsets in memory mode are not reserved", byPowerCuts, "mode_memory.go", []string{
