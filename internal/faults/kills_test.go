@@ -14,7 +14,7 @@ import (
 
 var (
 	killSeed  = flag.Uint64("kills.seed", 0, "seed of TestKills; 0: a new one each time")
-	killCount = flag.Int("kills.count", 24, "how many times TestKills kills the broker")
+	killCount = flag.Int("kills.count", 12, "how many times TestKills kills the broker")
 )
 
 // calmEvery is how many deaths come between two lives in which everything is audited and which end in good order.
