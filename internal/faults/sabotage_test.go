@@ -41,10 +41,10 @@ var mutants = []mutant{
 	{"producer ids are given before their block is durable", "internal/engine", "TestPowerCuts", nil, "internal/engine/producer.go", []string{
 		"if err := e.commit(kindProducerIDs, block.Encode()); err != nil {", "if err := error(nil); err != nil {",
 	}},
-	{"positions are acknowledged and not journaled", "internal/faults", "TestKills", nil, "internal/engine/groups.go", []string{
+	{"positions are acknowledged and not journaled", "internal/engine", "TestPowerCuts", nil, "internal/engine/groups.go", []string{
 		"journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}", "journal.Entry{Kind: kindBarrier, Payload: nil",
 	}},
-	{"recovery forgets what producers sent", "internal/faults", "TestKills", nil, "internal/engine/part.go", []string{
+	{"recovery forgets what producers sent", "internal/faults", "TestKills", []string{"-kills.count=40"}, "internal/engine/part.go", []string{
 		"if v.BaseOffset() >= producersAt {", "if false {",
 	}},
 	{"a failed sync is taken for a good one", "internal/faults", "TestFailingIO", []string{"-faults.every=7"}, "internal/journal/writer.go", []string{

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -14,16 +15,16 @@ import (
 // nothing unsynced there is no timer. Without a deadline nothing happens until somebody else syncs.
 func TestSyncedWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		syncs := 0
+		var syncs atomic.Int64
 		fs := vfs.NewFaulty(vfs.NewMem(), func(o vfs.Op) error {
 			if o.Kind == vfs.OpSync {
-				syncs++
+				syncs.Add(1)
 			}
 			return nil
 		})
 		j, _, _ := mustOpen(t, fs, 0, Options{})
 		defer mustClose(t, j)
-		before, began := syncs, time.Now()
+		before, began := syncs.Load(), time.Now()
 		add := func(within time.Duration) {
 			t.Helper()
 			done := make(chan error, 1)
@@ -36,24 +37,24 @@ func TestSyncedWithin(t *testing.T) {
 		}
 		add(10 * time.Millisecond)
 		add(time.Second)
-		if syncs != before || j.Durable() != 0 {
-			t.Errorf("%d syncs before the interval was over, durable %d", syncs-before, j.Durable())
+		if syncs.Load() != before || j.Durable() != 0 {
+			t.Errorf("%d syncs before the interval was over, durable %d", syncs.Load()-before, j.Durable())
 		}
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
-		if syncs != before+1 || j.Durable() != 2 {
-			t.Errorf("after the interval: %d syncs, durable %d", syncs-before, j.Durable())
+		if syncs.Load() != before+1 || j.Durable() != 2 {
+			t.Errorf("after the interval: %d syncs, durable %d", syncs.Load()-before, j.Durable())
 		}
 		time.Sleep(2 * time.Second) // of the second entry, which is synced
 		add(NoDeadline)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if syncs != before+1 || j.Durable() != 2 {
-			t.Errorf("without a deadline: %d syncs, durable %d", syncs-before, j.Durable())
+		if syncs.Load() != before+1 || j.Durable() != 2 {
+			t.Errorf("without a deadline: %d syncs, durable %d", syncs.Load()-before, j.Durable())
 		}
 		add(0)
-		if syncs != before+2 || j.Durable() != 4 {
-			t.Errorf("after a commit of somebody else: %d syncs, durable %d", syncs-before, j.Durable())
+		if syncs.Load() != before+2 || j.Durable() != 4 {
+			t.Errorf("after a commit of somebody else: %d syncs, durable %d", syncs.Load()-before, j.Durable())
 		}
 		if time.Since(began) < time.Hour {
 			t.Error("the clock did not move")
