@@ -19,6 +19,7 @@ func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID
 		SessionTimeout:     milliseconds(r.SessionTimeoutMillis),
 		RebalanceTimeout:   milliseconds(r.RebalanceTimeoutMillis),
 		RequireKnownMember: r.Version >= 4,
+		CanSkipAssignment:  r.Version >= 9,
 	}
 	if r.Version < 1 {
 		ask.RebalanceTimeout = ask.SessionTimeout
