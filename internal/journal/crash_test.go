@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,5 +170,48 @@ func TestSeenIsKept(t *testing.T) {
 		mustClose(t, after)
 		disk.PowerOff() // ends the other two
 		_, _ = seen.Close(), killed.Close()
+	}
+}
+
+// Case: the first frame of a new file is written and not yet synced when a checkpoint releases all that is durable. The
+// file before stays until the new one is sure to be readable: else nothing would say that the journal was here.
+func TestReleaseBeforeTheFirstSyncOfAFile(t *testing.T) {
+	for seed := range int64(100) {
+		rng := rand.New(rand.NewSource(seed))
+		disk, opened, syncs := vfs.NewMem(), atomic.Pointer[Journal]{}, atomic.Int64{}
+		syncs.Store(int64(5 + rng.Intn(20)))
+		faulty := vfs.NewFaulty(disk, func(o vfs.Op) error {
+			j := opened.Load()
+			if j == nil || o.Kind != vfs.OpSync || j.Durable() == LSN(j.written.Load()) {
+				return nil
+			}
+			if err := j.Release(j.Durable()); err != nil {
+				return err
+			}
+			if syncs.Add(-1) == 0 {
+				disk.PowerOff()
+			}
+			return nil
+		})
+		j, _, _ := mustOpen(t, faulty, 0, smallFiles)
+		opened.Store(j)
+		durable := LSN(0)
+		for {
+			done := make(chan error, 1)
+			lsn, err := j.Append(Entry{Kind: kindOf(durable + 1), Payload: [][]byte{make([]byte, 2<<10)}, Done: func(_ LSN, err error) { done <- err }})
+			if err == nil {
+				err = <-done
+			}
+			if err != nil {
+				break
+			}
+			durable = lsn
+		}
+		_ = j.Close()
+		again, _, _, err := open(disk.CrashClone(rng), durable, smallFiles)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		mustClose(t, again)
 	}
 }

@@ -64,7 +64,7 @@ type files struct {
 
 	mu             sync.Mutex
 	nextGeneration uint64
-	live           []liveFile // in order; the last may be the one being written. Each has a durable frame
+	live           []liveFile // in order; the last may be the one being written
 	spares         []string   // each is fileBytes long
 	preparing      bool
 	spareFailed    bool // since the current file was begun
@@ -86,6 +86,7 @@ type liveFile struct {
 	generation uint64
 	first      LSN // of its first frame
 	sizeBytes  int64
+	durable    bool // its first frame is: the files before it may go
 	old        bool // from before Open: there may be entries in it that were never durable and whose LSNs are given again
 }
 
@@ -157,7 +158,7 @@ func (s *files) markLatest(generation uint64) error {
 	return f.Close()
 }
 
-// written notes a durable frame.
+// written notes a frame that is in a file, durable or not.
 func (s *files) written(file *openFile, first, last LSN, sizeBytes int64, begins bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,6 +171,15 @@ func (s *files) written(file *openFile, first, last LSN, sizeBytes int64, begins
 		return
 	}
 	s.marks = append(s.marks, mark{last: last, endBytes: s.writtenBytes})
+}
+
+// synced notes that all that is written is durable.
+func (s *files) synced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.live); n > 0 {
+		s.live[n-1].durable = true
+	}
 }
 
 func (s *files) sizeBytes() int64 {
@@ -187,9 +197,9 @@ func (s *files) release(upTo LSN) error {
 		s.marks = append(s.marks[:0], s.marks[done:]...)
 	}
 	var old []liveFile
-	// A file's entries end where those of the next begin. The last is never released: a recovery finds in it that
-	// the journal was here.
-	for len(s.live) > 1 && s.live[1].first <= upTo+1 {
+	// A file's entries end where those of the next begin. The last that begins with a durable frame is never released: a
+	// recovery finds in it that the journal was here.
+	for len(s.live) > 1 && s.live[1].durable && s.live[1].first <= upTo+1 {
 		old = append(old, s.live[0])
 		s.live = s.live[1:]
 	}

@@ -434,7 +434,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 	// Files of no use are recycled only when the new file is durable: until then the chain must stay as it was read.
 	var useless []liveFile
 	for i, f := range r.chain {
-		live := liveFile{generation: f.generation, first: f.first, sizeBytes: f.sizeBytes, old: true}
+		live := liveFile{generation: f.generation, first: f.first, sizeBytes: f.sizeBytes, durable: true, old: true}
 		if i+1 < len(r.chain) && r.chain[i+1].first <= r.after+1 {
 			useless = append(useless, live)
 		} else {

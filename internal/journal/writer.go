@@ -166,6 +166,7 @@ func (j *Journal) sync() error {
 		return err
 	}
 	j.durable.Store(j.written.Load())
+	j.files.synced()
 	j.disarm()
 	return nil
 }
