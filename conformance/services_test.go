@@ -126,20 +126,21 @@ func buildUpgraded(t *testing.T) string {
 	return out
 }
 
-// waitForSubscriptions returns once every reaction has recorded that it listens.
+// waitForSubscriptions returns once every reaction has recorded that it listens. Until the first has, there is no topic to
+// read.
 func waitForSubscriptions(t *testing.T, address string) {
 	t.Helper()
-	missing := reactions
+	missing, said := reactions, []byte(nil)
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		said := string(tool(t, "", "kcat", "-b", address, "-C", "-t", "tidings.subscriptions", "-o", "beginning", "-e", "-q", "-f", "%k\n"))
+		said, _ = exec.Command("kcat", "-b", address, "-C", "-t", "tidings.subscriptions", "-o", "beginning", "-e", "-q", "-f", "%k\n").CombinedOutput()
 		missing = slices.DeleteFunc(slices.Clone(reactions), func(name string) bool {
-			return regexp.MustCompile(`(?m)^` + name + `/orders$`).MatchString(said)
+			return regexp.MustCompile(`(?m)^` + name + `/orders$`).Match(said)
 		})
 		if len(missing) == 0 {
 			return
 		}
 	}
-	t.Fatalf("never subscribed: %v", missing)
+	t.Fatalf("never subscribed: %v; kcat said:\n%s", missing, said)
 }
 
 // waitForSettled returns once so many stories stand as settled, by the facts on tidings.story.

@@ -188,6 +188,21 @@ func TestBombs(t *testing.T) {
 	if !errors.Is(err, ErrBomb) {
 		t.Errorf("snappy that claims 2 GiB: %v", err)
 	}
+
+	// Case: a zstd frame that asks for a window of 60 MiB, and holds 100 bytes.
+	window := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 15<<3 | 7, 100<<3&0xff | 1<<1 | 1, 100 >> 5, 0, 'x'}
+	faults.Bound(t, len(window), 16<<20, 0, func() {
+		for _, err = range Records(withRecords(bomb, window, Zstd), 1<<20) {
+		}
+		if !errors.Is(err, ErrBomb) {
+			t.Errorf("a window of 60 MiB where 1 MiB is allowed: %v", err)
+		}
+	})
+	for _, err = range Records(withRecords(bomb, window, Zstd), 64<<20) {
+	}
+	if !errors.Is(err, ErrInvalidRecord) {
+		t.Errorf("a window of 60 MiB where 64 MiB are allowed: %v", err) // it can be read, and is no record
+	}
 }
 
 func TestSplit(t *testing.T) {

@@ -33,14 +33,16 @@ func (c Codec) String() string {
 	return [...]string{"none", "gzip", "snappy", "lz4", "zstd"}[c]
 }
 
-// maxZstdBytes caps what a zstd frame may ask for at once, whatever the caller's limit: window and single segments.
-// The library's own default is 64 GiB.
-const maxZstdBytes = 64 << 20
+// A zstd frame says how much of what it holds must be kept to decode it: its window. One as large as the caller lets the
+// records be is read, within what every decoder should take by RFC 8878 and what the highest levels but one ask for.
+const (
+	minZstdWindowBytes = 8 << 20
+	maxZstdWindowBytes = 64 << 20
+)
 
 // A zstd decoder costs much to make and holds no goroutine at concurrency 1, so they are kept.
 var zstdDecoders = sync.Pool{New: func() any {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(maxZstdBytes), zstd.WithDecoderMaxWindow(maxZstdBytes))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxZstdWindowBytes))
 	if err != nil {
 		panic("batch: zstd options: " + err.Error()) // they are constants
 	}
@@ -66,7 +68,8 @@ func decompress(c Codec, in []byte, maxBytes int) ([]byte, error) {
 		out, err = readBounded(lz4.NewReader(bytes.NewReader(in)), len(in), maxBytes)
 	case Zstd:
 		d := zstdDecoders.Get().(*zstd.Decoder)
-		if err = d.Reset(bytes.NewReader(in)); err == nil {
+		window := max(minZstdWindowBytes, min(maxBytes, maxZstdWindowBytes))
+		if err = d.ResetWithOptions(bytes.NewReader(in), zstd.WithDecoderMaxWindow(uint64(window))); err == nil {
 			out, err = readBounded(d, len(in), maxBytes)
 		}
 		// Let go of the input. A reset to nil can't fail.

@@ -25,6 +25,7 @@ type Config struct {
 	MaxPendingBytes   int64            // 64 MiB of appends queued for the journal, in all
 	CompactionBytes   int              // 16 MiB; memory for keys while a partition is compacted, one at a time
 	RetentionInterval time.Duration    // 5 min between retention passes, and looks whether compaction is due (deletion is never on an idle tick below this)
+	RoomInterval      time.Duration    // 1 s between looks for room while the disk is full and nothing says that there is some
 }
 
 // Partition names one partition by its topic's identity.

@@ -263,6 +263,9 @@ func (c Config) withDefaults() Config {
 	if c.RetentionInterval <= 0 {
 		c.RetentionInterval = 5 * time.Minute
 	}
+	if c.RoomInterval <= 0 {
+		c.RoomInterval = time.Second
+	}
 	return c
 }
 

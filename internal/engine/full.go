@@ -22,13 +22,7 @@ type room struct {
 	full  atomic.Pointer[error] // why appends are refused; nil: they are not
 	look  chan struct{}         // holds one: the keeper is to look for room
 	again *time.Timer           // asks it to; of the keeper's goroutine, nil until the first time
-	every time.Duration         // how often it asks
 }
-
-// lookAgain is how often room is looked for while nothing says that there is some.
-const lookAgain = time.Second
-
-func (r *room) init() { r.look, r.every = make(chan struct{}, 1), lookAgain }
 
 func (r *room) want() {
 	select {
@@ -94,9 +88,9 @@ func (e *Engine) makeRoom() error {
 	switch {
 	case isFull(err):
 		if e.room.again == nil {
-			e.room.again = time.AfterFunc(e.room.every, e.room.want)
+			e.room.again = time.AfterFunc(e.c.RoomInterval, e.room.want)
 		} else {
-			e.room.again.Reset(e.room.every)
+			e.room.again.Reset(e.c.RoomInterval)
 		}
 		return nil
 	case err != nil:

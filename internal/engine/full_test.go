@@ -19,16 +19,15 @@ import (
 
 var fullSeed = flag.Uint64("full.seed", 0, "seed of TestFullDiskAndPowerCuts; 0: a new one each time")
 
-// smallDisk makes an engine that is quick to look for room.
+// smallDisk opens an engine on a disk that soon is full.
 func smallDisk(t *testing.T, fs vfs.FS) *Engine {
 	t.Helper()
-	e := openWith(t, fullConfig(fs))
-	e.room.every = time.Millisecond
-	return e
+	return openWith(t, fullConfig(fs))
 }
 
 func fullConfig(fs vfs.FS) Config {
-	return Config{FS: fs, JournalFileBytes: 64 << 10, CheckpointBytes: 128 << 10, TailBytes: 64 << 10, SegmentBytes: 32 << 10}
+	return Config{FS: fs, JournalFileBytes: 64 << 10, CheckpointBytes: 128 << 10, TailBytes: 64 << 10, SegmentBytes: 32 << 10,
+		RoomInterval: time.Millisecond}
 }
 
 // fillUp appends batches of an idempotent producer until the disk is full to stay, when a checkpoint has freed what it
@@ -160,11 +159,12 @@ func TestFullDiskAndPowerCuts(t *testing.T) {
 	refused := 0
 	for round := 0; round < 12 && !t.Failed(); round++ {
 		disk, book := vfs.NewMem(), &ledger{}
-		e, err := Open(cutConfig(disk))
+		config := cutConfig(disk)
+		config.RoomInterval = 200 * time.Microsecond
+		e, err := Open(config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.room.every = 200 * time.Microsecond
 		stop := make(chan struct{})
 		var producers sync.WaitGroup
 		var mu sync.Mutex

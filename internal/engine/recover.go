@@ -65,7 +65,7 @@ func newRecovery(c Config) *recovery {
 	e.keeper.retention = time.NewTimer(time.Hour)
 	e.keeper.retention.Stop()
 	e.tail.init(e)
-	e.room.init()
+	e.room.look = make(chan struct{}, 1)
 
 	return &recovery{Engine: e, groups: group.New(c.groupOptions()), producersAt: map[Partition]int64{}, deleted: map[string]bool{}}
 }
