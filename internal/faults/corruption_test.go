@@ -104,9 +104,6 @@ type damage struct {
 	// loses says how many of the last commits may be gone after an unclean stop, because nobody can tell the damage from
 	// a torn tail, or from one that never reached the disk.
 	loses int
-	// twins: they are segments of two partitions that begin at the same offset. Nothing in a segment tells whose it is,
-	// so this is not found: docs/faults.md, "What is not found".
-	twins bool
 	// moved: files are missing or have changed places; naming the directory will do.
 	moved bool
 }
@@ -142,7 +139,7 @@ func (r *relic) damages() []damage {
 		name := info.Name
 		for at := range info.SizeBytes {
 			flip := func(b []byte) { b[0] ^= 1 << (at % 8) }
-			add(damage{fmt.Sprintf("%s, byte %d flipped", name, at), []string{name}, write(name, at, flip, 1), loses(name, one), false, false})
+			add(damage{fmt.Sprintf("%s, byte %d flipped", name, at), []string{name}, write(name, at, flip, 1), loses(name, one), false})
 		}
 		for at := int64(0); at < info.SizeBytes; at += 61 {
 			cut := func(fsys vfs.FS) error {
@@ -152,16 +149,16 @@ func (r *relic) damages() []damage {
 				}
 				return errors.Join(f.Truncate(at), f.Close())
 			}
-			add(damage{fmt.Sprintf("%s cut to %d", name, at), []string{name}, cut, loses(name, one), false, false})
+			add(damage{fmt.Sprintf("%s cut to %d", name, at), []string{name}, cut, loses(name, one), false})
 		}
 		for _, page := range []int64{512, 4096} {
 			for at := int64(0); at < info.SizeBytes; at += page {
 				zero := func(b []byte) { clear(b) }
 				add(damage{fmt.Sprintf("%s, %d zeros at %d", name, page, at), []string{name},
-					write(name, at, zero, min(page, info.SizeBytes-at)), loses(name, whole), false, false})
+					write(name, at, zero, min(page, info.SizeBytes-at)), loses(name, whole), false})
 			}
 		}
-		add(damage{name + " missing", []string{name}, func(fsys vfs.FS) error { return fsys.Remove(name) }, 0, false, true})
+		add(damage{name + " missing", []string{name}, func(fsys vfs.FS) error { return fsys.Remove(name) }, 0, true})
 		for _, other := range r.files {
 			if other.Name > name {
 				swap := func(fsys vfs.FS) error {
@@ -169,13 +166,13 @@ func (r *relic) damages() []damage {
 				}
 				add(damage{
 					what: fmt.Sprintf("%s and %s swapped", name, other.Name), files: []string{name, other.Name}, do: swap, moved: true,
-					loses: max(loses(name, whole), loses(other.Name, whole)), twins: isSegment(name) && path.Base(name) == path.Base(other.Name),
+					loses: max(loses(name, whole), loses(other.Name, whole)),
 				})
 			}
 		}
 	}
 	for _, dir := range r.dirs {
-		add(damage{dir + " missing", []string{dir}, func(fsys vfs.FS) error { return fsys.RemoveAll(dir) }, 0, false, true})
+		add(damage{dir + " missing", []string{dir}, func(fsys vfs.FS) error { return fsys.RemoveAll(dir) }, 0, true})
 	}
 	return all
 }
@@ -187,7 +184,6 @@ const (
 	harmless verdict = "harmless"       // everything that was promised is there
 	refused  verdict = "refused"        // the start names the file
 	partly   verdict = "refused partly" // reads of what was damaged name the file; the rest is served
-	unseen   verdict = "not found"      // and wrong bytes are served: see damage.twins
 	tail     verdict = "torn tail"      // commits at the end of the journal are gone, after an unclean stop
 )
 
@@ -317,9 +313,6 @@ func TestCorruption(t *testing.T) {
 			workers.Go(func() {
 				for d := range next {
 					v, wrong := r.try(d)
-					if wrong != "" && d.twins {
-						v, wrong = unseen, ""
-					}
 					mu.Lock()
 					counts[v]++
 					if wrong != "" {

@@ -224,10 +224,11 @@ func TestDecodeStateRefusesNonsense(t *testing.T) {
 
 func FuzzDecodeState(f *testing.F) {
 	s := State{Start: 5, End: 100, Segments: []SegmentState{{SizeBytes: 70}, {SegmentName: SegmentName{Base: 50, Generation: 3}, SizeBytes: 99,
-		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
+		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77, Mark: Mark{61, 1, 2, 3}}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
 		Compacted: 60, Replaced: []SegmentName{{Base: 50, Generation: 2}}}
 	f.Add(s.AppendTo(nil))
-	f.Add([]byte("\x01\x05\x5f\x01\x09\x46\x00\x0a\x04\x02\x01\x00\x00")) // version 1
+	f.Add([]byte("\x01\x05\x5f\x01\x09\x46\x00\x0a\x04\x02\x01\x00\x00"))             // version 1
+	f.Add([]byte("\x02\x05\x5f\x3c\x01\x09\x46\x00\x0a\x04\x02\x01\x9a\x01\x00\x00")) // version 2
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, rest, err := DecodeState(b)
 		if err != nil {

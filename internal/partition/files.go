@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"tidings.dev/internal/vfs"
 )
@@ -52,8 +53,9 @@ type openFile struct {
 	key        fileKey
 	prev, next *openFile
 	users      int
-	cached     bool // in byKey and in the ring
-	dirty      bool // written since its last sync
+	cached     bool        // in byKey and in the ring
+	dirty      bool        // written since its last sync
+	vouched    atomic.Bool // it is known to be the segment's own
 }
 
 // NewFiles returns a cache of at most limit open files (at least 2). Reads that find every place taken by a file in

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"sync"
 
 	"tidings.dev/internal/batch"
@@ -42,7 +43,12 @@ func (l *Log) flush() error {
 				return err
 			}
 		}
-		if err := l.write(seg, fresh, r); err != nil {
+		err = l.write(seg, fresh, r)
+		if damage, ok := errors.AsType[*CorruptError](err); ok {
+			l.giveUp(seg, damage)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		l.publish(seg, fresh, r)
@@ -102,6 +108,13 @@ func (l *Log) closeActive() error {
 	return l.writeIndex(active)
 }
 
+// giveUp ends a segment whose file turned out to be damaged: what is to be written goes to another.
+func (l *Log) giveUp(seg *segment, damage *CorruptError) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seg.full, seg.damage = true, damage
+}
+
 func (l *Log) write(seg *segment, fresh bool, r *run) error {
 	key := fileKey{l, seg.SegmentName, segmentFile}
 	var f *openFile
@@ -114,6 +127,9 @@ func (l *Log) write(seg *segment, fresh bool, r *run) error {
 	}
 	if err != nil {
 		return err
+	}
+	if err := l.vouch(f, seg); err != nil {
+		return errors.Join(err, f.release())
 	}
 	data := []byte(r.views[0])
 	if len(r.views) > 1 {

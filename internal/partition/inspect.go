@@ -115,7 +115,7 @@ func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 			return nil
 		})
 		if err == nil && len(v.Damage) == before && !found.is(seg.SegmentState) {
-			v.Damage = append(v.Damage, notOurs(l, seg, end))
+			v.Damage = append(v.Damage, anothers(l, seg, end))
 		}
 		if err == nil && bad != "" {
 			v.BadIndexes = append(v.BadIndexes, IndexError{fileKey{l, seg.SegmentName, indexFile}.path(), bad})
@@ -125,15 +125,16 @@ func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 	return v, err
 }
 
-// is says whether a segment that was read is the one that is on record, and not another log's: batches don't say whose
-// they are.
+// is says whether a segment that was read as a whole is the one that is on record, and not another log's. Old states
+// have no mark, only times.
 func (s *segment) is(known SegmentState) bool {
-	return s.FirstTimestamp == known.FirstTimestamp && s.MaxTimestamp == known.MaxTimestamp && s.MaxBase == known.MaxBase
+	return s.FirstTimestamp == known.FirstTimestamp && s.MaxTimestamp == known.MaxTimestamp && s.MaxBase == known.MaxBase &&
+		(s.Mark == known.Mark || known.Mark == Mark{})
 }
 
-func notOurs(l *Log, seg *segment, end int64) Damage {
-	return Damage{File: fileKey{l, seg.SegmentName, segmentFile}.path(), To: seg.SizeBytes, First: seg.Base, Last: end - 1,
-		Reason: "it holds batches of another segment: their times are not those on record"}
+// anothers is the damage of a segment in whose place stands another's.
+func anothers(l *Log, seg *segment, end int64) Damage {
+	return Damage{File: fileKey{l, seg.SegmentName, segmentFile}.path(), To: seg.SizeBytes, First: seg.Base, Last: end - 1, Reason: notOurs}
 }
 
 // eachSegment calls do for every segment of a log, which it opens over an overlay, with the offset after it.
@@ -169,16 +170,9 @@ func (l *Log) eachSound(seg *segment, end int64, sound func(position int64, v ba
 		return err
 	}
 	defer w.close()
-	v, found, at, err := nextSound(w.f, 0, min(w.end, 2*writeBytes), seg.Base)
-	if err != nil {
-		return err
-	}
-	if found && at == 0 && v.BaseOffset() == seg.Base && v.FirstTimestamp() != seg.FirstTimestamp {
-		return damaged(notOurs(l, seg, end))
-	}
 	for {
 		position := w.position
-		v, err = w.next()
+		v, err := w.next()
 		c, corrupt := errors.AsType[*CorruptError](err)
 		switch {
 		case err == io.EOF && w.expect < end:

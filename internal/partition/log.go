@@ -121,7 +121,12 @@ func (l *Log) settleDirectory(s State) error {
 		case kind == indexFile:
 			keepBytes = seg.IndexBytes
 		}
-		if e.SizeBytes > keepBytes {
+		if e.SizeBytes > keepBytes && kind == segmentFile {
+			if err := l.vouchToCut(seg); err != nil {
+				return err
+			}
+		}
+		if e.SizeBytes > keepBytes && seg.damage == nil {
 			if err := cut(l.fs, name, keepBytes); err != nil {
 				return err
 			}
@@ -182,7 +187,7 @@ func (l *Log) segmentNamed(name SegmentName) *segment {
 	return nil
 }
 
-// Damage lists the segments that Open found missing or short and that are still part of the log. After the journal
+// Damage lists the segments that were found missing, short or another's and that are still part of the log. After the journal
 // was replayed it should be empty: a missing file below the replayed start is only a deletion that the checkpoint
 // didn't know of.
 func (l *Log) Damage() []*CorruptError {

@@ -49,7 +49,7 @@ func Mend(fs vfs.FS, dir, staging string, s State, from Sources) (Mended, error)
 			func(d Damage) error { damage = append(damage, d); return nil })
 		foreign := err == nil && len(damage) == 0 && !found.is(seg.SegmentState)
 		if foreign {
-			damage = append(damage, notOurs(l, seg, end))
+			damage = append(damage, anothers(l, seg, end))
 		}
 		if err != nil || len(damage) == 0 {
 			return err

@@ -72,21 +72,26 @@ func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, 
 		if i+1 < len(used) {
 			end = used[i+1].Base
 		}
-		next := c.Base
+		next, used := c.Base, 0
 		for _, b := range c.batches {
 			v := batch.View(b[:])
 			if v.BaseOffset() >= end {
+				out.Damaged = true
 				break
 			}
 			out.Damaged = out.Damaged || v.BaseOffset() != next
 			next = v.NextOffset()
 			seg.add(v, DefaultIndexIntervalBytes)
+			used++
 			if n := len(s.Epochs); n == 0 || v.LeaderEpoch() > s.Epochs[n-1].Epoch {
 				s.Epochs = append(s.Epochs, EpochStart{Epoch: v.LeaderEpoch(), Offset: v.BaseOffset()})
 			}
 		}
 		out.Damaged = out.Damaged || next != end
 		seg.SizeBytes = c.soundBytes
+		if used < len(c.batches) {
+			seg.Mark = Mark{} // Mend writes it anew
+		}
 		s.Segments = append(s.Segments, seg.SegmentState)
 	}
 	return out, eachSegment(fs, dir, *s, func(l *Log, seg *segment, end int64) error {

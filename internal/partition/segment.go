@@ -27,7 +27,7 @@ type segment struct {
 	pending      []indexEntry  // index entries that aren't in the index file yet, never changed in place
 	indexedBytes int64         // position of the newest index entry
 	full         bool          // no batch is added any more
-	damage       *CorruptError // what Open found
+	damage       *CorruptError // what Open or Flush found
 }
 
 // CorruptError says that a file isn't what was written and made durable. The bytes are never served. What is left of
@@ -73,5 +73,6 @@ func (s *segment) add(v batch.View, indexIntervalBytes int) {
 	if at, ok := v.DeleteHorizon(); ok && (s.DeleteHorizon < 0 || at < s.DeleteHorizon) {
 		s.DeleteHorizon = at
 	}
+	s.Mark.add(s.SizeBytes, v)
 	s.SizeBytes += int64(len(v))
 }

@@ -32,6 +32,7 @@ type SegmentState struct {
 	MaxTimestamp   int64 // of all batches, ms; rules retention
 	MaxBase        int64 // base offset of the first batch that has MaxTimestamp
 	DeleteHorizon  int64 // the earliest of its batches', ms: then tombstones may go; -1: none has one
+	Mark           Mark  // of all batches
 }
 
 func newSegment(base int64, generation uint32) SegmentState {
@@ -50,16 +51,19 @@ var ErrInvalidState = errors.New("partition: invalid state")
 // A State as bytes. Numbers are varints (unsigned LEB128; zigzag where a sign is possible). Offsets and bases are
 // differences to the number before, so that a state of few segments takes a few bytes each.
 //
-//	version=2 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
+//	version=3 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
 //	size bytes | index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base |
-//	generation | if it isn't 0: delete horizon (zigzag) }
+//	generation | if it isn't 0: delete horizon (zigzag) |
+//	mark: last batch's bytes | if they aren't 0: first CRC, last CRC, CRC of all, u32 each }
 //	| n epochs | n × { epoch (zigzag) | offset (zigzag) }
 //	| n replaced | n × { base | generation }
 //
-// Version 1 had neither compacted, generation, delete horizon nor replaced: nothing was ever compacted.
+// Version 2 had no mark. Version 1 had neither compacted, generation, delete horizon nor replaced, either: nothing was
+// ever compacted.
 const (
-	stateVersion              = 2
-	stateVersionNoCompactions = 1
+	stateVersion            = 3
+	stateVersionMarks       = 3
+	stateVersionCompactions = 2
 )
 
 // AppendTo appends the binary form to dst and returns the longer slice.
@@ -81,6 +85,7 @@ func (s State) AppendTo(dst []byte) []byte {
 		if seg.Generation > 0 {
 			dst = binary.AppendVarint(dst, seg.DeleteHorizon)
 		}
+		dst = seg.Mark.appendTo(dst)
 		previous = seg.Base
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Epochs)))
@@ -99,10 +104,10 @@ func (s State) AppendTo(dst []byte) []byte {
 // DecodeState reads a state from the beginning of b and returns what follows it. Errors match ErrInvalidState; a newer
 // version is one. It doesn't protect against flipped bits: the checkpoint that carries states has a checksum.
 func DecodeState(b []byte) (State, []byte, error) {
-	if len(b) == 0 || b[0] != stateVersion && b[0] != stateVersionNoCompactions {
+	if len(b) == 0 || b[0] == 0 || b[0] > stateVersion {
 		return State{}, nil, fmt.Errorf("%w: version %v, want %d", ErrInvalidState, b[:min(len(b), 1)], stateVersion)
 	}
-	compactions := b[0] != stateVersionNoCompactions
+	compactions, marks := b[0] >= stateVersionCompactions, b[0] >= stateVersionMarks
 	d := stateDecoder{b: b[1:]}
 	s := State{Start: int64(d.unsigned())}
 	s.End = s.Start + int64(d.unsigned())
@@ -121,6 +126,9 @@ func DecodeState(b []byte) (State, []byte, error) {
 			if seg.Generation = uint32(d.unsigned()); seg.Generation > 0 {
 				seg.DeleteHorizon = d.signed()
 			}
+		}
+		if marks {
+			seg.Mark = d.mark()
 		}
 		s.Segments = append(s.Segments, seg)
 		previous = seg.Base
@@ -149,6 +157,7 @@ func (s State) check() error {
 	}
 	for i, seg := range s.Segments {
 		if seg.Base < 0 || seg.Base > s.End || seg.SizeBytes < 0 || seg.SizeBytes > maxSegmentBytes || seg.IndexBytes < 0 ||
+			seg.Mark.LastBytes < 0 || seg.Mark.LastBytes > seg.SizeBytes ||
 			i > 0 && seg.Base <= s.Segments[i-1].Base {
 			return fmt.Errorf("%w: segment %d of %d: base %d, %d bytes", ErrInvalidState, i, len(s.Segments), seg.Base, seg.SizeBytes)
 		}
@@ -180,4 +189,14 @@ func (d *stateDecoder) unsigned() uint64 {
 func (d *stateDecoder) signed() int64 {
 	u := d.unsigned()
 	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (d *stateDecoder) fixed32() uint32 {
+	if len(d.b) < 4 {
+		d.short, d.b = true, nil
+		return 0
+	}
+	x := binary.BigEndian.Uint32(d.b)
+	d.b = d.b[4:]
+	return x
 }

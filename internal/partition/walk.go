@@ -41,15 +41,20 @@ func (l *Log) walk(seg *segment, position, expect int64, chunkBytes int) (*walke
 	if err != nil {
 		return nil, err
 	}
+	return l.walkOpen(f, seg, position, expect, chunkBytes), nil
+}
+
+// walkOpen is walk in a file that is open.
+func (l *Log) walkOpen(f *openFile, seg *segment, position, expect int64, chunkBytes int) *walker {
 	l.mu.RLock()
 	known := l.epochs
 	l.mu.RUnlock()
 	return &walker{f: f, epochs: known, end: seg.SizeBytes, position: position, expect: expect,
-		chunk: chunkBytes, pooled: walkBuffers.Get().(*[]byte)}, nil
+		chunk: chunkBytes, pooled: walkBuffers.Get().(*[]byte)}
 }
 
-// open opens a segment's file for reading. A file that isn't there is corruption, unless its segment was deleted or
-// replaced in the meantime.
+// open opens a segment's file for reading. A file that isn't there, or is another's, is corruption, unless its segment
+// was deleted or replaced in the meantime.
 func (l *Log) open(seg *segment) (*openFile, error) {
 	key := fileKey{l, seg.SegmentName, segmentFile}
 	f, err := l.files.acquire(key, false)
@@ -62,7 +67,13 @@ func (l *Log) open(seg *segment) (*openFile, error) {
 		}
 		return nil, &CorruptError{File: key.path(), Reason: "the file is missing"}
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	if err := l.vouch(f, seg); err != nil {
+		return nil, errors.Join(err, f.release())
+	}
+	return f, nil
 }
 
 func (w *walker) close() {
