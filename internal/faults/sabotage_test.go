@@ -44,6 +44,12 @@ var mutants = []mutant{
 	{"positions are acknowledged and not journaled", "internal/engine", "TestPowerCuts", nil, "internal/engine/groups.go", []string{
 		"journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}", "journal.Entry{Kind: kindBarrier, Payload: nil",
 	}},
+	{"positions are acknowledged and not journaled, found by its clients", "internal/faults", "TestKills", []string{"-kills.count=40"}, "internal/engine/groups.go", []string{
+		"journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}", "journal.Entry{Kind: kindBarrier, Payload: nil",
+	}},
+	{"whose a segment's file is is not looked at", "internal/partition", "TestTwins", nil, "internal/partition/mark.go", []string{
+		"	if first.CRC() != m.First {", "	if true {\n		return true, nil\n	}\n	if first.CRC() != m.First {",
+	}},
 	{"recovery forgets what producers sent", "internal/faults", "TestKills", []string{"-kills.count=40"}, "internal/engine/part.go", []string{
 		"if v.BaseOffset() >= producersAt {", "if false {",
 	}},
