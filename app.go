@@ -29,6 +29,8 @@ type App struct {
 
 	ready    chan struct{}
 	closed   chan struct{}
+	life     context.Context // ends with Abort: then nothing is waited for any more
+	abort    context.CancelFunc
 	running  atomic.Int32 // handlers now, to look for rootless emissions only then
 	rootless atomic.Int64
 
@@ -70,6 +72,7 @@ func Open(name string, where Connection, opts ...Option) (*App, error) {
 	for _, o := range opts {
 		o(&a.opts)
 	}
+	a.life, a.abort = context.WithCancel(context.Background())
 	if a.opts.log == nil {
 		a.opts.log = slog.Default()
 	}
@@ -217,8 +220,21 @@ func (a *App) reach(ctx context.Context) error {
 	}
 }
 
+// Abort ends the app at once, as the death of its process would: nothing is begun any more, and what is under way is
+// given up. The contexts of running handlers are cancelled and they are not waited for; emissions that wait for the log
+// fail with ErrClosed; no mark and no position is written, and no group is left. Run returns, and so does a Run or a
+// Close that drains already. Nothing is lost by it: whoever comes next goes on from the last position, handles again what
+// was handled since, and emits the same ids. But unless the instance has a lasting name (see Instance), its partitions
+// are missed until its session ends, after 10 seconds.
+//
+// It is for those who cannot wait: the log is gone for good, or the second ctrl-C has come. Close is the stop in order.
+func (a *App) Abort() error {
+	a.abort()
+	return a.Close()
+}
+
 // Close ends Run if it is running, waits for it to drain, and releases the connection. Emissions fail from then on.
-// Closing twice is allowed.
+// Closing twice is allowed; the second call does not wait for the first.
 func (a *App) Close() error {
 	a.mu.Lock()
 	if a.state == appClosed {
@@ -233,6 +249,7 @@ func (a *App) Close() error {
 		<-ended
 	}
 	close(a.closed)
+	a.abort()
 	a.settled.close()
 	a.producer.Close()
 	a.release()

@@ -263,7 +263,7 @@ func (c *consumer) letGo(going []*partition, patience time.Duration) {
 	c.dropQueued(func(it *item) bool { return it.p.revoking })
 	c.mu.Unlock()
 	c.awaitHandlers(going, busy, patience)
-	c.round(context.Background(), going)
+	c.round(c.app.life, going)
 }
 
 // awaitHandlers waits for running handlers, first patiently, then with their contexts cancelled.
@@ -275,6 +275,8 @@ func (c *consumer) awaitHandlers(going []*partition, busy []chan struct{}, patie
 		select {
 		case <-idle:
 			continue
+		case <-c.app.life.Done():
+			return
 		case <-timeout.C:
 		}
 		if cancelled {
@@ -288,6 +290,8 @@ func (c *consumer) awaitHandlers(going []*partition, busy []chan struct{}, patie
 		timeout.Reset(lastPatience)
 		select {
 		case <-idle:
+		case <-c.app.life.Done():
+			return
 		case <-timeout.C:
 			return
 		}

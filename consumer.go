@@ -114,7 +114,7 @@ func (c *consumer) run(ctx context.Context) error {
 	}
 	c.consumer.Store(c)
 
-	rounds, cancelRounds := context.WithCancel(context.Background())
+	rounds, cancelRounds := context.WithCancel(c.app.life)
 	stopRounds := make(chan struct{})
 	var committer sync.WaitGroup
 	committer.Go(func() { c.commitLoop(rounds, stopRounds) })
@@ -274,9 +274,12 @@ func (c *consumer) leave() {
 	c.letGo(all, c.app.opts.drainTimeout)
 	c.dropAll()
 
-	ctx, cancel := context.WithTimeout(context.Background(), lastPatience)
+	ctx, cancel := context.WithTimeout(c.app.life, lastPatience)
 	defer cancel()
 	err := c.cl.LeaveGroupContext(ctx)
+	if c.app.life.Err() != nil {
+		return // aborted: nobody is told
+	}
 	if c.instance != "" {
 		// A static member does not leave by itself, so that it may come back unnoticed; but whoever stops in order wants
 		// its partitions to go on elsewhere at once.

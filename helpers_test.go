@@ -285,6 +285,8 @@ type faulty struct {
 	tidings.Connection
 	refuse atomic.Pointer[func(apiKey int16) bool] // nil: nothing
 	down   atomic.Bool                             // nothing can be dialled, and what is open breaks
+
+	refused atomic.Int64 // requests
 }
 
 func (f *faulty) Connect(ctx context.Context) (*tidings.Link, error) {
@@ -312,6 +314,7 @@ type faultyConn struct {
 func (c *faultyConn) Write(b []byte) (int, error) {
 	refuse := c.f.refuse.Load()
 	if c.f.down.Load() || refuse != nil && len(b) >= 6 && (*refuse)(int16(b[4])<<8|int16(b[5])) {
+		c.f.refused.Add(1)
 		c.Conn.Close()
 		return 0, net.ErrClosed
 	}
@@ -325,6 +328,7 @@ func (f *faulty) refuseKeys(keys ...int16) {
 }
 
 const (
+	keyProduce      = 0
 	keyOffsetCommit = 8
 	keyLeaveGroup   = 13
 )

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -229,6 +232,134 @@ func TestAStuckHandlerIsCancelledWhenDrainingTakesTooLong(t *testing.T) {
 	run = start(t, app)
 	eventually(t, "it is handled", func() bool { return seen.len() == 1 })
 	run.stop()
+}
+
+// An app is aborted while a handler runs that does not end, and emissions wait for a log that is away: Run returns, and
+// so does a Close that drains already. The next instance handles again what was not done.
+func TestAbortWaitsForNothing(t *testing.T) {
+	where := keep(t)
+	network := &faulty{Connection: where}
+	app := open(t, "payment", network, tidings.Instance("blue"), tidings.DrainTimeout(time.Hour))
+	entered, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
+		if e.Data.ID == "stuck" {
+			close(entered)
+			<-release
+			return ctx.Err()
+		}
+		_, err := captured.Emit(ctx, e.Data)
+		return err
+	})
+	run := start(t, app)
+	network.refuseKeys(keyProduce)
+	shop := open(t, "shop", where)
+	for _, id := range []string{"stuck", "waits"} {
+		if _, err := placed.Emit(shop.Context(t.Context()), order{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-entered
+	eventually(t, "an emission waits for the log", func() bool { return network.refused.Load() > 0 })
+	network.down.Store(true)
+	waiting, drained := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := placed.Emit(run.ctx, order{ID: "late"})
+		waiting <- err
+	}()
+	go func() { drained <- app.Close() }()
+	if err := app.Abort(); err != nil {
+		t.Error(err)
+	}
+	run.stop()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	if err := <-waiting; !errors.Is(err, tidings.ErrClosed) {
+		t.Errorf("the emission that waited: %v", err)
+	}
+
+	var seen journal
+	app = open(t, "payment", where, tidings.Instance("blue"))
+	tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error { seen.note(e); return nil })
+	run = start(t, app)
+	eventually(t, "both are handled", func() bool { return seen.len() == 2 })
+	run.stop()
+}
+
+// An app is stopped in order or aborted, at random moments, while orders flow: whoever listens downstream sees each
+// capture once, and each order's captures in order.
+func TestRandomStops(t *testing.T) {
+	t.Parallel()
+	const stops = 40
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("TIDINGS_TEST_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("replay (the schedule of goroutines differs): TIDINGS_TEST_SEED=%d go test . -run TestRandomStops", seed)
+		}
+	}()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	where := keep(t)
+	var mails journal
+	email := open(t, "email", where)
+	tidings.React(email, captured, func(_ context.Context, e tidings.Event[order]) error { mails.note(e); return nil }, tidings.FromBeginning())
+	downstream := start(t, email)
+	shop := open(t, "shop", where)
+	ctx := shop.Context(t.Context())
+	var emitted atomic.Int32
+	var enough atomic.Bool
+	var customers sync.WaitGroup
+	for i := range 8 {
+		customers.Go(func() {
+			for seq := 1; !enough.Load(); seq++ {
+				if _, err := placed.Emit(ctx, order{fmt.Sprint(i), seq}); err != nil {
+					t.Error(err)
+					return
+				}
+				emitted.Add(1)
+				time.Sleep(3 * time.Millisecond)
+			}
+		})
+	}
+	for range stops {
+		app, err := payment(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan error, 1)
+		go func() { ran <- app.Run(context.Background()) }()
+		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
+		end := app.Close
+		if rng.IntN(2) == 0 {
+			end = app.Abort
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ran; err != nil && !errors.Is(err, tidings.ErrClosed) { // it may have ended before it ran
+			t.Error(err)
+		}
+	}
+	enough.Store(true)
+	customers.Wait()
+	app, err := payment(where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := start(t, app)
+	eventually(t, "all captures are there", func() bool { return mails.len() >= int(emitted.Load()) })
+	last.stop()
+	if err := app.Close(); err != nil {
+		t.Error(err)
+	}
+	downstream.stop()
+	if n := mails.len(); n != int(emitted.Load()) {
+		t.Errorf("%d captures of %d orders", n, emitted.Load())
+	}
+	mails.ordered(t)
 }
 
 // Instances come and go while facts flow: each fact is handled once, each order's facts in order.
