@@ -55,6 +55,8 @@ var house = []room{
 
 	{"internal/faults", nil, "what breaks brokers is tests; what it lends to the fuzz targets of other rooms knows none of them"},
 
+	{"internal/sabotage", nil, "what runs tests on mutants knows files, and nothing of what is in them"},
+
 	// The programs.
 	{"internal/backup", []string{"internal/engine", "internal/vfs"}, "a backup is of files: it needs no protocol, and a broker only to have a snapshot made"},
 	{"internal/doctor", []string{"internal/engine", "internal/journal", "internal/partition", "internal/vfs"}, "the doctor reads what the storage rooms wrote, by their own eyes: it has no format but that of its repairs"},

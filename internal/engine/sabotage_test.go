@@ -3,12 +3,11 @@
 package engine
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"path"
 	"strings"
 	"testing"
+
+	"tidings.dev/internal/sabotage"
 )
 
 // A mutant is a copy of a source file with honest lines made dishonest.
@@ -58,56 +57,13 @@ var mutants = []mutant{
 // Case: every mutant is caught by its test. One that passes means that the test no longer tests. Each compiles the
 // tests once: a minute in all, so the build tag.
 func TestSabotageIsCaught(t *testing.T) {
+	var all []sabotage.Mutant
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			path, err := filepath.Abs(m.file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			source, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := string(source)
-			for i := 0; i < len(m.edits); i += 2 {
-				if n := strings.Count(text, m.edits[i]); n != 1 {
-					t.Fatalf("%s has %q %d times: the mutant must be rewritten", m.file, m.edits[i], n)
-				}
-				text = strings.Replace(text, m.edits[i], m.edits[i+1], 1)
-			}
-			dir := t.TempDir()
-			mutated := filepath.Join(dir, "mutant.go")
-			write(t, mutated, []byte(text))
-			overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
-			write(t, filepath.Join(dir, "overlay.json"), overlay)
-
-			room, by, elsewhere := strings.Cut(m.by, ":")
-			if !elsewhere {
-				room, by = "engine", m.by
-			}
-			run := exec.Command("go", "test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1", "-timeout=120s",
-				"-run=^"+by+"$", "../"+room)
-			out, err := run.CombinedOutput()
-			switch {
-			case err == nil:
-				t.Errorf("survived:\n%s", out)
-			case !strings.Contains(string(out), "--- FAIL: "+by) && !strings.Contains(string(out), "panic: "):
-				t.Fatalf("it did not run:\n%s", out)
-			default:
-				t.Logf("caught: %s", firstLines(string(out), 3))
-			}
-		})
+		room, by, elsewhere := strings.Cut(m.by, ":")
+		if !elsewhere {
+			room, by = "engine", m.by
+		}
+		all = append(all, sabotage.Mutant{Name: m.name, In: "internal/" + room, By: by, File: path.Join("internal/engine", m.file), Edits: m.edits})
 	}
-}
-
-func write(t *testing.T, name string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func firstLines(s string, n int) string {
-	lines := strings.SplitN(s, "\n", n+1)
-	return strings.Join(lines[:min(n, len(lines))], "\n")
+	sabotage.Caught(t, all)
 }

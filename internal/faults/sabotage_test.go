@@ -3,12 +3,9 @@
 package faults
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"tidings.dev/internal/sabotage"
 )
 
 // mutant is a copy of a source file in which honest lines are made dishonest, and the test that must fail of it. More of
@@ -60,48 +57,9 @@ var mutants = []mutant{
 
 // Case: every mutant is caught by its test. One that passes means that the test no longer tests.
 func TestSabotageIsCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all []sabotage.Mutant
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			path := filepath.Join(root, m.file)
-			source, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := string(source)
-			for i := 0; i < len(m.edits); i += 2 {
-				if n := strings.Count(text, m.edits[i]); n != 1 {
-					t.Fatalf("%s has %q %d times: the mutant must be rewritten", m.file, m.edits[i], n)
-				}
-				text = strings.Replace(text, m.edits[i], m.edits[i+1], 1)
-			}
-			dir := t.TempDir()
-			mutated := filepath.Join(dir, "mutant.go")
-			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, content := range map[string][]byte{mutated: []byte(text), filepath.Join(dir, "overlay.json"): overlay} {
-				if err := os.WriteFile(name, content, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			args := append([]string{"test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1", "-timeout=120s",
-				"-run=^" + m.by + "$", "./" + m.in}, m.args...)
-			run := exec.Command("go", args...)
-			run.Dir = root
-			out, err := run.CombinedOutput()
-			switch said := string(out); {
-			case err == nil:
-				t.Errorf("survived:\n%s", said)
-			case !strings.Contains(said, "--- FAIL: "+m.by) && !strings.Contains(said, "panic: "):
-				t.Fatalf("it did not run:\n%s", said)
-			default:
-				t.Logf("caught: %.300s", said)
-			}
-		})
+		all = append(all, sabotage.Mutant{Name: m.name, In: m.in, By: m.by, Args: m.args, File: m.file, Edits: m.edits})
 	}
+	sabotage.Caught(t, all)
 }
