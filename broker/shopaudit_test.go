@@ -17,6 +17,7 @@ import (
 	"tidings.dev/examples/shop/input"
 	"tidings.dev/examples/shop/payment"
 	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/vfs"
 )
 
 // Case: a day without a power cut is right. Each thing that a cut could have done to it is noticed by whoever judges in
@@ -33,8 +34,8 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	book := newLedger()
-	s, err := openStore(ctx, broker.Config{Memory: true, Logger: slog.New(slog.DiscardHandler)}, filepath.Join(t.TempDir(), "index"), book)
-	defer s.die()
+	config := broker.Config{Memory: true, Logger: slog.New(slog.DiscardHandler)}.On(vfs.NewMem())
+	s, err := openStore(ctx, config, filepath.Join(t.TempDir(), "index"), book)
 	if err == nil {
 		err = s.take(ctx, batch.Invoices)
 	}
@@ -42,16 +43,25 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 		err = s.indexer.WaitSettled(ctx)
 	}
 	if err != nil {
+		s.die()
 		t.Fatal(err)
 	}
-	right, err := readAccount(ctx, embedded.Broker(s.broker))
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.Open(config) // nobody writes to it any more
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	right, err := readAccount(ctx, embedded.Broker(b))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if wrong := right.judge(want); len(wrong) > 0 {
 		t.Errorf("without a power cut: %q", wrong)
 	}
-	is, err := look(ctx, embedded.Broker(s.broker))
+	is, err := look(ctx, embedded.Broker(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +124,7 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 		{"a position goes back", "I6", func(is *image) { is.positions[servicesPosition(is)]-- }},
 		{"a position leaps", "I6", func(is *image) { is.positions[servicesPosition(is)] = math.MaxInt64 }},
 	} {
-		is, err := look(ctx, embedded.Broker(s.broker))
+		is, err := look(ctx, embedded.Broker(b))
 		if err != nil {
 			t.Fatal(err)
 		}
