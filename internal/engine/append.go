@@ -213,7 +213,7 @@ func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
 func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 	e, p, sizeBytes := op.engine, op.part, len(op.records)
 	if err != nil {
-		e.committed(lsn, 0, err)
+		e.committed(lsn, err)
 		op.fail(storageError(err))
 		return
 	}
@@ -228,8 +228,9 @@ func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 		}
 	}
 	op.answer.LogStart = p.log.Start()
+	e.count(lsn, sizeBytes+batchesHead, nil)
 	op.finish(op.answer)
-	e.committed(lsn, sizeBytes+batchesHead, nil)
+	e.committed(lsn, nil)
 }
 
 func (op *appendOp) fail(err error) {

@@ -122,7 +122,8 @@ func (e *Engine) commit(kind journal.Kind, payload []byte) error {
 	}
 	done := make(chan error, 1)
 	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Vital: true, Done: func(lsn journal.LSN, err error) {
-		e.committed(lsn, len(payload), err)
+		e.count(lsn, len(payload), err)
+		e.committed(lsn, err)
 		done <- err
 	}})
 	if err == nil {
@@ -135,18 +136,26 @@ func (e *Engine) commit(kind journal.Kind, payload []byte) error {
 	return nil
 }
 
-// committed ends every journal entry's Done: the entry's effects are in memory. It runs on the journal's goroutine and
-// wakes the fetches of a commit group together, each once, when its last entry has come through.
-func (e *Engine) committed(lsn journal.LSN, sizeBytes int, err error) {
+// count notes an entry whose effects are in memory, before anyone is told of it: else a Close on that news would find
+// nothing to take a checkpoint of, and leave the entry to be replayed. It runs on the journal's goroutine.
+func (e *Engine) count(lsn journal.LSN, sizeBytes int, err error) {
 	if err != nil {
-		if !isFull(err) { // that the journal is full it says itself, when it has told everyone
-			e.fence(err)
-		}
 		return
 	}
 	e.applied.Store(uint64(lsn))
 	if e.pending.Add(int64(sizeBytes)) > e.c.CheckpointBytes {
 		e.keeper.wantCheckpoint()
+	}
+}
+
+// committed ends every journal entry's Done. It runs on the journal's goroutine and wakes the fetches of a commit group
+// together, each once, when its last entry has come through.
+func (e *Engine) committed(lsn journal.LSN, err error) {
+	if err != nil {
+		if !isFull(err) { // that the journal is full it says itself, when it has told everyone
+			e.fence(err)
+		}
+		return
 	}
 	if lsn < e.journal.GroupEnd() {
 		return // more of this group follows

@@ -97,23 +97,28 @@ func (g *groups) persist(p group.Persist) {
 	}
 	if err == nil {
 		_, err = e.journal.Append(journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}, Vital: true, Done: func(lsn journal.LSN, err error) {
-			g.persisted(p.ID, storageError(err))
-			e.committed(lsn, len(p.Record), err)
+			replies := g.persisted(p.ID, storageError(err))
+			e.count(lsn, len(p.Record), err)
+			g.reply(replies)
+			e.committed(lsn, err)
 		}})
 	}
 	if err != nil {
 		e.fence(err)
-		g.persisted(p.ID, storageError(err))
+		g.reply(g.persisted(p.ID, storageError(err)))
 	}
 }
 
 // persisted tells the coordinator how a record has fared. Its effects are replies alone, so it may run on the
 // journal's goroutine, which takes mu but never order.
-func (g *groups) persisted(id uint64, err error) {
+func (g *groups) persisted(id uint64, err error) (replies []group.Effect) {
 	g.mu.Lock()
-	effects := g.state.Step(g.engine.c.Now(), group.Persisted{ID: id, Err: err})
-	g.arm()
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	defer g.arm()
+	return g.state.Step(g.engine.c.Now(), group.Persisted{ID: id, Err: err})
+}
+
+func (g *groups) reply(effects []group.Effect) {
 	for _, ef := range effects {
 		if r, ok := ef.(group.Reply); ok {
 			reply(r)

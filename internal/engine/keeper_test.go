@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/vfs"
 )
@@ -150,4 +151,37 @@ func BenchmarkAppend(b *testing.B) {
 			})
 		})
 	}
+}
+
+// Case: whoever is told of an entry may close the engine on the news: the entry is counted by then, and not left to be
+// replayed. The answers are taken where they are given, on the journal's goroutine, which can't go on before.
+func TestAnsweredIsCounted(t *testing.T) {
+	e := openMem(t, nil)
+	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	settle := func() (applied uint64) {
+		t.Helper()
+		if err := e.checkpoint(false); err != nil || e.pending.Load() != 0 {
+			t.Fatalf("a checkpoint leaves %d bytes: %v", e.pending.Load(), err)
+		}
+		return e.applied.Load()
+	}
+
+	before := settle()
+	counted := make(chan bool, 1)
+	e.Append(id, newBatch(-1, -1, "a"), func(Appended) { counted <- e.pending.Load() > 0 && e.applied.Load() > before })
+	if !<-counted {
+		t.Error("an append is answered before it is counted")
+	}
+
+	before = settle()
+	answer := make(chan any) // has no room, so that the answer is not over before it is taken
+	e.groups.step(group.Commit{Ticket: answer, CommitRequest: group.CommitRequest{Group: "billing", Generation: -1,
+		Offsets: map[group.TopicPartition]group.Committed{{Topic: "orders"}: {Offset: 1, LeaderEpoch: -1}}}})
+	for deadline := time.Now().Add(10 * time.Second); e.pending.Load() == 0 || e.applied.Load() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Error("a position is answered before it is counted")
+			break
+		}
+	}
+	<-answer
 }
