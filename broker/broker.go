@@ -171,8 +171,8 @@ func (b *Broker) ClusterID() string { return b.engine.ClusterID() }
 // Err returns why nothing can be written any more (matches ErrStorage), or nil. Reads go on; a new Open may mend it.
 func (b *Broker) Err() error { return b.engine.Err() }
 
-// Full returns why nothing can be appended until there is room on the disk (matches ErrStorage), or nil. Reads,
-// positions and deletions go on, and so do appends once there is room.
+// Full returns why nothing can be appended until there is room on the disk (matches ErrStorage), or nil. Reads go on;
+// positions and deletions do as long as what is kept back for them lasts, and appends once there is room.
 func (b *Broker) Full() error { return b.engine.Full() }
 
 // Dial connects within the process: a buffered connection without a network, which behaves as a TCP connection does,

@@ -56,8 +56,10 @@ type Report struct {
 	SizeBytes  int64     `json:"size_bytes"`
 	Findings   []Finding `json:"findings"`
 
-	plan  plan
-	modes []modeChange
+	plan      plan
+	modes     []modeChange
+	roomBytes int64 // what the journal needs on the disk to take everything
+	keptBack  int   // of the journal's files for when the disk is full
 }
 
 // Clean says whether there is nothing but notes.
@@ -247,6 +249,11 @@ func (c *checking) journal() error {
 		c.find(Finding{Severity: Damage, Kind: "journal", File: d.File, Position: at(d.PositionBytes), What: fmt.Sprintf("%s; entry %d can't be read", d.Reason, d.LSN),
 			Repair: "write a new journal of all entries that can be read; what is missing becomes gaps"})
 		c.report.plan.mend, c.report.plan.options.Journal = true, true
+	}
+	c.report.roomBytes, c.report.keptBack = found.RoomBytes(), found.KeptBack
+	if n := found.KeptBack; n > 0 && n < journal.ReserveFiles {
+		c.find(Finding{Severity: Note, Kind: "room", File: engine.JournalDir, What: fmt.Sprintf(
+			"%d of %d files are left that are kept back for when the disk is full: it was full. The next start makes them again, if there is room", n, journal.ReserveFiles)})
 	}
 	if t := found.Torn; t != nil {
 		c.find(Finding{Severity: Warning, Kind: "torn", File: t.File, Position: at(t.PositionBytes), Bytes: t.Bytes,

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tidings.dev/internal/journal"
 	"tidings.dev/internal/vfs"
 )
 
@@ -39,7 +40,19 @@ func checkDir(dir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	checkRoom(dir, report)
 	return report, checkModes(dir, report)
+}
+
+// checkRoom says so if a broker would find the disk full.
+func checkRoom(dir string, report *Report) {
+	free, known := vfs.FreeBytes(dir)
+	if !known || free >= report.roomBytes {
+		return
+	}
+	report.Findings = append(report.Findings, Finding{Severity: Warning, Kind: "room", What: fmt.Sprintf(
+		"the disk has %d bytes free: a broker appends nothing before it has %d. %d of %d files are left that are kept back for positions and deletions",
+		free, report.roomBytes, report.keptBack, journal.ReserveFiles)})
 }
 
 // checkModes looks for what others may read or write, and for links, which lead out of the directory.

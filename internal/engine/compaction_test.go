@@ -262,11 +262,11 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 		return nil
 	})})
 	id := compactedTopic(t, e, "stock")
+	broken.Store(true) // before the records: compaction comes by itself
 	for i := range 200 {
 		appendNow(e, id, put(fmt.Sprint("key-", i%5), fmt.Append(nil, i)))
 	}
 	p := e.parts[id]
-	broken.Store(true)
 	if err := e.compact(p); err == nil || e.Err() != nil {
 		t.Fatalf("compaction on a broken disk: %v; the engine: %v", err, e.Err())
 	}

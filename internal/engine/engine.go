@@ -117,11 +117,20 @@ func (e *Engine) usable() error {
 
 // commit journals one entry and waits until it is durable. It blocks for about one sync.
 func (e *Engine) commit(kind journal.Kind, payload []byte) error {
+	rank := journal.Vital
+	switch kind {
+	case kindLogStart, kindBarrier, kindEpoch:
+		rank = journal.Freeing
+	}
+	return e.commitAs(rank, kind, payload)
+}
+
+func (e *Engine) commitAs(rank journal.Rank, kind journal.Kind, payload []byte) error {
 	if err := e.Err(); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Vital: true, Done: func(lsn journal.LSN, err error) {
+	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Rank: rank, Done: func(lsn journal.LSN, err error) {
 		e.count(lsn, len(payload), err)
 		e.committed(lsn, err)
 		done <- err

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 	"syscall"
@@ -14,8 +15,9 @@ import (
 // commits of positions and deletions, for which the journal keeps a file back. What was queued for the journal is
 // refused too, and its offsets are taken back. The keeper looks for room as soon as something was deleted, and
 // regularly: it writes the segments that could not be written, takes a checkpoint, which frees the journal's files, and
-// lets the journal go on. A failed sync is no full disk, whatever its cause: it fences, for nobody knows which pages
-// have reached the disk.
+// lets the journal go on. When what the journal keeps back is used up, positions are refused too, then deletions: nobody
+// is told of what is not durable, so that nothing is in doubt, and all go on when there is room. A failed sync is no full
+// disk, whatever its cause: it fences, for nobody knows which pages have reached the disk.
 
 // room is what the engine knows of a full disk. The zero value: it is not.
 type room struct {
@@ -107,6 +109,7 @@ func (e *Engine) makeRoom() error {
 
 // bringDown writes what waits in memory, takes a checkpoint and lets the journal go on.
 func (e *Engine) bringDown() error {
+	e.groups.payUp()
 	if err := e.tail.pass(e); err != nil {
 		return err
 	}
@@ -177,5 +180,5 @@ func (e *Engine) mayGrow() error {
 	if err := e.usable(); err != nil {
 		return err
 	}
-	return e.Full()
+	return cmp.Or(e.Full(), e.groups.owes())
 }

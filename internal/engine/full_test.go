@@ -68,8 +68,7 @@ func fullDisk(t *testing.T, fs vfs.FS) {
 	// Case: reads and positions go on; what would take room is refused with the reason, and nothing is fenced.
 	tp := group.TopicPartition{Topic: "orders"}
 	for offset := range int64(20) {
-		if err := e.Commit(noWait, group.CommitRequest{Group: "billing", Generation: -1, Offsets: map[group.TopicPartition]group.Committed{
-			tp: {Offset: offset, LeaderEpoch: -1}}})[tp]; err != nil {
+		if err := commitNow(e, "orders", offset); err != nil {
 			t.Fatalf("commit %d: %v", offset, err)
 		}
 	}
@@ -95,11 +94,7 @@ func fullDisk(t *testing.T, fs vfs.FS) {
 	if err := e.DeleteTopic(noWait, ballast.Topic); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); e.Full() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still full: %v", e.Full())
-		}
-	}
+	awaitRoom(t, e)
 	for sequence := refused; sequence < refused+50; sequence++ {
 		if a := appendNow(e, id, newBatch(7, sequence, payload("full", int(sequence)))); a.Err != nil || a.BaseOffset != int64(sequence) {
 			t.Fatalf("sequence %d: %+v", sequence, a)
@@ -141,6 +136,135 @@ func TestFullTmpfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	fullDisk(t, disk)
+}
+
+// commitNow commits a position of group billing.
+func commitNow(e *Engine, topic string, offset int64) error {
+	tp := group.TopicPartition{Topic: topic}
+	return e.Commit(noWait, group.CommitRequest{Group: "billing", Generation: -1, Offsets: map[group.TopicPartition]group.Committed{
+		tp: {Offset: offset, LeaderEpoch: -1}}})[tp]
+}
+
+func awaitRoom(t *testing.T, e *Engine) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); e.Full() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still full: %v", e.Full())
+		}
+	}
+}
+
+// Case: so many positions are committed on a full disk that what is kept back for them is used up. They are refused like
+// everything else and nothing is fenced; a topic can be deleted even so, and then all goes on.
+func TestFullDiskToTheEnd(t *testing.T) {
+	disk := vfs.NewMem()
+	disk.LimitBytes(2 << 20)
+	e := smallDisk(t, disk)
+	ballast := Partition{makeTopic(t, e, "ballast", 1).ID, 0}
+	for i := range int32(600) {
+		if a := appendNow(e, ballast, newBatch(-1, -1, payload("ballast", int(i))+string(make([]byte, 1000)))); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	}
+	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	refused := fillUp(t, e, id, 7, 0)
+	disk.LimitBytes(disk.UsedBytes()) // what little a checkpoint frees does not count
+
+	var acked int64
+	for err := error(nil); err == nil; acked++ {
+		if err = commitNow(e, "orders", acked+1); err != nil {
+			if !errors.Is(err, ErrFull) || !errors.Is(err, ErrStorage) {
+				t.Fatal(err)
+			}
+			break
+		}
+		if acked > 100_000 {
+			t.Fatal("positions are taken for ever")
+		}
+	}
+	if acked < 20 {
+		t.Errorf("only %d positions were taken", acked)
+	}
+	if e.Err() != nil || e.Full() == nil {
+		t.Fatalf("Err %v, Full %v", e.Err(), e.Full())
+	}
+	if got, _, err := readLog(e, id); err != nil || len(got) != int(refused) {
+		t.Errorf("%d records, %v; want %d", len(got), err, refused)
+	}
+	if err := e.DeleteTopic(noWait, ballast.Topic); err != nil {
+		t.Fatalf("a topic can't be deleted: %v", err)
+	}
+	disk.LimitBytes(2 << 20)
+	awaitRoom(t, e)
+	if err := commitNow(e, "orders", acked+1); err != nil {
+		t.Error(err)
+	}
+	if a := appendNow(e, id, newBatch(7, refused, payload("full", int(refused)))); a.Err != nil || a.BaseOffset != int64(refused) {
+		t.Errorf("an append: %+v", a)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = smallDisk(t, disk)
+	if got, _ := e.FetchOffsets("billing", nil); got[group.TopicPartition{Topic: "orders"}].Offset != acked+1 {
+		t.Errorf("positions: %v, want %d", got, acked+1)
+	}
+}
+
+// Case: the very last room in the journal is used by the deletion of a topic, and the removal of its positions has none.
+// They are removed before anything else goes on, or by the next start: a topic made again never finds them.
+func TestPositionsOfADeletedTopicOnAFullDisk(t *testing.T) {
+	disk := vfs.NewMem()
+	config := fullConfig(disk)
+	config.RoomInterval = time.Hour // nothing is tried in between
+	e := openWith(t, config)
+	topic := makeTopic(t, e, "orders", 1)
+	if err := commitNow(e, "orders", 7); err != nil {
+		t.Fatal(err)
+	}
+	spend := func(atMost int) (spent int) { // frames of what is left
+		for ; spent < atMost; spent++ {
+			if err := e.commit(kindBarrier, nil); errors.Is(err, ErrFull) {
+				return spent
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return spent
+	}
+	disk.LimitBytes(disk.UsedBytes())
+	if spend(10_000) == 10_000 {
+		t.Fatal("the disk never gets full")
+	}
+	const little = 16 << 10
+	disk.LimitBytes(disk.UsedBytes() + little)
+	inLittle := spend(10_000)
+	disk.LimitBytes(disk.UsedBytes() + little)
+	spend(inLittle - 1)
+
+	if err := e.DeleteTopic(noWait, topic.ID); err != nil {
+		t.Fatal(err)
+	}
+	if spend(1) != 0 || e.groups.owes() == nil { // what follows the removal is answered after it
+		t.Fatal("the removal of its positions had room: the test tests nothing")
+	}
+	if got, _ := e.FetchOffsets("billing", nil); len(got) != 1 {
+		t.Errorf("positions that are on the disk are not shown: %v", got)
+	}
+	if _, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "orders"}, false); !errors.Is(err, ErrFull) {
+		t.Errorf("a topic of that name: %v", err)
+	}
+	cut := disk.CrashClone(mathrand.New(mathrand.NewSource(1)))
+
+	disk.LimitBytes(0)
+	e.room.want()
+	awaitRoom(t, e)
+	for name, e := range map[string]*Engine{"with room again": e, "after a power cut": openWith(t, fullConfig(cut))} {
+		makeTopic(t, e, "orders", 1)
+		if got, _ := e.FetchOffsets("billing", nil); len(got) != 0 || e.groups.owes() != nil {
+			t.Errorf("%s: a topic made again has positions: %v", name, got)
+		}
+	}
 }
 
 // Case: the disk gets full and has room again at random moments, while producers in every mode go on sending what was

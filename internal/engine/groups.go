@@ -34,7 +34,7 @@ func (g *groups) start(e *Engine, state *group.Coordinator) {
 	effects := state.Resume(e.c.Now())
 	g.arm()
 	g.mu.Unlock()
-	g.perform(effects)
+	g.perform(effects, journal.Vital)
 }
 
 // stop ends deadlines: members that are silent from now on are not thrown out by a broker that is going away.
@@ -55,7 +55,11 @@ func (g *groups) step(ev group.Event) {
 	effects := g.state.Step(g.engine.c.Now(), ev)
 	g.arm()
 	g.mu.Unlock()
-	g.perform(effects)
+	rank := journal.Vital
+	if _, part := ev.(group.TopicDeleted); part {
+		rank = journal.Freeing
+	}
+	g.perform(effects, rank)
 }
 
 // arm sets the timer for the next deadline. A deadline that has moved away leaves the timer as it is: a tick too early
@@ -75,13 +79,13 @@ func (g *groups) arm() {
 }
 
 // perform sends answers and queues records; order is held.
-func (g *groups) perform(effects []group.Effect) {
+func (g *groups) perform(effects []group.Effect, rank journal.Rank) {
 	for _, ef := range effects {
 		switch ef := ef.(type) {
 		case group.Reply:
 			reply(ef)
 		case group.Persist:
-			g.persist(ef)
+			g.persist(ef, rank)
 		}
 	}
 }
@@ -89,14 +93,14 @@ func (g *groups) perform(effects []group.Effect) {
 // reply answers a request. Its channel has room for the one answer it gets, so that this never blocks.
 func reply(r group.Reply) { r.Ticket.(chan any) <- r.Response }
 
-func (g *groups) persist(p group.Persist) {
+func (g *groups) persist(p group.Persist, rank journal.Rank) {
 	e := g.engine
 	err := e.usable()
 	if err == ErrClosed {
 		err = nil // what Close still lets through is journaled
 	}
 	if err == nil {
-		_, err = e.journal.Append(journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}, Vital: true, Done: func(lsn journal.LSN, err error) {
+		_, err = e.journal.Append(journal.Entry{Kind: kindGroup, Payload: [][]byte{p.Record}, Rank: rank, Done: func(lsn journal.LSN, err error) {
 			replies := g.persisted(p.ID, storageError(err))
 			e.count(lsn, len(p.Record), err)
 			g.reply(replies)
@@ -104,7 +108,7 @@ func (g *groups) persist(p group.Persist) {
 		}})
 	}
 	if err != nil {
-		e.fence(err)
+		e.stumble(err)
 		g.reply(g.persisted(p.ID, storageError(err)))
 	}
 }
@@ -127,6 +131,24 @@ func (g *groups) reply(effects []group.Effect) {
 }
 
 func (g *groups) topicDeleted(name string) { g.step(group.TopicDeleted{Topic: name}) }
+
+// owes returns nil, or why positions of topics that were deleted are still there: for want of room.
+func (g *groups) owes() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, err := g.state.Owed()
+	return err
+}
+
+// payUp tries again to remove what owes tells of.
+func (g *groups) payUp() {
+	g.mu.Lock()
+	topics, _ := g.state.Owed()
+	g.mu.Unlock()
+	for _, name := range topics {
+		g.topicDeleted(name)
+	}
+}
 
 func (g *groups) snapshot() []byte {
 	g.mu.Lock()

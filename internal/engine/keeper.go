@@ -168,6 +168,10 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	if err := e.commit(kindBarrier, nil); err != nil {
 		return err
 	}
+	// Positions of a deleted topic that are still there must find its deletion in the journal when it is replayed.
+	if err := e.groups.owes(); err != nil {
+		return err
+	}
 	if err := writeFile(e.c.FS, checkpointName(c.sequence), c.encode()); err != nil {
 		return fmt.Errorf("engine: write a checkpoint: %w", err)
 	}

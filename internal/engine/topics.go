@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 	"tidings.dev/internal/vfs"
@@ -96,7 +97,7 @@ func (e *Engine) DeleteTopic(ctx context.Context, id meta.TopicID) error {
 	if err != nil {
 		return err
 	}
-	if err := e.commit(kindChange, change.Encode()); err != nil {
+	if err := e.commitAs(journal.Freeing, kindChange, change.Encode()); err != nil {
 		return err
 	}
 	e.drop(change)

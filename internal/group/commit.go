@@ -1,6 +1,10 @@
 package group
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 	refuse := func(err error) { c.reply(ev.Ticket, CommitResponse{Err: err}) }
@@ -76,7 +80,10 @@ func (c *Coordinator) onDeleteGroup(now time.Time, ev DeleteGroup) {
 		c.reply(ev.Ticket, DeleteGroupResponse{Err: ErrGroupNotEmpty})
 	default:
 		c.drop(g)
-		c.persist(nil, encodeGroupRemoved(ev.Group), func(_ time.Time, err error) {
+		c.persist(nil, encodeGroupRemoved(ev.Group), func(now time.Time, err error) {
+			if err != nil {
+				c.revive(now, g)
+			}
 			c.reply(ev.Ticket, DeleteGroupResponse{Err: err})
 		})
 	}
@@ -122,6 +129,20 @@ func (c *Coordinator) onDeleteOffsets(now time.Time, ev DeleteOffsets) {
 // of KAFKA.md).
 func (c *Coordinator) onTopicDeleted(ev TopicDeleted) {
 	if len(c.groups) > 0 || len(c.flights) > 0 {
-		c.persist(nil, encodeTopicRemoved(ev.Topic), nil)
+		c.persist(nil, encodeTopicRemoved(ev.Topic), func(_ time.Time, err error) {
+			if delete(c.owed, ev.Topic); err != nil {
+				c.owed[ev.Topic] = err
+			}
+		})
 	}
+}
+
+// Owed names the deleted topics whose offsets are still there, since the record of their removal failed, and why the last
+// did; nil: there are none. The engine steps TopicDeleted again for each when records can be stored again; until then no
+// topic of that name may be made, nor a snapshot taken that is not followed by the deletion when it is replayed.
+func (c *Coordinator) Owed() (topics []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(c.owed)) {
+		topics, err = append(topics, name), c.owed[name]
+	}
+	return topics, err
 }

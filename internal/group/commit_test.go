@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -197,4 +198,45 @@ func TestTopicDeleted(t *testing.T) {
 	w.crash()
 	equal(t, "offsets", []int64{offset(w, "g", tp("gone", 0)), offset(w, "g", tp("stays", 0)), offset(w, "h", tp("gone", 0)), offset(w, "h", tp("gone", 1))},
 		[]int64{-1, 1, -1, 1})
+}
+
+// Case: the disk is full, and removals are refused like everything else. What is still there is shown, and may be removed
+// later; a deleted topic's offsets are owed until then.
+func TestRemovalsAreRefused(t *testing.T) {
+	full := errors.New("the disk is full")
+	w := newWorld(t, Options{OffsetRetention: time.Hour})
+	must[CommitResponse](w, w.commit("g", "", -1, tp("orders", 0), 5))
+	must[CommitResponse](w, w.commit("h", "", -1, tp("gone", 0), 7))
+
+	w.hold = true
+	ticket := w.ticket()
+	w.step(DeleteGroup{ticket, "g"})
+	w.step(TopicDeleted{"gone"})
+	w.sync(full)
+	want(t, "delete", must[DeleteGroupResponse](w, ticket).Err, full)
+	wantState(t, w, "g", "Empty")
+	topics, err := w.c.Owed()
+	equal(t, "owed", topics, []string{"gone"})
+	want(t, "owed", err, full)
+
+	w.step(TopicDeleted{"gone"})
+	w.sync(nil)
+	if topics, err := w.c.Owed(); topics != nil || err != nil {
+		t.Errorf("still owed: %v, %v", topics, err)
+	}
+	equal(t, "offsets", []int64{offset(w, "g", tp("orders", 0)), offset(w, "h", tp("gone", 0))}, []int64{5, -1})
+
+	// Case: it is time for the group's offsets to expire; that is tried again until it has room.
+	w.pass(2 * time.Hour)
+	if len(w.waiting) == 0 {
+		t.Fatal("nothing expires")
+	}
+	w.sync(full)
+	wantState(t, w, "g", "Empty")
+	w.pass(10 * time.Second)
+	w.sync(nil)
+	wantState(t, w, "g", "Dead")
+	equal(t, "offset", offset(w, "g", tp("orders", 0)), -1)
+	w.crash()
+	wantState(t, w, "g", "Dead")
 }

@@ -53,6 +53,7 @@ type Coordinator struct {
 	image   image
 	timers  timers
 	flights map[uint64]flight
+	owed    map[string]error // deleted topics whose removal was refused, and why
 	lastID  uint64
 	out     []Effect // of the step under way
 }
@@ -72,6 +73,7 @@ func New(o Options) *Coordinator {
 		groups:  make(map[string]*group),
 		image:   newImage(),
 		flights: make(map[uint64]flight),
+		owed:    make(map[string]error),
 	}
 }
 
@@ -196,6 +198,14 @@ func (c *Coordinator) open(now time.Time, id string) *group {
 		c.groups[id] = g
 	}
 	return g
+}
+
+// revive puts a group without members back that was dropped, if its removal failed.
+func (c *Coordinator) revive(now time.Time, g *group) {
+	if c.groups[g.id] == nil {
+		c.groups[g.id] = g
+		c.rearm(now, g)
+	}
 }
 
 // drop takes a group out of the live side.

@@ -49,7 +49,7 @@ type (
 	TopicDeleted struct{ Topic string }
 	// Tick says that the time of NextDeadline has come. A tick too early or too late does no harm.
 	Tick struct{}
-	// Persisted says how a Persist ended: durable (nil) or not (the log is fenced). It must be fed for every Persist, in
+	// Persisted says how a Persist ended: durable (nil) or not (the log is fenced, or its disk full). It must be fed for every Persist, in
 	// the order in which they were given. The step's effects are replies only, never another Persist, so that it may
 	// be taken on the journal's goroutine.
 	Persisted struct {

@@ -13,8 +13,8 @@ import (
 
 const modelPartitions = 4
 
-// TestModel lets clients come, go, die, commit and be late in a group whose broker loses power, and holds it to I6: one owner
-// per partition and generation, committed offsets never go back by themselves. A failure prints rapid's seed and the
+// TestModel lets clients come, go, die, commit and be late in a group whose broker loses power and has a disk that may be
+// full, and holds it to I6: one owner per partition and generation, committed offsets never go back by themselves. A failure prints rapid's seed and the
 // command that replays it.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -38,6 +38,7 @@ func TestModel(t *testing.T) {
 			"time":       func(t *rapid.T) { m.w.pass(time.Duration(rapid.IntRange(1, 15).Draw(t, "s")) * time.Second) },
 			"durable":    func(t *rapid.T) { m.w.sync(nil) },
 			"one":        func(t *rapid.T) { m.durableOne() },
+			"disk full":  func(t *rapid.T) { m.w.sync(errors.New("the disk is full")) },
 			"power cut":  func(t *rapid.T) { m.powerCut() },
 			"checkpoint": func(t *rapid.T) { m.w.checkpoint() },
 			"":           func(t *rapid.T) { m.check() },

@@ -196,7 +196,12 @@ func (c *Coordinator) expireOffsets(now time.Time, g *group) {
 			return
 		}
 		c.drop(g)
-		c.persist(nil, encodeGroupRemoved(g.id), nil)
+		c.persist(nil, encodeGroupRemoved(g.id), func(now time.Time, err error) {
+			if err != nil {
+				g.expiresAt = now.Add(time.Second)
+				c.revive(now, g)
+			}
+		})
 	case len(gone) > 0:
 		c.persist(g, encodeOffsetsRemoved(g.id, gone), nil)
 		g.expiresAt = now.Add(time.Second) // by then the image says what is left

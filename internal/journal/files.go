@@ -69,7 +69,7 @@ type files struct {
 	preparing      bool
 	spareFailed    bool // since the current file was begun
 	ended          bool
-	full           bool     // only vital entries are written: nothing is made ahead of its use
+	full           bool     // not all entries are written: nothing is made ahead of its use
 	reserves       []string // the files that are kept back
 	opening        bool     // Open begins its file; nobody else has the journal
 	latest         string   // the name that says which file is the last; "": there is none yet. The writer's alone
@@ -97,8 +97,9 @@ type mark struct {
 }
 
 // begin returns a new file, with zeros or with what it held in an earlier life, whose name and length are durable. An
-// error that matches ErrFull has changed nothing; vital files come from what is kept back, if need be.
-func (s *files) begin(frameBytes int64, vital bool) (*openFile, error) {
+// error that matches ErrFull has changed nothing; above the ordinary rank, the file comes from what is kept back, if need
+// be.
+func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
 	s.mu.Lock()
 	generation := s.nextGeneration
 	s.nextGeneration++
@@ -112,7 +113,7 @@ func (s *files) begin(frameBytes int64, vital bool) (*openFile, error) {
 	size := s.fileBytes
 	if spare == "" {
 		var err error
-		if spare, size, err = s.makeFile(generation, frameBytes, vital); err != nil {
+		if spare, size, err = s.makeFile(generation, frameBytes, rank); err != nil {
 			if errors.Is(err, ErrFull) {
 				s.setFull(true)
 			}

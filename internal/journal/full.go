@@ -7,12 +7,14 @@ import (
 	"syscall"
 )
 
-// What is kept back for vital entries: files of 128 KiB, or less where the journal's files are small, more than a
-// thousand commits in all. The last ones are for Open, which needs a new file each time.
+// What is kept back for when the disk is full: files of 128 KiB, or of an eighth of the journal's files. Vital entries get
+// the first ones, more than a thousand commits in all; then come those that make room, and the last ones are for Open,
+// which needs a new file each time.
 const (
-	reserveFiles    = 8
-	reserveForOpen  = 3
-	maxReserveBytes = 128 << 10 // of one
+	reserveFiles      = 10
+	reserveForFreeing = 2
+	reserveForOpen    = 3
+	maxReserveBytes   = 128 << 10 // of one
 )
 
 // fullError classifies an error of the file system that has changed nothing that counts: no room is ErrFull.
@@ -23,24 +25,42 @@ func fullError(err error) error {
 	return err
 }
 
-// Full returns why only vital entries are taken, matching ErrFull, or nil.
+// Full returns why not all entries are taken, matching ErrFull, or nil.
 func (j *Journal) Full() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.full
 }
 
-// shed makes the journal full: of what was taken and what is queued it refuses all that is not vital, and returns the
-// vital entries of what was taken. They move up to the LSNs of those that go, which nothing in a file has.
+// lowest is the lowest rank that is taken. With mu held.
+func (j *Journal) lowest() Rank {
+	switch {
+	case j.full == nil:
+		return Ordinary
+	case j.spent:
+		return Freeing
+	}
+	return Vital
+}
+
+// shed makes the journal full, or fuller: of what was taken and what is queued it refuses the lowest rank that was still
+// taken, and returns the other entries of what was taken. They move up to the LSNs of those that go, which nothing in a
+// file has. The highest rank goes on to be tried: each time there may be a little room again.
 func (j *Journal) shed(taken []pending, full error) []pending {
 	j.mu.Lock()
-	j.full = full
+	refusing := j.lowest()
+	if refusing == Ordinary {
+		j.full = full
+	} else if !j.spent {
+		j.full, j.spent = fmt.Errorf("%w; what was kept back for positions is used up", full), true
+	}
+	full = j.full
 	next := taken[0].lsn
 	var refused []pending
 	sift := func(entries []pending) []pending {
 		kept := entries[:0]
 		for _, p := range entries {
-			if !p.Vital {
+			if p.Rank <= refusing {
 				refused = append(refused, p)
 				j.queuedBytes -= int64(p.bytes)
 				continue
@@ -57,7 +77,12 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 	j.room.Broadcast()
 	j.mu.Unlock()
 
-	j.o.Logger.Warn("no room on the disk: only what is vital is journaled until there is", "dir", j.dir, "refused", len(refused), "cause", full)
+	switch refusing {
+	case Ordinary:
+		j.o.Logger.Warn("no room on the disk: only what is vital is journaled until there is", "dir", j.dir, "refused", len(refused), "cause", full)
+	case Vital:
+		j.o.Logger.Warn("no room on the disk: only what makes room is journaled until there is", "dir", j.dir, "refused", len(refused), "cause", full)
+	}
 	for i := range refused {
 		if done := refused[i].Done; done != nil {
 			done(refused[i].lsn, full)
@@ -70,7 +95,8 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 }
 
 // Resume takes all entries again if there is room for a file and for what is kept back, else it returns an error that
-// matches ErrFull. It does I/O and may be called at any time; one call at a time.
+// matches ErrFull; vital entries may be taken again even then. It does I/O and may be called at any time; one call at a
+// time.
 func (j *Journal) Resume() error {
 	if err := j.Err(); err != nil {
 		return err
@@ -78,23 +104,24 @@ func (j *Journal) Resume() error {
 	if j.Full() == nil {
 		return nil
 	}
-	if err := j.files.checkRoom(); err != nil {
-		return err
-	}
+	err := j.files.checkRoom()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.full = nil
+	if err != nil {
+		j.spent = j.spent && !j.files.keepsFor(Vital)
+		return err
+	}
+	j.full, j.spent = nil, false
 	j.files.setFull(false)
 	j.o.Logger.Info("there is room on the disk again", "dir", j.dir)
 	return nil
 }
 
-// GiveRoom removes the files that are kept for reuse, but for what is kept back for vital entries, so that others may
-// have their room.
+// GiveRoom removes the files that are kept for reuse, but for what is kept back, so that others may have their room.
 func (j *Journal) GiveRoom() error { return j.files.dropSpares() }
 
 func (s *files) reserveBytes() int64 {
-	return max(minFileBytes, min(maxReserveBytes, s.fileBytes/reserveFiles/frameAlign*frameAlign))
+	return max(minFileBytes, min(maxReserveBytes, s.fileBytes/8/frameAlign*frameAlign))
 }
 
 // keepReserves makes the files that are kept back, as far as they are not there. The error is of the first that could
@@ -118,6 +145,24 @@ func (s *files) keepReserves() error {
 		s.reserves = append(s.reserves, name)
 		s.mu.Unlock()
 	}
+}
+
+// leave is how many reserves entries of a rank leave to others.
+func (s *files) leave(rank Rank) int {
+	switch {
+	case s.opening:
+		return 0
+	case rank == Freeing:
+		return reserveForOpen
+	}
+	return reserveForOpen + reserveForFreeing
+}
+
+// keepsFor says whether something is kept back for entries of a rank.
+func (s *files) keepsFor(rank Rank) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reserves) > s.leave(rank)
 }
 
 // takeReserve gives out a file that is kept back, for good; "" if there are no more than leave.
@@ -170,27 +215,23 @@ func (s *files) dropSpares() error {
 	return failed
 }
 
-// makeFile makes the file that begin needs now, there being no spare. Where the disk is full, vital entries get what
-// little is left, and at the end a file that is kept back.
-func (s *files) makeFile(generation uint64, frameBytes int64, vital bool) (name string, sizeBytes int64, err error) {
+// makeFile makes the file that begin needs now, there being no spare. Where the disk is full, entries that are not
+// ordinary get what little is left, and at the end a file that is kept back.
+func (s *files) makeFile(generation uint64, frameBytes int64, rank Rank) (name string, sizeBytes int64, err error) {
 	name = spareName(generation)
 	for sizeBytes = min(quickBytes, s.fileBytes); ; sizeBytes /= 4 {
 		err = fullError(s.makeSpare(name, sizeBytes))
 		if err == nil || !errors.Is(err, ErrFull) {
 			return name, sizeBytes, err
 		}
-		if !vital || sizeBytes/4 < max(leastBytes, frameBytes+frameAlign) || sizeBytes/4%frameAlign != 0 {
+		if rank == Ordinary || sizeBytes/4 < max(leastBytes, frameBytes+frameAlign) || sizeBytes/4%frameAlign != 0 {
 			break
 		}
 	}
-	if !vital {
+	if rank == Ordinary {
 		return "", 0, err
 	}
-	leave := reserveForOpen
-	if s.opening {
-		leave = 0
-	}
-	if reserve := s.takeReserve(leave); reserve != "" {
+	if reserve := s.takeReserve(s.leave(rank)); reserve != "" {
 		return reserve, s.reserveBytes(), nil
 	}
 	return "", 0, err

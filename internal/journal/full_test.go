@@ -98,9 +98,9 @@ func TestFull(t *testing.T) {
 	o := Options{FileBytes: 16 << 10, MaxGroupBytes: 1, OnFull: func(err error) { full <- err }}
 	j, _, _ := mustOpen(t, disk, 0, o)
 	var kept []string
-	add := func(payload string, vital bool) error {
+	add := func(payload string, rank Rank) error {
 		done := make(chan error, 1)
-		_, err := j.Append(Entry{Kind: kindOf(LSN(len(kept) + 1)), Payload: [][]byte{[]byte(payload)}, Vital: vital,
+		_, err := j.Append(Entry{Kind: kindOf(LSN(len(kept) + 1)), Payload: [][]byte{[]byte(payload)}, Rank: rank,
 			Done: func(_ LSN, err error) { done <- err }})
 		if err == nil {
 			err = <-done
@@ -113,17 +113,17 @@ func TestFull(t *testing.T) {
 	disk.LimitBytes(disk.UsedBytes())
 	var err error
 	for err == nil {
-		err = add(string(make([]byte, 700)), false)
+		err = add(string(make([]byte, 700)), Ordinary)
 	}
 	if !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) || j.Err() != nil || !errors.Is(j.Full(), ErrFull) {
 		t.Fatalf("%v, Err %v, Full %v", err, j.Err(), j.Full())
 	}
 	<-full
 	for i := range 10 {
-		if err := add("vital", true); err != nil {
+		if err := add("vital", Vital); err != nil {
 			t.Fatalf("vital entry %d: %v", i, err)
 		}
-		if err := add("more", false); !errors.Is(err, ErrFull) {
+		if err := add("more", Ordinary); !errors.Is(err, ErrFull) {
 			t.Fatalf("an entry that is not vital: %v", err)
 		}
 		if err := j.Resume(); !errors.Is(err, ErrFull) {
@@ -135,7 +135,7 @@ func TestFull(t *testing.T) {
 		t.Fatalf("resume: %v, %v", err, j.Full())
 	}
 	for range 40 {
-		if err := add(string(make([]byte, 700)), false); err != nil {
+		if err := add(string(make([]byte, 700)), Ordinary); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,34 +153,88 @@ func TestFull(t *testing.T) {
 		}
 	}
 	for err = nil; err == nil; {
-		err = add(string(make([]byte, 700)), false)
+		err = add(string(make([]byte, 700)), Ordinary)
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
-	if err := add("vital", true); err != nil {
+	if err := add("vital", Vital); err != nil {
 		t.Error(err)
 	}
 	mustClose(t, j)
 }
 
-// Case: when what is kept back is used up too, the journal is fenced, as it would be without.
+// Case: what is kept back for vital entries is used up: they are refused, those that make room go on, and are refused at
+// last. Nothing is fenced. A little room is enough for vital entries, more for all; what was acknowledged is there.
 func TestFullToTheEnd(t *testing.T) {
 	disk := vfs.NewMem()
-	j, _, _ := mustOpen(t, disk, 0, Options{FileBytes: 8 << 10})
-	disk.LimitBytes(disk.UsedBytes())
-	var err error
-	for range 1000 {
+	o := Options{FileBytes: 8 << 10}
+	j, _, _ := mustOpen(t, disk, 0, o)
+	kept := 0
+	add := func(rank Rank) error {
 		done := make(chan error, 1)
-		if _, err = j.Append(Entry{Kind: 1, Payload: [][]byte{make([]byte, 400)}, Vital: true, Done: func(_ LSN, err error) { done <- err }}); err == nil {
+		_, err := j.Append(Entry{Kind: kindOf(LSN(kept + 1)), Payload: [][]byte{make([]byte, 400)}, Rank: rank, Done: func(_ LSN, err error) { done <- err }})
+		if err == nil {
 			err = <-done
 		}
-		if err != nil {
-			break
+		if err == nil {
+			kept++
+		}
+		return err
+	}
+	until := func(rank Rank) (taken int) {
+		t.Helper()
+		for ; taken < 1000; taken++ {
+			if err := add(rank); errors.Is(err, ErrFull) && errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFenced) {
+				return taken
+			} else if err != nil {
+				t.Fatalf("rank %d: %v", rank, err)
+			}
+		}
+		t.Fatalf("rank %d is taken for ever", rank)
+		return taken
+	}
+	disk.LimitBytes(disk.UsedBytes())
+	if ordinary, vital := until(Ordinary), until(Vital); ordinary == 0 || vital == 0 {
+		t.Errorf("%d ordinary and %d vital entries were taken", ordinary, vital)
+	}
+	if freeing := until(Freeing); freeing == 0 {
+		t.Error("nothing was left for what makes room")
+	}
+	for rank := Ordinary; rank <= Freeing; rank++ {
+		if err := add(rank); !errors.Is(err, ErrFull) {
+			t.Errorf("rank %d: %v", rank, err)
 		}
 	}
-	if !errors.Is(err, ErrFenced) || !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("%v", err)
+	if j.Err() != nil || !errors.Is(j.Full(), ErrFull) {
+		t.Errorf("Err %v, Full %v", j.Err(), j.Full())
 	}
-	j.Close()
+
+	disk.LimitBytes(disk.UsedBytes() + 4*j.files.reserveBytes())
+	if err := j.Resume(); !errors.Is(err, ErrFull) {
+		t.Fatalf("resumed with too little room: %v", err)
+	}
+	if err := add(Vital); err != nil {
+		t.Errorf("with a little room: %v", err)
+	}
+	if err := add(Ordinary); !errors.Is(err, ErrFull) {
+		t.Errorf("with too little room: %v", err)
+	}
+	until(Vital)
+
+	disk.LimitBytes(0)
+	if err := j.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	for rank := Ordinary; rank <= Freeing; rank++ {
+		if err := add(rank); err != nil {
+			t.Errorf("rank %d, with room: %v", rank, err)
+		}
+	}
+	mustClose(t, j)
+	j, r, _ := mustOpen(t, disk, 0, o)
+	defer mustClose(t, j)
+	if len(r.payloads) != kept {
+		t.Errorf("%d entries came back of %d", len(r.payloads), kept)
+	}
 }

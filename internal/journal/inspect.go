@@ -25,7 +25,20 @@ type Inspection struct {
 	Damage   []*CorruptError // why Open would refuse first, then every other place that can't be read
 	KeptTorn []string        // torn tails that earlier recoveries set aside
 	Spares   []string
+	KeptBack int      // how many files of those that are kept back for when the disk is full are there, of ReserveFiles
 	Foreign  []string // names that are not the journal's
+}
+
+// ReserveFiles is how many files a journal keeps back for when the disk is full.
+const ReserveFiles = reserveFiles
+
+// RoomBytes is how much room a journal of usual size needs so that all entries are taken.
+func (in Inspection) RoomBytes() int64 {
+	needs := int64(ReserveFiles-min(in.KeptBack, ReserveFiles)) * maxReserveBytes
+	if len(in.Spares) == 0 {
+		needs += quickBytes
+	}
+	return needs
 }
 
 // InspectedFile is one file of a journal.
@@ -57,6 +70,7 @@ func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 	for _, f := range inv.reserves {
 		known[path.Base(f.name)] = true
 	}
+	in.KeptBack = len(inv.reserves)
 	for _, t := range inv.torn {
 		in.KeptTorn = append(in.KeptTorn, path.Join(dir, t))
 		known[t] = true

@@ -4,7 +4,7 @@
 // sync; under load a sync is shared by all who came during the one before. Entries that say so are answered once they
 // are written, and synced later; a timer runs only while one of them has a deadline.
 //
-// When the disk is full nothing breaks: what was queued is refused, but for entries that are vital, which have a file
+// When the disk is full nothing breaks: what was queued is refused, but for entries of a higher Rank, which have files
 // kept back for them, and Resume goes on when there is room.
 //
 // The files are described byte by byte in docs/format/journal.md and beside the constants in frame.go.
@@ -38,9 +38,18 @@ type Entry struct {
 	// SyncWithin is how long the entry may stay unsynced after Done. 0: Done is called after the sync. NoDeadline: until
 	// another entry's sync, the end of the file, or Close. A written entry survives the process, not the machine.
 	SyncWithin time.Duration
-	// Vital entries are taken while the journal is full, as long as what is kept back for them lasts.
-	Vital bool
+	// Rank says what becomes of the entry when the disk is full.
+	Rank Rank
 }
+
+// Rank is how long entries are taken when the disk is full.
+type Rank uint8
+
+const (
+	Ordinary Rank = iota // not at all
+	Vital                // as long as what is kept back for them lasts
+	Freeing              // longer than that: they delete something, or are a part of it, and so make room
+)
 
 // NoDeadline leaves the sync of an entry to others.
 const NoDeadline time.Duration = -1
@@ -106,7 +115,8 @@ type Journal struct {
 	next        LSN       // what the next Append gets
 	closing     bool
 	fault       error // why fenced; matches ErrFenced
-	full        error // why only vital entries are taken; matches ErrFull
+	full        error // why not all entries are taken; matches ErrFull
+	spent       bool  // what is kept back for vital entries is used up too; with full only
 	syncDue     bool  // the time of a written entry is over
 
 	files files // has its own lock
@@ -129,7 +139,7 @@ type pending struct {
 
 // Append gives the entry the next LSN and queues it. It blocks only while MaxQueuedBytes are queued. After an error,
 // which matches ErrFenced, ErrFull, ErrClosed or ErrTooLarge, the entry is not queued and Done is not called. Should the
-// journal become full before the entry is written, a vital entry may get a lower LSN: Done tells the one it has.
+// journal become full before the entry is written, one of a higher Rank may get a lower LSN: Done tells the one it has.
 func (j *Journal) Append(e Entry) (LSN, error) {
 	bytes := 0
 	for _, p := range e.Payload {
@@ -166,7 +176,7 @@ func (j *Journal) refuses(e *Entry) error {
 	switch {
 	case j.fault != nil:
 		return j.fault
-	case j.full != nil && !e.Vital:
+	case e.Rank < j.lowest():
 		return j.full
 	}
 	return nil

@@ -82,8 +82,8 @@ func (j *Journal) groupLen(entries []pending) int {
 }
 
 // commit writes a group as one frame and makes it durable, if one of it wants that or a sync is due. Any error fences
-// the journal, and once it is fenced nothing is written; but for the first time that there is no room: then the error is
-// ErrFull, and nothing has happened.
+// the journal, and once it is fenced nothing is written; but for want of room: then the error is ErrFull, and nothing has
+// happened.
 func (j *Journal) commit(group []pending, due bool) error {
 	if err := j.Err(); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (j *Journal) commit(group []pending, due bool) error {
 	}
 	h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}
 	if err := j.writeFrame(frame, h); err != nil {
-		if errors.Is(err, ErrFull) && j.Full() == nil {
+		if errors.Is(err, ErrFull) {
 			return err
 		}
 		return j.fence(err)
@@ -217,7 +217,10 @@ func (j *Journal) roll(frameBytes int64) error {
 			return err
 		}
 	}
-	next, err := j.files.begin(frameBytes, j.Full() != nil)
+	j.mu.Lock()
+	rank := j.lowest()
+	j.mu.Unlock()
+	next, err := j.files.begin(frameBytes, rank)
 	if err != nil {
 		return fmt.Errorf("begin a journal file: %w", err)
 	}

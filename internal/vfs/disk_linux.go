@@ -63,3 +63,12 @@ func control(f *os.File, do func(fd int) error) error {
 	}
 	return failed
 }
+
+// FreeBytes is how much room is left to us on the disk of a directory; false: that isn't known.
+func FreeBytes(dir string) (int64, bool) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0, false
+	}
+	return int64(s.Bavail) * s.Bsize, true
+}

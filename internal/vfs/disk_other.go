@@ -13,3 +13,6 @@ func writeOut(*os.File, int64, int64, bool) error { return nil }
 
 // reserve leaves the blocks to the zeros that Allocate writes.
 func reserve(*os.File, int64) error { return nil }
+
+// FreeBytes is how much room is left to us on the disk of a directory; false: that isn't known.
+func FreeBytes(string) (int64, bool) { return 0, false }
