@@ -41,6 +41,7 @@ type sample struct {
 	disk     *vfs.Mem
 	records  map[engine.Partition]map[int64]string // acknowledged
 	topics   map[engine.Partition]string
+	clock    int64
 	position int64 // of group "g" in the first partition of orders
 }
 
@@ -66,7 +67,8 @@ func makeSample(t testing.TB, clean bool) sample {
 			if i%2 == 0 {
 				b.Producer(pid, epoch, int32(i/2))
 			}
-			b.Add(time.Now().Add(-time.Hour).UnixMilli()/3_600_000*3_600_000+int64(i/2), []byte("key"), []byte(value))
+			s.clock++ // no two records have one time, so that no two indexes are the same
+			b.Add(time.Now().Add(-time.Hour).UnixMilli()/3_600_000*3_600_000+s.clock, []byte("key"), []byte(value))
 			done := make(chan engine.Appended, 1)
 			e.Append(id, b.Batch(), func(a engine.Appended) { done <- a })
 			a := <-done
