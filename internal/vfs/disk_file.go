@@ -11,6 +11,7 @@ type diskFile struct {
 	f        *os.File
 	name     string // as the caller gave it, for errors
 	readOnly bool
+	bypass   bypass // of the page cache
 }
 
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
@@ -29,7 +30,27 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, pathError("write", f.name, err)
 }
 
-func (f *diskFile) Close() error { return pathError("close", f.name, f.f.Close()) }
+func (f *diskFile) WriteParts(parts [][]byte, off int64, through bool) (int, error) {
+	if f.readOnly {
+		return 0, pathError("write", f.name, syscall.EBADF)
+	}
+	if off < 0 {
+		return 0, pathError("write", f.name, syscall.EINVAL)
+	}
+	var n int
+	var err error
+	if through && partsBytes(parts) >= throughBytes {
+		n, err = f.bypass.write(f.f, parts, off)
+	} else {
+		n, err = writeVector(f.f, parts, off)
+	}
+	return n, pathError("write", f.name, err)
+}
+
+func (f *diskFile) Close() error {
+	f.bypass.close()
+	return pathError("close", f.name, f.f.Close())
+}
 
 func (f *diskFile) Size() (int64, error) {
 	info, err := f.f.Stat()

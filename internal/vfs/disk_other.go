@@ -2,7 +2,10 @@
 
 package vfs
 
-import "os"
+import (
+	"os"
+	"slices"
+)
 
 // syncData makes the content durable; on Darwin os.File.Sync asks for F_FULLFSYNC, since a plain fsync stops at the
 // drive's cache.
@@ -16,3 +19,23 @@ func reserve(*os.File, int64) error { return nil }
 
 // FreeBytes is how much room is left to us on the disk of a directory; false: that isn't known.
 func FreeBytes(string) (int64, bool) { return 0, false }
+
+// writeVector joins the parts: there is no system call for more than one that all systems have.
+func writeVector(f *os.File, parts [][]byte, off int64) (int, error) {
+	if len(parts) == 1 {
+		return f.WriteAt(parts[0], off)
+	}
+	return f.WriteAt(slices.Concat(parts...), off)
+}
+
+// throughBytes is the least that would pass by the page cache, where that were offered.
+const throughBytes = 256 << 10
+
+// bypass offers nothing.
+type bypass struct{}
+
+func (*bypass) write(f *os.File, parts [][]byte, off int64) (int, error) {
+	return writeVector(f, parts, off)
+}
+
+func (*bypass) close() {}

@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -204,6 +205,22 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return f.file.WriteAt(p, off)
+}
+
+func (f *faultyFile) WriteParts(parts [][]byte, off int64, through bool) (int, error) {
+	sizeBytes := partsBytes(parts)
+	err := f.faulty.ask(OpWriteAt, f.name, sizeBytes)
+	if short, ok := errors.AsType[*ShortWrite](err); ok && short.WrittenBytes < sizeBytes {
+		n, failed := f.file.WriteAt(slices.Concat(parts...)[:short.WrittenBytes], off)
+		if failed != nil {
+			return n, failed
+		}
+		return n, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	return f.file.WriteParts(parts, off, through)
 }
 
 func (f *faultyFile) Close() error { return f.file.Close() }

@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -292,6 +293,11 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := f.content.writeAt(p, off)
 	return n, pathError("write", f.name, err)
+}
+
+// WriteParts is one write: a power cut may keep any sectors of it, whatever part they are of.
+func (f *memFile) WriteParts(parts [][]byte, off int64, _ bool) (int, error) {
+	return f.WriteAt(slices.Concat(parts...), off)
 }
 
 // Close works with the power off, too: it changes nothing on the disk.

@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -185,6 +186,10 @@ func (h *overlayHandle) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := h.file.writeAt(p, off)
 	return n, pathError("write", h.name, err)
+}
+
+func (h *overlayHandle) WriteParts(parts [][]byte, off int64, _ bool) (int, error) {
+	return h.WriteAt(slices.Concat(parts...), off)
 }
 
 func (h *overlayHandle) Size() (int64, error) {

@@ -33,7 +33,7 @@ func TestFS(t *testing.T) {
 	}
 	suite := map[string]func(*testing.T, FS){
 		"files": testFiles, "ranges": testRanges, "truncate": testTruncate, "allocate": testAllocate,
-		"write out": testWriteOut, "read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
+		"write out": testWriteOut, "write parts": testWriteParts, "read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
 		"removed while open": testRemovedWhileOpen, "closed": testClosed, "concurrent": testConcurrent,
 		"random": testRandom,
 	}
@@ -224,6 +224,53 @@ func testAllocate(t *testing.T, f FS) {
 	}
 }
 
+// What is written in parts reads as what is written joined: small and large, aligned and not, past the page cache and not,
+// over what is there and behind it.
+func testWriteParts(t *testing.T, f FS) {
+	rng := rand.New(rand.NewSource(3))
+	want := make([]byte, 0, 8<<20)
+	file := create(t, f, "a", "")
+	defer file.Close()
+	writeParts := func(off int64, through bool, sizes ...int) {
+		t.Helper()
+		parts, size := make([][]byte, len(sizes)), 0
+		for i, n := range sizes {
+			parts[i] = make([]byte, n)
+			for k := range parts[i] {
+				parts[i][k] = byte(rng.Uint32())
+			}
+			size += n
+		}
+		if n, err := file.WriteParts(parts, off, through); n != size || err != nil {
+			t.Fatalf("wrote %d of %d bytes at %d: %v", n, size, off, err)
+		}
+		joined := slices.Concat(parts...)
+		want = append(want, make([]byte, max(0, int(off)+size-len(want)))...)
+		copy(want[off:], joined)
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(io.NewSectionReader(file, 0, int64(len(want))), got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("after %v at %d, through %v: %v, or other bytes", sizes, off, through, err)
+		}
+	}
+	for _, through := range []bool{false, true} {
+		writeParts(0, through)
+		writeParts(0, through, 1)
+		writeParts(1, through, 0, 3, 0, 100_000)
+		writeParts(100_004, through, 1_000_000, 61, 1_000_000, 4096, 300_000)
+		writeParts(4096, through, 1<<20, 1<<20)
+		writeParts(2_404_221, through, 3<<20+17)
+		writeParts(int64(len(want))+5000, through, 700_001)
+		writeParts(12_345, through, slices.Repeat([]int{999}, 1100)...)
+	}
+	if size, err := file.Size(); size != int64(len(want)) || err != nil {
+		t.Errorf("it has %d bytes, not %d: %v", size, len(want), err)
+	}
+	must(t, file.Sync())
+	if _, err := file.WriteParts([][]byte{{1}}, -1, false); err == nil {
+		t.Error("a negative position was taken")
+	}
+}
+
 // Writing out is asked for any range, and nothing that is read changes by it.
 func testWriteOut(t *testing.T, f FS) {
 	text := strings.Repeat("0123456789", 10000)
@@ -246,6 +293,8 @@ func testReadOnly(t *testing.T, f FS) {
 	defer file.Close()
 	_, err = file.WriteAt([]byte("x"), 0)
 	wantError(t, "write", err, syscall.EBADF)
+	_, err = file.WriteParts([][]byte{[]byte("x"), make([]byte, 1<<20)}, 0, true)
+	wantError(t, "write parts", err, syscall.EBADF)
 	wantError(t, "truncate", file.Truncate(0), syscall.EBADF)
 	wantError(t, "allocate", file.Allocate(100), syscall.EBADF)
 	wantError(t, "sync", file.Sync(), syscall.EBADF)

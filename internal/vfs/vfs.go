@@ -34,11 +34,14 @@ type FS interface {
 	SyncDir(dir string) error
 }
 
-// File is one open file. ReadAt and WriteAt may be called concurrently on different ranges.
+// File is one open file. ReadAt and the two ways to write may be called concurrently on different ranges.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// WriteParts writes the parts one after the other, as WriteAt writes them joined. They are not changed. through says
+	// that nobody is expected to read them soon: a large write may then pass by the page cache.
+	WriteParts(parts [][]byte, off int64, through bool) (int, error)
 	// Size returns the current length in bytes.
 	Size() (int64, error)
 	// Truncate sets the length in bytes, cutting or extending with zeros.
