@@ -57,35 +57,109 @@ func frameBytes(lengthBytes int64) int64 {
 	return (headerBytes + lengthBytes + frameAlign - 1) / frameAlign * frameAlign
 }
 
-// beginFrame starts a frame in the memory of b; the entries are to be appended to the result.
-func beginFrame(b []byte) []byte { return append(b[:0], padding[:headerBytes]...) }
-
-// appendEntry adds an entry to a frame.
-func appendEntry(frame []byte, e *Entry) []byte {
-	frame = append(frame, byte(e.Kind), 0, 0, 0, 0)
-	start := len(frame)
-	for _, p := range e.Payload {
-		frame = append(frame, p...)
-	}
-	binary.BigEndian.PutUint32(frame[start-4:], uint32(len(frame)-start))
-	return frame
+// outFrame is a frame to be written. What is small is gathered; large payloads stay where they are and are written from
+// there. The zero value is a frame without memory; begin makes it ready.
+type outFrame struct {
+	gathered []byte // header, headers of entries, small payloads, padding
+	kept     []kept // in order
+	bytes    int    // of all so far
+	parts    [][]byte
 }
 
-// sealFrame pads a frame and writes its header; lengthBytes is set from the frame.
-func sealFrame(frame []byte, h header) []byte {
-	h.lengthBytes = uint32(len(frame) - headerBytes)
-	frame = append(frame, padding[:frameBytes(int64(h.lengthBytes))-int64(len(frame))]...)
-	copy(frame, frameMagic)
-	frame[3] = formatVersion
-	binary.BigEndian.PutUint64(frame[8:], h.generation)
-	binary.BigEndian.PutUint64(frame[16:], uint64(h.first))
-	binary.BigEndian.PutUint64(frame[24:], uint64(h.durable))
-	binary.BigEndian.PutUint32(frame[32:], h.count)
-	binary.BigEndian.PutUint32(frame[36:], h.lengthBytes)
-	binary.BigEndian.PutUint32(frame[40:], h.flags)
-	binary.BigEndian.PutUint32(frame[44:], h.fileSectors)
-	binary.BigEndian.PutUint32(frame[4:], frameChecksum(frame))
-	return frame
+// kept is a payload that belongs before gathered[at]. The last summedBytes of it have the CRC sum.
+type kept struct {
+	at          int
+	data        []byte
+	sum         uint32
+	summedBytes int
+}
+
+// keptBytes is the size from which on a payload is not copied.
+const keptBytes = 16 << 10
+
+// begin starts a frame in the memory of an earlier one.
+func (f *outFrame) begin() {
+	f.gathered = append(f.gathered[:0], padding[:headerBytes]...)
+	f.drop()
+	f.bytes = headerBytes
+}
+
+// drop forgets the payloads.
+func (f *outFrame) drop() {
+	clear(f.kept)
+	clear(f.parts)
+	f.kept, f.parts = f.kept[:0], f.parts[:0]
+}
+
+// add adds an entry.
+func (f *outFrame) add(e *Entry, payloadBytes int) {
+	f.gathered = append(f.gathered, byte(e.Kind))
+	f.gathered = binary.BigEndian.AppendUint32(f.gathered, uint32(payloadBytes))
+	for i, p := range e.Payload {
+		if len(p) < keptBytes {
+			f.gathered = append(f.gathered, p...)
+			continue
+		}
+		k := kept{at: len(f.gathered), data: p}
+		if i == len(e.Payload)-1 && e.SummedBytes >= combineBytes && e.SummedBytes <= len(p) {
+			k.sum, k.summedBytes = e.Sum, e.SummedBytes
+		}
+		f.kept = append(f.kept, k)
+	}
+	f.bytes += entryHeaderBytes + payloadBytes
+}
+
+// addEntries adds the body of a frame that was read.
+func (f *outFrame) addEntries(body []byte) {
+	f.gathered = append(f.gathered, body...)
+	f.bytes += len(body)
+}
+
+// sizeBytes is the space that the frame takes.
+func (f *outFrame) sizeBytes() int64 { return frameBytes(int64(f.bytes - headerBytes)) }
+
+// seal pads the frame and writes its header; lengthBytes is set from the frame. The result, good until begin, is what
+// is to be written, in order.
+func (f *outFrame) seal(h header) [][]byte {
+	h.lengthBytes = uint32(f.bytes - headerBytes)
+	unpadded := f.bytes
+	for i := range f.kept {
+		unpadded -= len(f.kept[i].data)
+	}
+	f.parts, f.gathered = f.parts[:0], f.gathered[:unpadded] // it may have been sealed before
+	f.gathered = append(f.gathered, padding[:f.sizeBytes()-int64(f.bytes)]...)
+	b := f.gathered
+	copy(b, frameMagic)
+	b[3] = formatVersion
+	binary.BigEndian.PutUint64(b[8:], h.generation)
+	binary.BigEndian.PutUint64(b[16:], uint64(h.first))
+	binary.BigEndian.PutUint64(b[24:], uint64(h.durable))
+	binary.BigEndian.PutUint32(b[32:], h.count)
+	binary.BigEndian.PutUint32(b[36:], h.lengthBytes)
+	binary.BigEndian.PutUint32(b[40:], h.flags)
+	binary.BigEndian.PutUint32(b[44:], h.fileSectors)
+
+	// As frameChecksum has it, but in pieces.
+	sum, summed, from := crc32.Checksum(b[:4], castagnoli), 8, 0
+	for i := range f.kept {
+		k := &f.kept[i]
+		sum = crc32.Update(sum, castagnoli, b[summed:k.at])
+		sum = crc32.Update(sum, castagnoli, k.data[:len(k.data)-k.summedBytes])
+		if k.summedBytes > 0 {
+			sum = combine(sum, k.sum, uint32(k.summedBytes))
+		}
+		if k.at > from {
+			f.parts = append(f.parts, b[from:k.at])
+		}
+		f.parts = append(f.parts, k.data)
+		summed, from = k.at, k.at
+	}
+	sum = crc32.Update(sum, castagnoli, b[summed:])
+	if len(b) > from {
+		f.parts = append(f.parts, b[from:])
+	}
+	binary.BigEndian.PutUint32(b[4:], sum)
+	return f.parts
 }
 
 // frameChecksum is the CRC of a whole frame, padding included.

@@ -31,6 +31,10 @@ type Entry struct {
 	// Payload is stored joined, in order. Nobody may change it until Done is called. Its length is at most
 	// MaxEntryBytes.
 	Payload [][]byte
+	// Sum, if SummedBytes is not 0, is the CRC-32C of the last SummedBytes bytes of the last part of Payload. It must be
+	// right: a frame with a wrong one can't be read again.
+	Sum         uint32
+	SummedBytes int
 	// Done is called once the entry is durable, or only written if SyncWithin says so (nil error), the journal is fenced
 	// (an error matching ErrFenced), or the disk is full (ErrFull: the entry is not stored). It is called on the
 	// journal's goroutine, in order of LSN: it must not block, nor call Append or Close. Nil: nobody wants to know.
@@ -123,7 +127,7 @@ type Journal struct {
 
 	// The rest belongs to the writer alone.
 	current *openFile
-	frame   []byte
+	frame   outFrame
 	within  time.Time     // when what is written must be synced; zero: nothing has a deadline
 	timer   *time.Timer   // fires at within
 	ended   chan struct{} // closed when the writer is

@@ -457,10 +457,12 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		body = nil
 	}
 	j.durable.Store(uint64(h.durable))
-	err := j.writeFrame(append(beginFrame(nil), body...), h)
+	j.frame.begin()
+	j.frame.addEntries(body)
+	err := j.writeFrame(h)
 	if errors.Is(err, ErrFull) && len(r.chain) > 0 { // what there is can be read, and vital entries be taken
 		j.full = err
-		err = j.writeFrame(append(beginFrame(nil), body...), h)
+		err = j.writeFrame(h)
 	}
 	if err == nil {
 		err = j.sync()
@@ -478,7 +480,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		j.files.close()
 		return nil, fmt.Errorf("begin the journal: %w", err)
 	}
-	j.frame = nil
+	j.frame = outFrame{}
 	j.files.opening = false
 	for _, f := range useless {
 		if err := j.files.recycle(f); err != nil {

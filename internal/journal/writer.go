@@ -88,16 +88,18 @@ func (j *Journal) commit(group []pending, due bool) error {
 	if err := j.Err(); err != nil {
 		return err
 	}
-	frame := beginFrame(j.frame)
+	frame := &j.frame
+	frame.begin()
+	defer j.spareFrame()
 	within := NoDeadline
 	for i := range group {
-		frame = appendEntry(frame, &group[i].Entry)
+		frame.add(&group[i].Entry, group[i].bytes-entryHeaderBytes)
 		if w := group[i].SyncWithin; w >= 0 && (within < 0 || w < within) {
 			within = w
 		}
 	}
 	h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}
-	if err := j.writeFrame(frame, h); err != nil {
+	if err := j.writeFrame(h); err != nil {
 		if errors.Is(err, ErrFull) {
 			return err
 		}
@@ -113,10 +115,18 @@ func (j *Journal) commit(group []pending, due bool) error {
 	return nil
 }
 
-// writeFrame writes the frame to the current file, or to a new one if that has no room for it. An error that matches
+// spareFrame forgets what a frame was made of and keeps its memory for the next, within bounds.
+func (j *Journal) spareFrame() {
+	j.frame.drop()
+	if cap(j.frame.gathered) > j.o.MaxGroupBytes+keepFrameBytes {
+		j.frame.gathered = nil
+	}
+}
+
+// writeFrame writes j.frame to the current file, or to a new one if that has no room for it. An error that matches
 // ErrFull has changed nothing.
-func (j *Journal) writeFrame(frame []byte, h header) error {
-	size := frameBytes(int64(len(frame) - headerBytes))
+func (j *Journal) writeFrame(h header) error {
+	size := j.frame.sizeBytes()
 	// The last sector of a file stays free for the frame that ends it.
 	if j.current == nil || j.current.positionBytes > 0 && j.current.positionBytes+size > j.current.sizeBytes-frameAlign {
 		if err := j.roll(size); err != nil {
@@ -125,7 +135,7 @@ func (j *Journal) writeFrame(frame []byte, h header) error {
 	}
 	begins := j.current.positionBytes == 0
 	h.durable = j.Durable() // beginning a file has made more durable
-	if err := j.writeTo(j.current, frame, h); err != nil {
+	if err := j.writeTo(j.current, h); err != nil {
 		return err
 	}
 	last := h.first + LSN(h.count) - 1
@@ -137,26 +147,23 @@ func (j *Journal) writeFrame(frame []byte, h header) error {
 	return nil
 }
 
-// writeTo seals a frame and writes it to a file.
-func (j *Journal) writeTo(file *openFile, frame []byte, h header) error {
+// writeTo seals j.frame and writes it to a file.
+func (j *Journal) writeTo(file *openFile, h header) error {
 	h.generation = file.generation
 	h.fileSectors = uint32(file.sizeBytes / frameAlign)
-	frame = sealFrame(frame, h)
-	if cap(frame) <= j.o.MaxGroupBytes+keepFrameBytes {
-		j.frame = frame
-	} else {
-		j.frame = nil
-	}
-	if end := file.positionBytes + int64(len(frame)); end > file.sizeBytes {
+	size := j.frame.sizeBytes()
+	parts := j.frame.seal(h)
+	if end := file.positionBytes + size; end > file.sizeBytes {
 		// Larger than its file. Taking the blocks first tells a full disk from a failed write.
 		if err := file.f.Allocate(end); err != nil {
 			return fullError(err)
 		}
 	}
-	if _, err := file.f.WriteAt(frame, file.positionBytes); err != nil {
+	// Recycled files are in the page cache, and their pages cost a copy; passing it by costs a sync more than it saves.
+	if _, err := file.f.WriteParts(parts, file.positionBytes, false); err != nil {
 		return err
 	}
-	file.positionBytes += int64(len(frame))
+	file.positionBytes += size
 	return nil
 }
 
@@ -271,7 +278,8 @@ func (j *Journal) end() error {
 	err := j.Err()
 	if err == nil {
 		h := header{first: j.Durable() + 1, durable: j.Durable(), flags: flagEnd}
-		if err = j.writeTo(j.current, beginFrame(j.frame), h); err == nil {
+		j.frame.begin()
+		if err = j.writeTo(j.current, h); err == nil {
 			err = j.current.f.Sync()
 		}
 		if err != nil {
@@ -286,6 +294,6 @@ func (j *Journal) end() error {
 		}
 		j.current = nil
 	}
-	j.frame = nil
+	j.frame = outFrame{}
 	return err
 }
