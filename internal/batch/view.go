@@ -40,6 +40,8 @@ const (
 	HeaderBytes = 61
 	// PrefixBytes is how much of a batch must be there to know how long it is; the length field counts what follows it.
 	PrefixBytes = 12
+	// SummedFrom is where the bytes begin that a batch's own checksum covers; they go to its end.
+	SummedFrom = attributesAt
 	// Magic is the only format spoken.
 	Magic = 2
 )
@@ -59,6 +61,10 @@ const NoProducer = -1
 // View is one whole record batch. Its accessors read fixed places and need HeaderBytes bytes: make views with Split, or
 // check them with Check or Validate, before using any. A View aliases its bytes; it owns nothing.
 type View []byte
+
+// Memory is what a batch stands in, if that is to be used again. Release says that nobody looks at the batch any more; it
+// is called once or, where nobody can know, never.
+type Memory interface{ Release() }
 
 // BaseOffset is the offset of the batch's first record (of the first it was written with, if compaction took some).
 func (v View) BaseOffset() int64 { return int64(binary.BigEndian.Uint64(v[baseOffsetAt:])) }

@@ -21,7 +21,17 @@ import (
 // Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, those of batch.Validate and those of
 // txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
-	fail := func(err error) { done(Appended{Err: err, BaseOffset: -1, LogAppendTime: -1, LogStart: -1}) }
+	e.append(id, records, nil, done)
+}
+
+// AppendHeld is Append of one batch without the copy: the log keeps the bytes where they are, and nobody else may look at
+// them any more. memory, which may not be nil, is released once they are needed no longer: before AppendHeld returns at the
+// earliest, and never if a reader was given them.
+func (e *Engine) AppendHeld(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
+	e.append(id, records, memory, done)
+}
+
+func (e *Engine) append(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
 	p, err := e.part(id)
 	if err == nil {
 		err = e.usable()
@@ -29,17 +39,21 @@ func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 	if err == nil {
 		err = validate(records, p.limits(), e.c.Now())
 	}
+	if err == nil && memory != nil && !single(records) {
+		err = fmt.Errorf("%w: more than one record batch", ErrInvalidRecord)
+	}
 	if err == nil && !p.limits().inMemory() {
 		err = e.tail.admit(e)
 	}
+	op := newAppendOp()
+	op.engine, op.part, op.done, op.memory = e, p, done, memory
 	if err != nil {
-		fail(err)
+		op.fail(err)
 		return
 	}
-
-	op := newAppendOp()
-	op.engine, op.part, op.done = e, p, done
-	op.records = append(make([]byte, 0, len(records)), records...)
+	if op.records = records; memory == nil {
+		op.records = append(make([]byte, 0, len(records)), records...)
+	}
 	switch done, err := op.assign(); {
 	case err != nil:
 		op.fail(err)
@@ -107,7 +121,8 @@ func (l *partLimits) checkTimestamp(v batch.View, now time.Time) error {
 type appendOp struct {
 	engine  *Engine
 	part    *part
-	records []byte // ours: goes into the log, and from there to fetches
+	records []byte       // ours: goes into the log, and from there to fetches
+	memory  batch.Memory // what records, one batch, stand in; nil: the garbage collector's, or the log has it already
 	done    func(Appended)
 	answer  Appended
 	head    [batchesHead]byte
@@ -159,15 +174,20 @@ func (op *appendOp) assign() (done bool, _ error) {
 	if p.ring != nil {
 		return true, op.remember(now, limits)
 	}
-	records := op.records
 	op.stamp(now, limits)
+	records := op.records
+	head := batch.View(records[:first])
+	producer, at, next := producerOf(head), appendTime(head), head.NextOffset()
 	putBatchesHead(&op.head, p.id, now.UnixMilli())
 	if err := op.enqueue(kindBatches, limits); err != nil {
 		return false, err
 	}
 	// Recorded before it is durable, so that pipelined batches follow each other. Should the journal fail, nothing is
 	// appended or checkpointed any more, and the record is of no use to anyone; if it has no room, it is taken back.
-	for v := range batch.Split(records) {
+	// Memory that is held may be used again by now: of the first batch all was read before.
+	p.producers.Record(producer, p.next, at, now)
+	p.next = next
+	for v := range batch.Split(records[first:]) {
 		p.producers.Record(producerOf(v), p.next, appendTime(v), now)
 		p.next = v.NextOffset()
 	}
@@ -195,6 +215,9 @@ func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
 	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable}
 	if kind == kindBarrier {
 		entry.Payload = nil
+	} else if single(op.records) {
+		// Its checksum was checked: the journal need not sum it again.
+		entry.Sum, entry.SummedBytes = batch.View(op.records).CRC(), len(op.records)-batch.SummedFrom
 	}
 	switch limits.durability {
 	case meta.Interval:
@@ -209,6 +232,12 @@ func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
 	return nil
 }
 
+// single says whether whole batches are one.
+func single(records []byte) bool {
+	n, _ := batch.Length(records)
+	return n == len(records)
+}
+
 // onDurable makes the batches visible and answers. It runs on the journal's goroutine, in the order of the offsets.
 func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 	e, p, sizeBytes := op.engine, op.part, len(op.records)
@@ -219,8 +248,9 @@ func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 	}
 	if sizeBytes > 0 {
 		for v := range batch.Split(op.records) {
-			p.log.Append(v)
+			p.log.AppendHeld(v, op.memory)
 		}
+		op.memory = nil
 		e.tail.grown(e.appended.Add(int64(sizeBytes)))
 		if !p.touched {
 			p.touched = true
@@ -240,7 +270,11 @@ func (op *appendOp) fail(err error) {
 // finish answers and gives the op back.
 func (op *appendOp) finish(a Appended) {
 	done := op.done
-	op.engine, op.part, op.records, op.done, op.payload = nil, nil, nil, nil, [2][]byte{}
+	memory := op.memory
+	op.engine, op.part, op.records, op.memory, op.done, op.payload = nil, nil, nil, nil, nil, [2][]byte{}
 	appends.Put(op)
+	if memory != nil {
+		memory.Release()
+	}
 	done(a)
 }

@@ -122,6 +122,7 @@ func (op *appendOp) remember(now time.Time, limits *partLimits) error {
 		p.next = v.NextOffset()
 		p.ring.append(v, maxBytes)
 	}
+	op.memory = nil // the ring's readers may look at it for as long as they like
 	op.answer.LogStart, _ = p.ring.bounds()
 	p.waiting.wake()
 	return nil

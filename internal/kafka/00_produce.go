@@ -13,7 +13,8 @@ import (
 )
 
 // Produce, versions 0–13; below 3 (message formats 0 and 1) only to be refused with UNSUPPORTED_VERSION in its own
-// words. Decoded by hand: record bytes alias the frame until the engine has copied them.
+// words. Decoded by hand: record bytes alias the frame until the engine has copied them, or
+// has taken the frame for its own, where it is little more than one batch.
 //
 //	request   transactional_id (3+) acks timeout_ms [topics: name (–12) | id (13+)
 //	          [partitions: index records]]
@@ -66,7 +67,8 @@ func (c *conn) produce(f *frame) error {
 		p.place = c.answer(f, p)
 	}
 	// The frame is checked to its end before the first batch is appended, so that no half of it is taken.
-	if err := checkProduceFrame(d, version); err != nil {
+	rows, err := checkProduceFrame(d, version)
+	if err != nil {
 		c.release(f)
 		return err
 	}
@@ -96,7 +98,17 @@ func (c *conn) produce(f *frame) error {
 				row.done(engine.Appended{Err: err})
 				continue
 			}
-			c.server.engine.Append(engine.Partition{Topic: topic.ID, Index: row.index}, records, row.done)
+			to := engine.Partition{Topic: topic.ID, Index: row.index}
+			if rows == 2 && f.holds(records) { // one topic, one partition
+				// The frame is the log's from here on: not a byte of it may be read any more.
+				p.topics[0].hi = 1
+				held := f.held
+				c.server.engine.AppendHeld(to, records, f, row.done)
+				c.giveBack(held)
+				p.finish()
+				return nil
+			}
+			c.server.engine.Append(to, records, row.done)
 		}
 		d.skipTags()
 		p.topics[len(p.topics)-1].hi = len(p.rows)
@@ -110,9 +122,8 @@ func (c *conn) produce(f *frame) error {
 // multiple of itself.
 const maxProducedRows = 1 << 16
 
-// checkProduceFrame walks the topics of a Produce request to the end of the frame.
-func checkProduceFrame(d decoder, version int16) error {
-	rows := 0
+// checkProduceFrame walks the topics of a Produce request to the end of the frame, and counts topics and partitions.
+func checkProduceFrame(d decoder, version int16) (rows int, _ error) {
 	for range d.array(2) {
 		if version >= 13 {
 			d.topicID()
@@ -129,7 +140,7 @@ func checkProduceFrame(d decoder, version int16) error {
 		}
 		d.skipTags()
 		if rows++; rows > maxProducedRows {
-			return fmt.Errorf("%w: Produce to more than %d partitions", ErrRequestTooLarge, maxProducedRows)
+			return 0, fmt.Errorf("%w: Produce to more than %d partitions", ErrRequestTooLarge, maxProducedRows)
 		}
 		if !d.ok() {
 			break
@@ -137,9 +148,9 @@ func checkProduceFrame(d decoder, version int16) error {
 	}
 	d.skipTags()
 	if !d.done() {
-		return fmt.Errorf("%w: Produce version %d", ErrMalformed, version)
+		return 0, fmt.Errorf("%w: Produce version %d", ErrMalformed, version)
 	}
-	return nil
+	return rows, nil
 }
 
 var (

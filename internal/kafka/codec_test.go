@@ -84,7 +84,7 @@ func FuzzProduceFrame(f *testing.F) {
 		}
 		d.int16()
 		d.int32()
-		if checkProduceFrame(d, version) != nil {
+		if _, err := checkProduceFrame(d, version); err != nil {
 			return
 		}
 		req := kmsg.NewPtrProduceRequest()

@@ -265,6 +265,11 @@ func (c *conn) acquire(bytes int) error {
 func (c *conn) release(f *frame) {
 	bytes := f.held
 	f.recycle()
+	c.giveBack(bytes)
+}
+
+// giveBack gives bytes back to the budgets.
+func (c *conn) giveBack(bytes int) {
 	c.server.frames.release(bytes)
 	c.held.release(bytes)
 }

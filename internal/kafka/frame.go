@@ -61,6 +61,18 @@ func newFrame(sizeBytes int) *frame {
 	return &frame{buf: make([]byte, sizeBytes, 1<<(class+smallestFrameShift)), class: class}
 }
 
+// heldShare is how much of a frame's buffer, in quarters, a batch must take for the log to keep it where it is: what is
+// left over is memory that nobody counts.
+const heldShare = 3
+
+// holds says whether the log should keep records, which stand in the frame, where they are.
+func (f *frame) holds(records []byte) bool {
+	return f.class >= 0 && len(records) >= cap(f.buf)/4*heldShare && cap(f.buf) > 1<<smallestFrameShift
+}
+
+// Release is recycle, called by the log.
+func (f *frame) Release() { f.recycle() }
+
 // recycle gives the buffer back to its pool.
 func (f *frame) recycle() {
 	if f.class < 0 {

@@ -7,14 +7,20 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// writeBytes is how much one write to a segment gathers. Larger batches are written by themselves, without a copy.
-const writeBytes = 1 << 20
+// writeBytes is how much one write to a segment gathers. Larger batches are written by themselves.
+const writeBytes = 4 << 20
 
-// run is what one write to a segment consists of, and the memory to gather it in.
+// run is what one write to a segment consists of.
 type run struct {
 	views     []batch.View
+	parts     [][]byte // the same
 	sizeBytes int64
-	buf       []byte
+}
+
+func (r *run) clear() {
+	clear(r.views)
+	clear(r.parts)
+	r.views, r.parts, r.sizeBytes = r.views[:0], r.parts[:0], 0
 }
 
 var runs = sync.Pool{New: func() any { return new(run) }}
@@ -30,7 +36,7 @@ func (l *Log) Flush() error {
 func (l *Log) flush() error {
 	r := runs.Get().(*run)
 	defer func() {
-		clear(r.views)
+		r.clear()
 		runs.Put(r)
 	}()
 	for {
@@ -58,8 +64,7 @@ func (l *Log) flush() error {
 // gather collects the unwritten batches that go to one segment in one write: the active segment, or a fresh one that
 // nobody knows yet.
 func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
-	clear(r.views)
-	r.views, r.sizeBytes = r.views[:0], 0
+	r.clear()
 
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -73,13 +78,14 @@ func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
 	if len(waiting) == 0 {
 		return nil, false, nil
 	}
-	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0], l.config) {
+	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0].View, l.config) {
 		seg = l.segments[n-1]
 	} else {
 		seg, fresh = &segment{SegmentState: newSegment(waiting[0].BaseOffset(), 0)}, true
 	}
 	grown := *seg
-	for _, v := range waiting {
+	for i := range waiting {
+		v := waiting[i].View
 		if len(r.views) > 0 && (r.sizeBytes+int64(len(v)) > writeBytes || !grown.takes(v, l.config)) {
 			break
 		}
@@ -88,7 +94,7 @@ func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
 		}
 		grown.SizeBytes += int64(len(v))
 		r.sizeBytes += int64(len(v))
-		r.views = append(r.views, v)
+		r.views, r.parts = append(r.views, v), append(r.parts, v)
 	}
 	return seg, fresh, nil
 }
@@ -131,16 +137,11 @@ func (l *Log) write(seg *segment, fresh bool, r *run) error {
 	if err := l.vouch(f, seg); err != nil {
 		return errors.Join(err, f.release())
 	}
-	data := []byte(r.views[0])
-	if len(r.views) > 1 {
-		r.buf = r.buf[:0]
-		for _, v := range r.views {
-			r.buf = append(r.buf, v...)
-		}
-		data = r.buf
-	}
 	f.wrote() // before the write, so that a sync on the way out of the cache can't be one write short
-	_, err = f.WriteAt(data, seg.SizeBytes)
+	// The tail in memory has these batches for those who read now. Whoever comes later is served by a large read, at the
+	// speed of the disk, while a fresh page of the cache for each page of a busy log would cost more than all the rest
+	// of an append (docs/adr/0007-segments-past-the-page-cache.md).
+	_, err = f.WriteParts(r.parts, seg.SizeBytes, true)
 	// Closing has nothing to add: the file stays dirty in the cache, or it is synced by name.
 	_ = f.release()
 	return err

@@ -206,7 +206,11 @@ func (l *Log) Damage() []*CorruptError {
 // now on: its bytes must not change any more. v must pass batch.Check and begin at End; another base offset panics,
 // since going on would give an offset two values. A batch of a later leader epoch begins that epoch; one of an earlier
 // is stamped with the latest.
-func (l *Log) Append(v batch.View) {
+func (l *Log) Append(v batch.View) { l.AppendHeld(v, nil) }
+
+// AppendHeld is Append of a batch in memory that is used again: it is released when the batch is no longer in memory and
+// nobody was ever given its bytes by Read.
+func (l *Log) AppendHeld(v batch.View, memory batch.Memory) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if v.BaseOffset() != l.end {
@@ -217,7 +221,7 @@ func (l *Log) Append(v batch.View) {
 	} else if v.LeaderEpoch() < latest {
 		v.SetLeaderEpoch(latest)
 	}
-	l.tail.append(v)
+	l.tail.append(v, memory)
 	l.end = v.NextOffset()
 }
 

@@ -33,7 +33,7 @@ func (l *Log) Read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
 			return dst, fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, offset, start, end)
 		}
 		if offset >= l.tail.first(l.end) {
-			dst = readTail(dst, l.tail.from(offset), maxBytes, got)
+			dst = l.tail.lend(dst, offset, maxBytes, got)
 			l.mu.RUnlock()
 			return dst, nil
 		}
@@ -85,17 +85,6 @@ func appendWithoutGaps(dst [][]byte, batches []byte) (_ [][]byte, bytes int) {
 	}
 	add(len(batches))
 	return dst, bytes
-}
-
-// readTail appends batches while they fit; got bytes are taken already.
-func readTail(dst [][]byte, batches []batch.View, maxBytes, got int) [][]byte {
-	for _, v := range batches {
-		if got > 0 && got+len(v) > maxBytes {
-			break
-		}
-		dst, got = append(dst, v), got+len(v)
-	}
-	return dst
 }
 
 // snapshot copies the segment that holds offset. With l.mu held.

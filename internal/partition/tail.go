@@ -2,6 +2,7 @@ package partition
 
 import (
 	"sort"
+	"sync/atomic"
 
 	"tidings.dev/internal/batch"
 )
@@ -9,15 +10,23 @@ import (
 // tail is the newest end of a log in memory: first batches that are in a segment file as well, then those that aren't
 // yet. The zero value is empty. The log's lock guards it; the batches themselves never change.
 type tail struct {
-	batches        []batch.View // in order; the first `gone` are dropped already
+	batches        []tailBatch // in order; the first `gone` are dropped already
 	gone           int
 	written        int // batches[gone:written] are in a segment file
 	bytes          int64
 	unwrittenBytes int64
 }
 
-func (t *tail) append(v batch.View) {
-	t.batches = append(t.batches, v)
+// tailBatch is a batch in memory. Its memory goes back when it is evicted, unless a reader was given the bytes: then
+// nobody knows how long they are looked at, and they are left to the garbage collector.
+type tailBatch struct {
+	batch.View
+	memory batch.Memory // nil: the garbage collector's
+	lent   uint32       // atomic: 1 once a reader was given it, which happens under the log's lock shared
+}
+
+func (t *tail) append(v batch.View, memory batch.Memory) {
+	t.batches = append(t.batches, tailBatch{View: v, memory: memory})
 	t.bytes += int64(len(v))
 	t.unwrittenBytes += int64(len(v))
 }
@@ -30,14 +39,27 @@ func (t *tail) first(end int64) int64 {
 	return t.batches[t.gone].BaseOffset()
 }
 
-// from returns the batches from the one that holds offset on. The slice is good while the log's lock is held.
-func (t *tail) from(offset int64) []batch.View {
+// lend appends to dst the batches from the one that holds offset on, while they fit; got bytes are taken already. They
+// may be kept for ever.
+func (t *tail) lend(dst [][]byte, offset int64, maxBytes, got int) [][]byte {
 	live := t.batches[t.gone:]
-	return live[sort.Search(len(live), func(i int) bool { return live[i].LastOffset() >= offset }):]
+	live = live[sort.Search(len(live), func(i int) bool { return live[i].LastOffset() >= offset }):]
+	for i := range live {
+		b := &live[i]
+		if got > 0 && got+len(b.View) > maxBytes {
+			break
+		}
+		if b.memory != nil {
+			atomic.StoreUint32(&b.lent, 1)
+		}
+		dst, got = append(dst, b.View), got+len(b.View)
+	}
+	return dst
 }
 
-// unwritten returns the batches that aren't in a segment file. The slice is good while the log's lock is held.
-func (t *tail) unwritten() []batch.View { return t.batches[t.written:] }
+// unwritten returns the batches that aren't in a segment file. The slice is good while the log's lock is held, its views
+// until wrote.
+func (t *tail) unwritten() []tailBatch { return t.batches[t.written:] }
 
 // wrote notes that the first n unwritten batches, of so many bytes, are in a segment file.
 func (t *tail) wrote(n int, sizeBytes int64) {
@@ -45,18 +67,27 @@ func (t *tail) wrote(n int, sizeBytes int64) {
 	t.unwrittenBytes -= sizeBytes
 }
 
+// drop forgets the oldest batch, which is written.
+func (t *tail) drop() {
+	b := &t.batches[t.gone]
+	t.bytes -= int64(len(b.View))
+	if b.memory != nil && atomic.LoadUint32(&b.lent) == 0 {
+		b.memory.Release()
+	}
+	*b = tailBatch{}
+	t.gone++
+}
+
 // evict drops written batches, oldest first, until at most keepBytes are left or the rest is unwritten.
 func (t *tail) evict(keepBytes int64) {
 	for t.gone < t.written && t.bytes > keepBytes {
-		t.bytes -= int64(len(t.batches[t.gone]))
-		t.batches[t.gone] = nil
-		t.gone++
+		t.drop()
 	}
 	switch live := len(t.batches) - t.gone; {
 	case live == 0:
 		*t = tail{} // an idle log keeps no memory
 	case t.gone >= 64 && t.gone > live:
-		moved := append(make([]batch.View, 0, live+live/2), t.batches[t.gone:]...)
+		moved := append(make([]tailBatch, 0, live+live/2), t.batches[t.gone:]...)
 		t.batches, t.written, t.gone = moved, t.written-t.gone, 0
 	}
 }
@@ -64,9 +95,7 @@ func (t *tail) evict(keepBytes int64) {
 // evictBelow drops the written batches that end at or below an offset.
 func (t *tail) evictBelow(offset int64) {
 	for t.gone < t.written && t.batches[t.gone].NextOffset() <= offset {
-		t.bytes -= int64(len(t.batches[t.gone]))
-		t.batches[t.gone] = nil
-		t.gone++
+		t.drop()
 	}
 	t.evict(t.bytes)
 }

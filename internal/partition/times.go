@@ -101,9 +101,9 @@ func (l *Log) tryTimeInSegment(seg *segment, from, ms int64, useIndex bool) (off
 	}
 }
 
-func timeInTail(batches []batch.View, from, ms int64) (offset, timestamp int64, ok bool) {
-	for _, v := range batches {
-		if offset, timestamp, ok = timeInBatch(v, from, ms); ok {
+func timeInTail(batches []tailBatch, from, ms int64) (offset, timestamp int64, ok bool) {
+	for i := range batches {
+		if offset, timestamp, ok = timeInBatch(batches[i].View, from, ms); ok {
 			return offset, timestamp, true
 		}
 	}
@@ -147,8 +147,8 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64) {
 			offset, timestamp, holder = s.MaxBase, s.MaxTimestamp, &snapshot
 		}
 	}
-	for _, v := range l.tail.unwritten() {
-		if found, at, later := maxInBatch(v, start, timestamp); later {
+	for _, b := range l.tail.unwritten() {
+		if found, at, later := maxInBatch(b.View, start, timestamp); later {
 			offset, timestamp, holder = found, at, nil
 		}
 	}
