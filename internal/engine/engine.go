@@ -25,7 +25,8 @@ type Engine struct {
 	c       Config
 	log     *slog.Logger
 	cluster string
-	files   *partition.Files // open segment files of all partitions
+	files   *partition.Files     // open segment files of all partitions
+	ahead   *partition.ReadAhead // what their readers will ask for next
 	journal *journal.Journal
 
 	// ddl lets one change of the catalogue at a time be decided, journaled and applied; its holder alone writes what mu

@@ -49,12 +49,16 @@ func Open(c Config) (*Engine, error) {
 	return e, nil
 }
 
+// readAheadBytes bounds the memory for what is read ahead: some sixteen readers at a megabyte each.
+const readAheadBytes = 16 << 20
+
 // newRecovery returns an engine that knows nothing yet and runs nothing.
 func newRecovery(c Config) *recovery {
 	e := &Engine{
 		c:       c,
 		log:     c.Logger,
 		files:   partition.NewFiles(maxOpenFiles()),
+		ahead:   partition.NewReadAhead(readAheadBytes),
 		parts:   map[Partition]*part{},
 		closing: make(chan struct{}),
 	}

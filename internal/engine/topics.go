@@ -199,6 +199,7 @@ func (e *Engine) limitsOf(t meta.Topic) partLimits {
 			Retention:          c.Retention,
 			CompactOnly:        !c.Delete,
 			Files:              e.files,
+			Ahead:              e.ahead,
 		},
 		maxBatchBytes:   c.MaxMessageBytes,
 		timestampBefore: c.TimestampBefore,

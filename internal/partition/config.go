@@ -21,6 +21,7 @@ type Config struct {
 	Retention          time.Duration // no limit; -1: no limit. Segments go when their newest record is older
 	CompactOnly        bool          // retention deletes nothing (cleanup.policy=compact)
 	Files              *Files        // open files, shared by logs; nil: one that all logs of the process share
+	Ahead              *ReadAhead    // shared by logs; nil: nothing is read ahead
 }
 
 const maxSegmentBytes = 2 << 30 // positions in the index are 32 bits wide

@@ -36,6 +36,7 @@ type Log struct {
 	fs     vfs.FS
 	dir    string
 	files  *Files
+	ahead  *ReadAhead
 	closed atomic.Bool
 	hints  hints
 
@@ -75,7 +76,7 @@ func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	l := &Log{fs: fs, dir: dir, files: c.Files, config: c,
+	l := &Log{fs: fs, dir: dir, files: c.Files, ahead: c.Ahead, config: c,
 		start: s.Start, written: s.End, end: s.End, syncedEnd: s.End, compacted: s.Compacted, epochs: append(epochs(nil), s.Epochs...)}
 	for _, name := range s.Replaced {
 		l.replaced = append(l.replaced, replaced{SegmentName: name})
@@ -225,11 +226,11 @@ func (l *Log) AppendHeld(v batch.View, memory batch.Memory) {
 	l.end = v.NextOffset()
 }
 
-// SetConfig changes how the log goes on. Segments that exist stay as they are. Files is not changed.
+// SetConfig changes how the log goes on. Segments that exist stay as they are. Files and Ahead are not changed.
 func (l *Log) SetConfig(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.Files = l.files
+	c.Files, c.Ahead = l.files, l.ahead
 	l.config = c.withDefaults()
 }
 
@@ -296,6 +297,7 @@ func (l *Log) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
+	l.ahead.drop(l)
 	l.compacting.Lock() // a compaction under way ends at its next batch
 	defer l.compacting.Unlock()
 	l.io.Lock()

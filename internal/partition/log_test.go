@@ -408,7 +408,9 @@ func TestOpenFilesAreBounded(t *testing.T) {
 
 // Readers see whole, right batches whatever the writer, the evictor and retention do.
 func TestReadersBesideWriters(t *testing.T) {
-	l, err := Create(vfs.NewMem(), "p", small())
+	config := small()
+	config.Ahead = anyAhead(10_000)
+	l, err := Create(vfs.NewMem(), "p", config)
 	check(t, err)
 	const batches = 3000
 	var all journal

@@ -22,6 +22,7 @@ func TestModel(t *testing.T) {
 			IndexIntervalBytes: rapid.IntRange(1, 600).Draw(t, "interval"),
 			SegmentAge:         time.Duration(rapid.IntRange(0, 300).Draw(t, "age")) * time.Millisecond,
 			Files:              NewFiles(rapid.IntRange(2, 5).Draw(t, "files")),
+			Ahead:              anyAhead(rapid.Int64Range(0, 5000).Draw(t, "ahead")),
 		}}
 		var err error
 		m.log, err = Create(m.disk, "p", m.config)

@@ -17,54 +17,91 @@ import (
 // What is in memory is returned without a copy or any I/O. The rest is read from the segment files, and every batch's
 // checksum, offset and epoch are checked: damage is a *CorruptError, unless good batches before it could be returned
 // first.
+//
+// Who reads history in order finds what comes next read already, if the log was given a ReadAhead.
 func (l *Log) Read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
-	for got := 0; ; {
+	r := reading{log: l, dst: dst, offset: offset, maxBytes: maxBytes}
+	err := r.run()
+	if r.inOrder && err == nil {
+		l.ahead.begin(l, r.then, maxBytes)
+	}
+	return r.dst, err
+}
+
+// reading is one Read at work.
+type reading struct {
+	log      *Log
+	dst      [][]byte
+	offset   int64 // where it goes on
+	maxBytes int
+	got      int  // bytes in dst that it has added
+	ahead    bool // nobody has asked for it yet: what is in memory stays there
+
+	inOrder bool  // the last of them came from a segment, and follow what was read before
+	then    int64 // where reading ahead goes on then
+}
+
+func (r *reading) run() error {
+	l := r.log
+	for {
 		l.mu.RLock()
 		if l.closed.Load() {
 			l.mu.RUnlock()
-			return dst, ErrClosed
+			return ErrClosed
 		}
-		if offset < l.start || offset > l.end {
+		if r.offset < l.start || r.offset > l.end {
 			start, end := l.start, l.end
 			l.mu.RUnlock()
-			if got > 0 { // deleted while we read
-				return dst, nil
+			if r.got > 0 { // deleted while we read
+				return nil
 			}
-			return dst, fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, offset, start, end)
+			return fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, r.offset, start, end)
 		}
-		if offset >= l.tail.first(l.end) {
-			dst = l.tail.lend(dst, offset, maxBytes, got)
+		if r.offset >= l.tail.first(l.end) {
+			if !r.ahead {
+				r.dst = l.tail.lend(r.dst, r.offset, r.maxBytes, r.got)
+			}
+			r.inOrder = false
 			l.mu.RUnlock()
-			return dst, nil
+			return nil
 		}
-		seg, found := l.snapshot(offset)
+		seg, found := l.snapshot(r.offset)
 		known := l.epochs
 		l.mu.RUnlock()
 		if !found {
-			return dst, fmt.Errorf("partition: %s has no segment for offset %d", l.dir, offset)
+			return fmt.Errorf("partition: %s has no segment for offset %d", l.dir, r.offset)
 		}
-
-		batches, next, err := l.readSegment(&seg, known, offset, maxBytes-got, got == 0)
-		switch {
-		case errors.Is(err, errGone):
-			continue // the start has moved: look again
-		case err != nil && got == 0:
-			return dst, err
-		case err != nil || len(batches) == 0:
-			return dst, nil
-		}
-		if seg.Generation == 0 {
-			dst, got = append(dst, batches), got+len(batches)
-		} else {
-			var taken int
-			dst, taken = appendWithoutGaps(dst, batches)
-			got += taken
-		}
-		offset = next
-		if got > 0 && got >= maxBytes {
-			return dst, nil
+		if more, err := r.history(&seg, known); err != nil || !more {
+			return err
 		}
 	}
+}
+
+// history reads from a segment, or takes what was read of it ahead. more says that there may be room for what follows.
+func (r *reading) history(seg *segment, known epochs) (more bool, err error) {
+	l := r.log
+	if l.ahead.serve(r) {
+		r.inOrder = true
+		return r.got == 0, nil
+	}
+	batches, next, inOrder, err := l.readSegment(seg, known, r.offset, r.maxBytes-r.got, r.got == 0)
+	switch {
+	case errors.Is(err, errGone):
+		return true, nil // the start has moved: look again
+	case err != nil && r.got == 0:
+		return false, err
+	case err != nil || len(batches) == 0:
+		return false, nil
+	}
+	if seg.Generation == 0 {
+		r.dst, r.got = append(r.dst, batches), r.got+len(batches)
+	} else {
+		var taken int
+		r.dst, taken = appendWithoutGaps(r.dst, batches)
+		r.got += taken
+	}
+	r.offset, r.then, r.inOrder = next, next, inOrder
+	return r.got == 0 || r.got < r.maxBytes, nil
 }
 
 // appendWithoutGaps appends runs of whole batches, without those that only fill gaps, and says how many bytes they are.
@@ -97,30 +134,33 @@ func (l *Log) snapshot(offset int64) (segment, bool) {
 }
 
 // readSegment reads whole batches, from the one that holds offset on, in one piece. must asks for one at least. next
-// is the offset after them.
-func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int, must bool) (data []byte, next int64, err error) {
-	position, hinted := l.hints.find(seg.SegmentName, offset)
-	if !hinted || position >= seg.SizeBytes {
-		hinted = false
+// is the offset after them; inOrder says that an earlier read ended where this one began, or the segment begins there.
+func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int, must bool) (data []byte, next int64, inOrder bool, err error) {
+	position, inOrder := int64(0), offset == seg.Base
+	if !inOrder {
+		position, inOrder = l.hints.find(seg.SegmentName, offset)
+	}
+	if inOrder = inOrder && position < seg.SizeBytes; !inOrder {
 		if position, err = l.seek(seg, offset); err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 	}
-	data, next, err = l.readAt(seg, known, position, offset, hinted, maxBytes, must)
+	past := inOrder && l.hints.isFirst(seg, int64(maxBytes))
+	data, next, err = l.readAt(seg, known, position, offset, inOrder, past, maxBytes, must)
 	if c, ok := errors.AsType[*CorruptError](err); ok && c.Position == position {
 		// The segment is damaged, or we were led astray. Reading it from its beginning tells.
 		if position, err = l.rebuild(seg.SegmentName, offset); err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
-		data, next, err = l.readAt(seg, known, position, offset, false, maxBytes, must)
+		data, next, err = l.readAt(seg, known, position, offset, false, false, maxBytes, must)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	if len(data) > 0 {
 		l.hints.keep(hint{segment: seg.SegmentName, offset: next, position: position + int64(len(data))})
 	}
-	return data, next, nil
+	return data, next, inOrder, nil
 }
 
 // seek finds the position of the batch that holds offset.
@@ -157,8 +197,9 @@ func (l *Log) trySeek(seg *segment, offset int64) (int64, error) {
 	}
 }
 
-// readAt reads and checks batches from a position on; the one there must hold offset, or begin with it if so said.
-func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins bool, maxBytes int, must bool) (data []byte, next int64, err error) {
+// readAt reads and checks batches from a position on, past the page cache or not; the one there must hold offset, or begin
+// with it if so said.
+func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins, past bool, maxBytes int, must bool) (data []byte, next int64, err error) {
 	f, err := l.open(seg)
 	if err != nil {
 		return nil, 0, err
@@ -173,10 +214,16 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins 
 		return nil, 0, corrupt(position, fmt.Sprintf("%d bytes to the end of the segment, too few for a batch", room))
 	}
 
-	data = make([]byte, min(max(int64(maxBytes), batch.HeaderBytes), room))
-	for {
-		n, err := f.ReadAt(data, position)
-		if n < len(data) && err != io.EOF {
+	for want := int(min(max(int64(maxBytes), batch.HeaderBytes), room)); ; {
+		var n int
+		if past {
+			data, err = f.ReadPast(want, position)
+			n = len(data)
+		} else {
+			data = make([]byte, want)
+			n, err = f.ReadAt(data, position)
+		}
+		if n < want && err != io.EOF {
 			return nil, 0, err
 		}
 		if n < batch.HeaderBytes {
@@ -200,7 +247,7 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins 
 		case !must:
 			return nil, 0, nil // it doesn't fit
 		}
-		data = make([]byte, whole)
+		want = whole
 	}
 
 	next = batch.View(data).BaseOffset()
@@ -236,6 +283,7 @@ type hints struct {
 	mu   sync.Mutex
 	ring []hint
 	at   int
+	read map[SegmentName]int64 // how many bytes of each segment were read in order
 }
 
 // maxHints is how many sequential readers of one log's history are remembered.
@@ -261,4 +309,25 @@ func (h *hints) keep(x hint) {
 	}
 	h.ring[h.at] = x
 	h.at = (h.at + 1) % maxHints
+}
+
+// isFirst notes that so many bytes of a segment are read in order, and says whether they are, as far as can be told, for
+// the first time. History that is read once is better read past the page cache: filling it costs more than the reading.
+// What is read again is better kept there.
+func (h *hints) isFirst(seg *segment, bytes int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.read == nil {
+		h.read = map[SegmentName]int64{}
+	}
+	before := h.read[seg.SegmentName]
+	h.read[seg.SegmentName] = before + bytes
+	return before < seg.SizeBytes
+}
+
+// forget lets go what is known of a segment that is no more.
+func (h *hints) forget(name SegmentName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.read, name)
 }

@@ -90,6 +90,7 @@ func (l *Log) DeleteBefore(start int64) error {
 }
 
 func (l *Log) removeFiles(name SegmentName) error {
+	l.hints.forget(name)
 	return errors.Join(l.removeFile(fileKey{l, name, segmentFile}), l.removeFile(fileKey{l, name, indexFile}))
 }
 

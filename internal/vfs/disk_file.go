@@ -22,6 +22,24 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+func (f *diskFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+	var b []byte
+	var err error
+	if off >= 0 && sizeBytes >= throughBytes {
+		how := os.O_RDWR
+		if f.readOnly {
+			how = os.O_RDONLY
+		}
+		b, err = f.bypass.read(f.f, how, sizeBytes, off)
+	} else {
+		b, err = readWhole(f.f, sizeBytes, off)
+	}
+	if err != nil && err != io.EOF {
+		err = pathError("read", f.name, err)
+	}
+	return b, err
+}
+
 func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.readOnly {
 		return 0, pathError("write", f.name, syscall.EBADF)
@@ -113,6 +131,16 @@ func (f *diskFile) WriteOut(from, sizeBytes int64, wait bool) error {
 		return nil
 	}
 	return pathError("write out", f.name, writeOut(f.f, from, sizeBytes, wait))
+}
+
+// readWhole is ReadPast by way of ReadAt.
+func readWhole(f io.ReaderAt, sizeBytes int, off int64) ([]byte, error) {
+	b := make([]byte, max(sizeBytes, 0))
+	n, err := f.ReadAt(b, off)
+	if n == len(b) {
+		err = nil
+	}
+	return b[:n], err
 }
 
 // zeros is what Allocate writes; nobody changes it.

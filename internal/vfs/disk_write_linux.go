@@ -81,12 +81,10 @@ const (
 type bypassBuffer struct{ b []byte }
 
 var bypassBuffers = sync.Pool{New: func() any {
-	b := make([]byte, bypassBytes+bypassAlign)
-	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (bypassAlign - 1)
-	return &bypassBuffer{b[skip : skip+bypassBytes : skip+bypassBytes]}
+	return &bypassBuffer{alignedMemory(bypassBytes)}
 }}
 
-// bypass is a second descriptor of a file, opened with O_DIRECT at the first large write. The zero value is ready.
+// bypass is a second descriptor of a file, opened with O_DIRECT at the first large write or read. The zero value is ready.
 type bypass struct {
 	mu     sync.Mutex
 	f      *os.File
@@ -96,7 +94,7 @@ type bypass struct {
 // write writes the parts: whole pages by direct I/O, the few bytes before and behind them as any others. Where direct
 // I/O isn't offered all goes through the page cache.
 func (b *bypass) write(f *os.File, parts [][]byte, off int64) (written int, err error) {
-	direct := b.open(f)
+	direct := b.open(f, os.O_RDWR)
 	if direct == nil {
 		return writeVector(f, parts, off)
 	}
@@ -129,15 +127,16 @@ func (b *bypass) write(f *os.File, parts [][]byte, off int64) (written int, err 
 	return written, nil
 }
 
-// open returns the second descriptor, or nil. It leads to the same file, whatever its name is by now.
-func (b *bypass) open(f *os.File) *os.File {
+// open returns the second descriptor, or nil. It leads to the same file, whatever its name is by now, and is opened as the
+// first was, always the same way: os.O_RDWR or os.O_RDONLY.
+func (b *bypass) open(f *os.File, how int) *os.File {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.f != nil || b.failed {
 		return b.f
 	}
 	err := control(f, func(fd int) (err error) {
-		b.f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_WRONLY|syscall.O_DIRECT, 0)
+		b.f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), how|syscall.O_DIRECT, 0)
 		return err
 	})
 	if err != nil {

@@ -223,6 +223,13 @@ func (f *faultyFile) WriteParts(parts [][]byte, off int64, through bool) (int, e
 	return f.file.WriteParts(parts, off, through)
 }
 
+func (f *faultyFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+	if err := f.faulty.ask(OpReadAt, f.name, sizeBytes); err != nil {
+		return nil, err
+	}
+	return f.file.ReadPast(sizeBytes, off)
+}
+
 func (f *faultyFile) Close() error { return f.file.Close() }
 
 func (f *faultyFile) Size() (int64, error) {

@@ -300,6 +300,10 @@ func (f *memFile) WriteParts(parts [][]byte, off int64, _ bool) (int, error) {
 	return f.WriteAt(slices.Concat(parts...), off)
 }
 
+func (f *memFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+	return readWhole(f, sizeBytes, off)
+}
+
 // Close works with the power off, too: it changes nothing on the disk.
 func (f *memFile) Close() error {
 	if f.closed.Swap(true) {

@@ -192,6 +192,10 @@ func (h *overlayHandle) WriteParts(parts [][]byte, off int64, _ bool) (int, erro
 	return h.WriteAt(slices.Concat(parts...), off)
 }
 
+func (h *overlayHandle) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+	return readWhole(h, sizeBytes, off)
+}
+
 func (h *overlayHandle) Size() (int64, error) {
 	if err := h.check("size", 0, false); err != nil {
 		return 0, err

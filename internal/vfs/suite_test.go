@@ -33,7 +33,7 @@ func TestFS(t *testing.T) {
 	}
 	suite := map[string]func(*testing.T, FS){
 		"files": testFiles, "ranges": testRanges, "truncate": testTruncate, "allocate": testAllocate,
-		"write out": testWriteOut, "write parts": testWriteParts, "read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
+		"write out": testWriteOut, "write parts": testWriteParts, "read past": testReadPast, "read only": testReadOnly, "names": testNames, "directories": testDirectories, "rename": testRename,
 		"removed while open": testRemovedWhileOpen, "closed": testClosed, "concurrent": testConcurrent,
 		"random": testRandom,
 	}
@@ -268,6 +268,58 @@ func testWriteParts(t *testing.T, f FS) {
 	must(t, file.Sync())
 	if _, err := file.WriteParts([][]byte{{1}}, -1, false); err == nil {
 		t.Error("a negative position was taken")
+	}
+}
+
+// What is read past the page cache is what is read otherwise: from any place, to the end of the file and beyond, whether the
+// cache has it, has some of it, or none.
+func testReadPast(t *testing.T, f FS) {
+	rng := rand.New(rand.NewSource(4))
+	want := make([]byte, 5<<20+4321)
+	rng.Read(want)
+	file := create(t, f, "a", "")
+	_, err := file.WriteParts([][]byte{want}, 0, true)
+	must(t, err)
+	for i := range 60 {
+		if i%20 == 10 { // some of it is dirty in the cache
+			at := rng.Intn(len(want) - 5000)
+			rng.Read(want[at : at+5000])
+			_, err := file.WriteAt(want[at:at+5000], int64(at))
+			must(t, err)
+		}
+		off, size := rng.Intn(len(want)), rng.Intn(4<<20)
+		switch i {
+		case 0:
+			off, size = 0, len(want)
+		case 1:
+			off, size = 4096, 1<<20
+		case 2:
+			off, size = len(want)-300<<10, 300<<10
+		case 3:
+			off, size = len(want), 1<<20
+		case 4:
+			off, size = len(want)+10_000, 1<<20
+		case 5:
+			off, size = 7, 0
+		}
+		got, err := file.ReadPast(size, int64(off))
+		end := min(off+size, len(want))
+		if short := off+size > len(want); short != (err == io.EOF) || err != nil && err != io.EOF {
+			t.Fatalf("%d bytes at %d: %v", size, off, err)
+		}
+		if !bytes.Equal(got, want[min(off, end):end]) {
+			t.Fatalf("%d bytes at %d: others came", size, off)
+		}
+	}
+	if _, err := file.ReadPast(1<<20, -1); err == nil {
+		t.Error("a negative position was taken")
+	}
+	must(t, file.Sync(), file.Close())
+	file, err = f.OpenRead("a")
+	must(t, err)
+	defer file.Close()
+	if got, err := file.ReadPast(len(want)-1, 1); err != nil || !bytes.Equal(got, want[1:]) {
+		t.Errorf("from a file opened to be read: %v, or other bytes", err)
 	}
 }
 

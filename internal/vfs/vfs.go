@@ -42,6 +42,10 @@ type File interface {
 	// WriteParts writes the parts one after the other, as WriteAt writes them joined. They are not changed. through says
 	// that nobody is expected to read them soon: a large write may then pass by the page cache.
 	WriteParts(parts [][]byte, off int64, through bool) (int, error)
+	// ReadPast reads as ReadAt does, into memory that is the caller's from then on; fewer bytes than asked for come with
+	// io.EOF. Nobody is expected to read them again soon: what the page cache does not have may be read past it, large
+	// reads in several pieces at once.
+	ReadPast(sizeBytes int, off int64) ([]byte, error)
 	// Size returns the current length in bytes.
 	Size() (int64, error)
 	// Truncate sets the length in bytes, cutting or extending with zeros.
