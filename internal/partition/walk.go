@@ -62,7 +62,10 @@ func (l *Log) open(seg *segment) (*openFile, error) {
 		l.mu.RLock()
 		there := l.segmentNamed(seg.SegmentName) != nil
 		l.mu.RUnlock()
-		if !there {
+		switch {
+		case l.closed.Load(): // and its directory perhaps removed
+			return nil, ErrClosed
+		case !there:
 			return nil, errGone
 		}
 		return nil, &CorruptError{File: key.path(), Reason: "the file is missing"}
