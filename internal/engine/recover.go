@@ -49,8 +49,8 @@ func Open(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// readAheadBytes bounds the memory for what is read ahead: some sixteen readers at a megabyte each.
-const readAheadBytes = 16 << 20
+// readAheadBytes bounds the memory for what is read ahead: two windows of 4 MiB for each of four readers of a megabyte.
+const readAheadBytes = 32 << 20
 
 // newRecovery returns an engine that knows nothing yet and runs nothing.
 func newRecovery(c Config) *recovery {
