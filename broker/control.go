@@ -21,6 +21,8 @@ import (
 //
 //	→ {"request":"snapshot"}
 //	← {"dir":"snapshot.new","snapshot":{…}}   or {"error":"…"}
+//	→ {"request":"checkpoint"}
+//	← {}   when it is durable                 or {"error":"…"}
 //
 // A snapshot stays as long as its connection: when that ends, however it ends, the broker removes it.
 const ControlName = "control.sock"
@@ -80,6 +82,12 @@ func (b *Broker) serveControl(conn net.Conn) {
 		_ = answer.Encode(controlAnswer{Error: "no request: " + err.Error()}) // if it has gone, there is nobody to tell
 	case request.Request == "snapshot":
 		b.serveSnapshot(in, answer)
+	case request.Request == "checkpoint":
+		var said controlAnswer
+		if err := b.engine.Checkpoint(b.ctx); err != nil {
+			said.Error = err.Error()
+		}
+		_ = answer.Encode(said) // the same
 	default:
 		_ = answer.Encode(controlAnswer{Error: fmt.Sprintf("this broker knows no request %q", request.Request)})
 	}
@@ -123,14 +131,38 @@ type Snapshot struct {
 // blocks while the broker takes a checkpoint. The error matches fs.ErrNotExist or syscall.ECONNREFUSED where no broker
 // runs.
 func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
-	conn, err := dialUnix(ctx, filepath.Join(dir, ControlName))
+	answer, conn, err := ask(ctx, dir, "snapshot")
 	if err != nil {
 		return nil, err
 	}
+	if answer.Snapshot == nil || !fs.ValidPath(answer.Dir) {
+		conn.Close()
+		return nil, fmt.Errorf("broker: the broker on %s gave no snapshot", dir)
+	}
+	return &Snapshot{Snapshot: *answer.Snapshot, Dir: filepath.Join(dir, answer.Dir), conn: conn}, nil
+}
+
+// CheckpointOf asks the broker that runs on a data directory, in whichever process of this machine, for a checkpoint,
+// and returns when it is durable: after it, and with nothing written since, a start has nothing to replay. A broker takes
+// checkpoints by itself; nobody needs this but to choose the moment. Errors are as of SnapshotOf.
+func CheckpointOf(ctx context.Context, dir string) error {
+	_, conn, err := ask(ctx, dir, "checkpoint")
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// ask sends one request to the broker on a data directory and returns its answer, with the connection that it came on.
+func ask(ctx context.Context, dir, request string) (controlAnswer, net.Conn, error) {
+	var answer controlAnswer
+	conn, err := dialUnix(ctx, filepath.Join(dir, ControlName))
+	if err != nil {
+		return answer, nil, err
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	var answer controlAnswer
-	err = json.NewEncoder(conn).Encode(controlRequest{Request: "snapshot"})
+	err = json.NewEncoder(conn).Encode(controlRequest{Request: request})
 	if err == nil {
 		err = json.NewDecoder(conn).Decode(&answer)
 	}
@@ -141,14 +173,11 @@ func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
 		err = fmt.Errorf("broker: the broker on %s did not answer: %w", dir, err)
 	case answer.Error != "":
 		err = fmt.Errorf("broker: the broker on %s: %s", dir, answer.Error)
-	case answer.Snapshot == nil || !fs.ValidPath(answer.Dir):
-		err = fmt.Errorf("broker: the broker on %s gave no snapshot", dir)
+	default:
+		return answer, conn, nil
 	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return &Snapshot{Snapshot: *answer.Snapshot, Dir: filepath.Join(dir, answer.Dir), conn: conn}, nil
+	conn.Close()
+	return answer, nil, err
 }
 
 // Close gives the snapshot up. It returns when the broker has removed it, or has ended.

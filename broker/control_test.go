@@ -135,3 +135,39 @@ func TestControlSocket(t *testing.T) {
 		t.Errorf("the broker is closed: %v", err)
 	}
 }
+
+// Case: somebody asks for a checkpoint. It is durable when the answer comes, and a second one, with nothing new, is the
+// same; a request that this broker does not know is told.
+func TestCheckpointOfARunningBroker(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, Config{Dir: dir, AutoCreateTopics: true})
+	cl := client(t, b, kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"))
+	newest := func() string {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dir, "checkpoint-*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("checkpoints: %v %v", files, err)
+		}
+		return files[len(files)-1] // Glob sorts
+	}
+	before := newest()
+	if err := cl.ProduceSync(t.Context(), kgo.StringRecord("one")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckpointOf(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	after := newest()
+	if after <= before {
+		t.Errorf("the newest checkpoint is %s, and was %s before", after, before)
+	}
+	if err := CheckpointOf(t.Context(), dir); err != nil || newest() != after {
+		t.Errorf("with nothing new: %v, %s", err, newest())
+	}
+	if _, _, err := ask(t.Context(), dir, "dance"); err == nil || !strings.Contains(err.Error(), "dance") {
+		t.Errorf("an unknown request: %v", err)
+	}
+	if err := CheckpointOf(t.Context(), t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where no broker runs: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -119,6 +120,21 @@ func (e *Engine) keep() {
 		}
 		e.wantCompaction()
 	}
+}
+
+// Checkpoint takes a checkpoint now, as the engine does by itself when enough was journaled since the last one, and
+// returns when it is durable. Appends go on meanwhile. If nothing has happened since the last one there is nothing to do.
+func (e *Engine) Checkpoint(ctx context.Context) error {
+	return e.errand(ctx, func() error {
+		if err := e.Full(); err != nil {
+			return err // making room ends with one
+		}
+		err := e.checkpoint(true)
+		if err != nil {
+			e.stumble(err)
+		}
+		return err
+	})
 }
 
 // checkpoint makes everything durable outside the journal, so that the journal can be reused up to the boundary of the
