@@ -24,15 +24,14 @@ func Alternate(ctx context.Context, rounds int, rest time.Duration, contenders [
 		round := Round{}
 		for _, c := range contenders {
 			p.Stage("rest")
-			pause(ctx, rest)
+			if err := pause(ctx, rest); err != nil {
+				return all, err
+			}
 			stage := c.Name
 			if rounds > 1 {
 				stage = fmt.Sprintf("round %d of %d: %s", i+1, rounds, c.Name)
 			}
 			p.Stage(stage)
-			if ctx.Err() != nil {
-				return all, context.Cause(ctx)
-			}
 			m, err := c.Run(ctx)
 			if err != nil {
 				return all, fmt.Errorf("%s: %w", c.Name, err)

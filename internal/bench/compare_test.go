@@ -90,7 +90,8 @@ func TestMedian(t *testing.T) {
 func TestNamesInReportsAreStable(t *testing.T) {
 	h := &Histogram{}
 	h.Record(time.Millisecond)
-	m := Measured{Records: 1, Bytes: 1, Elapsed: time.Second, Latency: h, Ack: h, Server: &Usage{CPU: time.Second}}
+	m := Measured{Records: 1, Bytes: 1, Elapsed: time.Second, Latency: h, Ack: h, Server: &Usage{CPU: time.Second}, Delivered: 1}
+	m.Series = []Measured{m}
 	r := Report{
 		Benchmark: "produce", Preset: "p", Machine: ThisMachine(), Target: Target{Kind: "process", Address: "a", Data: "d", FileSystem: "ext4"},
 		Workload: map[string]any{}, Result: Summarize("broker", []Round{{"broker": m}}), Ceilings: []Result{},
@@ -111,12 +112,13 @@ func TestNamesInReportsAreStable(t *testing.T) {
 		of   any
 		want string
 	}{
-		{got, "benchmark preset at machine target workload rounds result ceilings ratios"},
+		{got, "benchmark preset at machine target workload rounds took_s result ceilings ratios"},
 		{got["machine"], "os arch cpus go"},
 		{got["target"], "kind address data file_system"},
-		{result, "name seconds records bytes records_per_s mb_per_s latency ack_latency client server rounds_rates rounds_p50_us"},
+		{result, "name seconds records bytes records_per_s mb_per_s latency ack_latency client server rounds_rates rounds_p50_us delivered_per_s series"},
 		{result["latency"], latency}, {result["ack_latency"], latency}, {result["client"], process}, {result["server"], process},
 		{result["rounds_rates"].([]any)[0], "records_per_s mb_per_s"},
+		{result["series"].([]any)[0], "from_s seconds records_per_s delivered_per_s latency server"},
 		{got["ratios"].([]any)[0], "name median low high goal met"},
 	} {
 		names := slices.Sorted(maps.Keys(c.of.(map[string]any)))

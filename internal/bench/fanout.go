@@ -58,9 +58,9 @@ func FanOut(ctx context.Context, e Endpoint, topic string, readers int, fetchByt
 			}
 		})
 	}
-	pause(ctx, streamWarmup)
+	_ = pause(ctx, streamWarmup) // who ends it is told below
 	firstRecords, firstBytes, t := records.Load(), bytes.Load(), startMeter(e)
-	pause(ctx, d)
+	_ = pause(ctx, d)
 	m.Records, m.Bytes = records.Load()-firstRecords, bytes.Load()-firstBytes
 	t.stop(&m)
 	cancel(errOver)

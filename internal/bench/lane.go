@@ -26,9 +26,9 @@ type lane struct {
 	acked  atomic.Int64
 
 	mu    sync.Mutex // guards what follows; kgo calls promises one after the other, emitters come at once
-	hist  Histogram
-	timed int64     // in hist
-	late  Histogram // of records that were due in the window and not sent any more
+	hists histograms
+	timed int64      // in hists
+	late  histograms // of records that were due in the window and not sent any more
 	err   error
 
 	flights sync.Pool // *flight
@@ -65,12 +65,16 @@ func (ln *lane) land(intended int64, err error) {
 		return
 	}
 	ln.acked.Add(1)
-	if intended == untimed || !ln.window.has(intended) {
+	if intended == untimed {
+		return
+	}
+	in := ln.window.find(intended)
+	if in < 0 {
 		return
 	}
 	took := moment() - intended
 	ln.mu.Lock()
-	ln.hist.Record(time.Duration(took))
+	ln.hists.in(in).Record(time.Duration(took))
 	ln.timed++
 	ln.mu.Unlock()
 }
@@ -82,10 +86,21 @@ func (ln *lane) bookOverdue(pace *pacer) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	for due := range pace.overdue(now) {
-		if ln.window.has(due) {
-			ln.late.Record(time.Duration(now - due))
+		if in := ln.window.find(due); in >= 0 {
+			ln.late.in(in).Record(time.Duration(now - due))
 		}
 	}
+}
+
+// histograms are one for each span of the window. The zero value is ready.
+type histograms []*Histogram
+
+// in is that of one span.
+func (h *histograms) in(i int) *Histogram {
+	for len(*h) <= i {
+		*h = append(*h, &Histogram{})
+	}
+	return (*h)[i]
 }
 
 // fail ends the run, unless it was over: then a record that was cut off is no failure.

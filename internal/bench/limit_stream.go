@@ -126,9 +126,9 @@ func readStreams(ctx context.Context, raw Endpoint, way byte, conns int, d time.
 			}
 		})
 	}
-	pause(ctx, streamWarmup)
+	_ = pause(ctx, streamWarmup) // who ends it is told below
 	before, t := bytes.Load(), startMeter(raw)
-	pause(ctx, d)
+	_ = pause(ctx, d)
 	m.Bytes = bytes.Load() - before
 	t.stop(&m)
 	if err := failed.Load(); err != nil {
@@ -194,12 +194,14 @@ func WriteSendfile(name string) error {
 	return errors.Join(err, f.Close())
 }
 
-// pause blocks for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
+// pause blocks for d or until ctx ends; the error is then why it did.
+func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
 	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

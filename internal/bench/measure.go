@@ -11,6 +11,9 @@ type Measured struct {
 	Ack     *Histogram // of e2e: how long acknowledgements took; nil otherwise
 	Client  Usage      // this process, over Elapsed; with an in-process broker that includes it
 	Server  *Usage     // the broker's process, over Elapsed; nil if it is not ours to ask
+
+	Delivered int64      // of mixed: what the readers got meanwhile; 0 otherwise
+	Series    []Measured // of mixed: the parts that follow each other in it; nil otherwise
 }
 
 // RecordsPerSecond is 0 for a run without time.
@@ -25,6 +28,34 @@ func (m Measured) Quantile(q float64) float64 {
 		return 0
 	}
 	return m.Latency.Quantile(q).Seconds()
+}
+
+// Sum joins measures that were taken one after the other: what they did is added, latencies are merged, and the resident
+// memory is the last one's, its peak the highest.
+func Sum(parts []Measured) Measured {
+	var sum Measured
+	for _, m := range parts {
+		sum.Records += m.Records
+		sum.Bytes += m.Bytes
+		sum.Elapsed += m.Elapsed
+		sum.Delivered += m.Delivered
+		if m.Latency != nil {
+			if sum.Latency == nil {
+				sum.Latency = &Histogram{}
+			}
+			sum.Latency.Merge(m.Latency)
+		}
+		sum.Client = sum.Client.and(m.Client)
+		if m.Server != nil {
+			var before Usage
+			if sum.Server != nil {
+				before = *sum.Server
+			}
+			both := before.and(*m.Server)
+			sum.Server = &both
+		}
+	}
+	return sum
 }
 
 func perSecond(n int64, d time.Duration) float64 {

@@ -16,36 +16,62 @@ const settleTimeout = 30 * time.Second
 
 // Produce runs a load against a topic that is there. Throughput counts what was acknowledged within the measured time;
 // latency, from the intended moment of sending to the acknowledgement, is of what was meant to be sent in it, however
-// late it came; what was due and could not be sent any more counts with the time that it had waited. As fast as possible and asynchronously, every 16th record is timed. It blocks for Warmup, Duration and
-// what is then under way. One record that fails ends the run with its error.
+// late it came; what was due and could not be sent any more counts with the time that it had waited. As fast as possible
+// and asynchronously, every 16th record is timed. It blocks for Warmup, Duration and what is then under way. One record
+// that fails ends the run with its error.
 func Produce(ctx context.Context, e Endpoint, topic string, l Load, p *Progress) (Measured, error) {
-	if err := l.Check(); err != nil {
+	spans, err := ProduceSpans(ctx, e, topic, l, p, func(_ context.Context, measure Measure) error {
+		return measure(func(ctx context.Context) error { return pause(ctx, l.Duration) })
+	})
+	if err == nil && spans[0].Records == 0 {
+		err = fmt.Errorf("nothing was acknowledged in %v", l.Duration)
+	}
+	if len(spans) == 0 {
 		return Measured{}, err
+	}
+	return spans[0], err
+}
+
+// Measure measures one span: what is done meanwhile decides how long it lasts.
+type Measure func(during func(context.Context) error) error
+
+// ProduceSpans is Produce for a load that goes on while a script measures as many spans of it as it likes, of whatever
+// it does meanwhile. The script begins after Warmup; Duration is not used. Its context ends when the load has failed.
+// What comes back is one outcome for each span.
+func ProduceSpans(ctx context.Context, e Endpoint, topic string, l Load, p *Progress, script func(context.Context, Measure) error) ([]Measured, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
 	}
 	s, err := newSenders(ctx, e, topic, l, nil)
 	if err != nil {
-		return Measured{}, err
+		return nil, err
 	}
 	defer s.close()
 	p.counts(s.acknowledged)
 	s.start()
-	var m Measured
-	s.sleep(l.Warmup)
-	s.window.open()
-	before, t := s.acknowledged(), startMeter(e)
-	s.sleep(l.Duration)
-	m.Records = s.acknowledged() - before
-	t.stop(&m)
-	s.window.close()
-	if err := s.finish(); err != nil {
-		return m, err
+	var spans []Measured
+	err = pause(s.ctx, l.Warmup)
+	if err == nil {
+		err = script(s.ctx, func(during func(context.Context) error) error {
+			var m Measured
+			s.window.open()
+			before, t := s.acknowledged(), startMeter(e)
+			err := during(s.ctx)
+			m.Records = s.acknowledged() - before
+			t.stop(&m)
+			s.window.close()
+			m.Bytes = m.Records * int64(l.RecordBytes+s.payload.keyBytes())
+			spans = append(spans, m)
+			return err
+		})
 	}
-	m.Bytes = m.Records * int64(l.RecordBytes+s.payload.keyBytes())
-	m.Latency = s.latency()
-	if m.Records == 0 {
-		return m, fmt.Errorf("nothing was acknowledged in %v", l.Duration)
+	if finishErr := s.finish(); finishErr != nil {
+		return spans, finishErr // it is why the script's context has ended
 	}
-	return m, nil
+	for i := range spans {
+		spans[i].Latency = s.latencyIn(i)
+	}
+	return spans, err
 }
 
 // Fill produces a number of records asynchronously, as fast as it goes, and returns when all are acknowledged. It uses
@@ -67,31 +93,36 @@ func Fill(ctx context.Context, e Endpoint, topic string, l Load, records int64, 
 	return s.finish()
 }
 
-// window is the measured time.
+// window is the measured time: one span, or several one after the other.
 type window struct {
-	mu       sync.Mutex
-	from, to int64
+	mu    sync.Mutex
+	spans []span
 }
 
-func newWindow() *window { return &window{from: math.MaxInt64, to: math.MaxInt64} }
+type span struct{ from, to int64 } // moments; to is beyond all of them while it is open
 
 func (w *window) open() {
 	w.mu.Lock()
-	w.from = moment()
+	w.spans = append(w.spans, span{from: moment(), to: math.MaxInt64})
 	w.mu.Unlock()
 }
 
 func (w *window) close() {
 	w.mu.Lock()
-	w.to = moment()
+	w.spans[len(w.spans)-1].to = moment()
 	w.mu.Unlock()
 }
 
-// has reports whether a moment that is not in the future was in the window.
-func (w *window) has(at int64) bool {
+// find returns the number of the span that a moment was in which is not in the future; -1: it was in none.
+func (w *window) find(at int64) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return at >= w.from && at < w.to
+	for i := len(w.spans) - 1; i >= 0 && at < w.spans[i].to; i-- {
+		if at >= w.spans[i].from {
+			return i
+		}
+	}
+	return -1
 }
 
 // senders are the producers of a run.
@@ -109,7 +140,7 @@ type senders struct {
 }
 
 func newSenders(ctx context.Context, e Endpoint, topic string, l Load, st *stamp) (*senders, error) {
-	s := &senders{load: l, topic: topic, payload: newPayload(l), window: newWindow(), stamp: st}
+	s := &senders{load: l, topic: topic, payload: newPayload(l), window: &window{}, stamp: st}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	opts, err := l.options()
 	if err != nil {
@@ -140,14 +171,7 @@ func (s *senders) start() {
 }
 
 // sleep blocks for d, or until the run has ended early.
-func (s *senders) sleep(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.ctx.Done():
-	}
-}
+func (s *senders) sleep(d time.Duration) { _ = pause(s.ctx, d) }
 
 var errOver = errors.New("the run is over")
 
@@ -216,23 +240,23 @@ func (s *senders) sent() (n int64) {
 	return n
 }
 
-// latency is that of all lanes, what is overdue included; call it after finish.
-func (s *senders) latency() *Histogram {
-	h := s.overdue()
+// latencyIn is that of all lanes in one span, what is overdue included; call it after finish.
+func (s *senders) latencyIn(i int) *Histogram {
+	h := s.overdueIn(i)
 	for _, ln := range s.lanes {
 		ln.mu.Lock()
-		h.Merge(&ln.hist)
+		h.Merge(ln.hists.in(i))
 		ln.mu.Unlock()
 	}
 	return h
 }
 
-// overdue is how long what was due and not sent has waited; call it after finish.
-func (s *senders) overdue() *Histogram {
+// overdueIn is how long what was due in one span and not sent has waited; call it after finish.
+func (s *senders) overdueIn(i int) *Histogram {
 	h := &Histogram{}
 	for _, ln := range s.lanes {
 		ln.mu.Lock()
-		h.Merge(&ln.late)
+		h.Merge(ln.late.in(i))
 		ln.mu.Unlock()
 	}
 	return h

@@ -9,16 +9,19 @@ import (
 // in millions of bytes a second, latencies in microseconds, sizes in bytes; each figure of a Result is the median of
 // the rounds' own figures.
 type Report struct {
-	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout
+	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout, mixed, idle, start
 	Preset    string         `json:"preset,omitempty"`
 	At        time.Time      `json:"at"`
 	Machine   Machine        `json:"machine"`
 	Target    Target         `json:"target"`
 	Workload  map[string]any `json:"workload"` // the flags that it ran with, by name
 	Rounds    int            `json:"rounds"`
-	Result    Result         `json:"result"`
-	Ceilings  []Result       `json:"ceilings"` // with --ceiling; else empty
-	Ratios    []Ratio        `json:"ratios"`
+	// TookSeconds is how long all of it took, filling and rests included.
+	TookSeconds float64 `json:"took_s"`
+
+	Result   Result   `json:"result"`
+	Ceilings []Result `json:"ceilings"` // with --ceiling; else empty
+	Ratios   []Ratio  `json:"ratios"`   // and figures with a bound of their own, as server_rss_mib
 }
 
 // Machine is where it ran.
@@ -56,6 +59,19 @@ type Result struct {
 	Server         *Process `json:"server,omitempty"` // the broker's process, if it is ours
 	RoundsPerSec   []Rate   `json:"rounds_rates"`     // each round's rates
 	RoundsP50Usecs []Micros `json:"rounds_p50_us,omitempty"`
+
+	DeliveredPerSec float64    `json:"delivered_per_s,omitempty"` // of mixed: to consumers that read along
+	Series          []Interval `json:"series,omitempty"`          // of mixed: the parts of the last round
+}
+
+// Interval is one of the parts of a run that follow each other.
+type Interval struct {
+	FromSeconds     float64  `json:"from_s"` // since the first one began
+	Seconds         float64  `json:"seconds"`
+	RecordsPerSec   float64  `json:"records_per_s"`
+	DeliveredPerSec float64  `json:"delivered_per_s"`
+	Latency         *Latency `json:"latency,omitempty"`
+	Server          *Process `json:"server,omitempty"` // with the highest memory of the interval
 }
 
 // Rate is one round's.
@@ -106,6 +122,10 @@ func Summarize(name string, rounds []Round) Result {
 		}
 		return median(values)
 	}
+	r.DeliveredPerSec = of(func(m Measured) float64 { return perSecond(m.Delivered, m.Elapsed) })
+	if len(each) > 0 {
+		r.Series = summarizeSeries(each[len(each)-1].Series)
+	}
 	r.Seconds = of(func(m Measured) float64 { return m.Elapsed.Seconds() })
 	r.Records = of(func(m Measured) float64 { return float64(m.Records) })
 	r.Bytes = of(func(m Measured) float64 { return float64(m.Bytes) })
@@ -133,6 +153,22 @@ func Summarize(name string, rounds []Round) Result {
 		r.Server = &server
 	}
 	return r
+}
+
+func summarizeSeries(parts []Measured) (series []Interval) {
+	var from time.Duration
+	for _, m := range parts {
+		i := Interval{
+			FromSeconds: from.Seconds(), Seconds: m.Elapsed.Seconds(), RecordsPerSec: m.RecordsPerSecond(),
+			DeliveredPerSec: perSecond(m.Delivered, m.Elapsed), Latency: summarizeLatency([]Measured{m}, func(m Measured) *Histogram { return m.Latency }),
+		}
+		if m.Server != nil {
+			i.Server = &Process{CPUSeconds: m.Server.CPU.Seconds(), RSSBytes: float64(m.Server.RSSBytes), PeakRSSBytes: float64(m.Server.PeakRSSBytes)}
+		}
+		series = append(series, i)
+		from += m.Elapsed
+	}
+	return series
 }
 
 func summarizeLatency(each []Measured, of func(Measured) *Histogram) *Latency {

@@ -21,6 +21,14 @@ func (u Usage) since(earlier Usage) Usage {
 	return u
 }
 
+// and adds what was used later.
+func (u Usage) and(later Usage) Usage {
+	return Usage{
+		CPU: u.CPU + later.CPU, Allocs: u.Allocs + later.Allocs, AllocBytes: u.AllocBytes + later.AllocBytes,
+		RSSBytes: later.RSSBytes, PeakRSSBytes: max(u.PeakRSSBytes, later.PeakRSSBytes),
+	}
+}
+
 // SelfUsage is the usage of this process.
 func SelfUsage() Usage {
 	u := ownUsage()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -13,12 +14,14 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"tidings.dev/broker"
 	"tidings.dev/internal/bench"
 )
 
 func (s *session) benchCommand() *cobra.Command {
 	c := family("bench", "Measure a broker, and what it could reach at best",
 		s.benchProduceCommand(), s.benchConsumeCommand(), s.benchEndToEndCommand(), s.benchFanOutCommand(),
+		s.benchMixedCommand(), s.benchIdleCommand(), s.benchStartCommand(),
 		s.benchServeCommand(), s.benchStubCommand())
 	c.Long = "Measures a Kafka broker: the one at --brokers, or one of its own in another process (with --in-process, in this one),\n" +
 		"on --data or a temporary directory. --ceiling measures what it could reach at best in the same rounds, and gives\n" +
@@ -30,6 +33,8 @@ func (s *session) benchCommand() *cobra.Command {
 const (
 	theBroker    = "broker"
 	theVariant   = "against" // the same broker under --against-…
+	quiet        = "quiet"   // the same broker without checkpoints
+	theMaximum   = "maximum" // the same broker under as much of the same load as it takes
 	nullSink     = "null_sink"
 	nullSource   = "null_source"
 	sync4K       = "fdatasync_4k"
@@ -50,7 +55,7 @@ const (
 // A benchmark is one command line of `tidings bench`.
 type benchmark struct {
 	*session
-	name string // produce, consume, e2e, fanout
+	name string // produce, consume, e2e, fanout, mixed, idle, start
 
 	preset    string
 	inProcess bool
@@ -73,6 +78,13 @@ type benchmark struct {
 	raw        bool
 	variant    []string // configs of the variant's topic
 	variantPar int      // its partitions; 0: as many as the topic's
+
+	checkpoints int // of produce: in each measure; 0: the load alone
+	kill        bool
+	settle      time.Duration // of idle
+	share       float64       // of mixed: of the maximum
+	maximumTime time.Duration // of mixed
+	childConfig broker.Config // what a broker of ours is told; only the fields that childFlags has
 
 	goals    map[string]bench.Goal // by ratio, from the preset
 	progress *bench.Progress
@@ -101,23 +113,33 @@ func (b *benchmark) command(short string, run func(context.Context) ([]bench.Con
 	}
 	f := c.Flags()
 	f.StringVar(&b.preset, "preset", "", "`NAME` of a set of flags, listed above; a flag given besides counts before it")
-	f.BoolVar(&b.inProcess, "in-process", false, "run the broker in this process and reach it in memory")
 	f.StringVar(&b.topic, "topic", "", "a topic to use and keep (default: a new one for each round, removed after it)")
 	f.StringArrayVarP(&b.configs, "config", "c", nil, "a setting of the topic, `NAME=VALUE`; may be repeated")
-	f.IntVar(&b.rounds, "rounds", 1, fmt.Sprintf("how often all is measured; figures are medians (default with --ceiling %d)", ceilingRounds))
+	f.IntVar(&b.rounds, "rounds", 1, "how often all is measured; figures are medians")
 	f.DurationVar(&b.rest, "rest", 500*time.Millisecond, "before each measure, so that the one before it has settled")
-	f.BoolVar(&b.ceiling, "ceiling", false, "measure in turn what is possible at best, and give ratios")
-	f.BoolVar(&b.check, "check", false, "exit with 6 if a ratio misses its preset's goal")
+	f.BoolVar(&b.check, "check", false, "exit with 6 if a figure misses its preset's goal")
 	b.size = 1 << 10
 	f.Var(&b.size, "size", "of a record's value")
 	f.IntVarP(&b.partitions, "partitions", "p", 1, "of the topic")
-	f.IntVar(&b.load.Keys, "keys", 0, "so many different keys, drawn evenly; 0 for none (the client then fills one partition after another)")
+	return c
+}
+
+// loadFlags are those of benchmarks with a load that could be held against ceilings.
+func (b *benchmark) loadFlags(f *pflag.FlagSet) {
+	f.BoolVar(&b.inProcess, "in-process", false, "run the broker in this process and reach it in memory")
+	f.BoolVar(&b.ceiling, "ceiling", false, "measure in turn what is possible at best, and give ratios")
+	f.Lookup("rounds").Usage += fmt.Sprintf(" (default with --ceiling %d)", ceilingRounds)
+	b.clientFlags(f)
+}
+
+// clientFlags say how the client makes records and batches of them.
+func (b *benchmark) clientFlags(f *pflag.FlagSet) {
+	f.IntVar(&b.load.Keys, "keys", b.load.Keys, "so many different keys, drawn evenly; 0 for none (the client then fills one partition after another)")
 	f.Var(&b.batch, "batch-bytes", "largest batch (default kgo's own, 1000012)")
 	f.DurationVar(&b.load.Linger, "linger", 0, "how long the client waits for more records to a batch")
 	f.IntVar(&b.load.Buffered, "buffered", 0, "records that wait in a client before it blocks (default kgo's own, 50000)")
 	f.StringVar(&b.load.Compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	f.BoolVar(&b.load.Text, "text", false, "values that compress as JSON does (default: random bytes)")
-	return c
 }
 
 // sendingFlags are those of benchmarks that measure how records are produced.
@@ -150,6 +172,10 @@ func (b *benchmark) prepare() error {
 		return usagef("leave one of them out", "--in-process is a broker of its own, and --brokers names others")
 	case b.cold && b.brokers != "":
 		return usagef("leave --brokers out", "--cold restarts the broker, which must be a process of its own then")
+	case b.needsItsOwn() && b.brokers != "":
+		return usagef("leave --brokers out", "bench %s starts, asks and watches the broker, which must be a process of its own then", b.name)
+	case b.checkpoints < 0 || b.checkpoints > 0 && (b.varied() || b.ceiling):
+		return usagef("", "--checkpoints %d goes with neither --ceiling nor --against-…: the same load without checkpoints is what it is held against", b.checkpoints)
 	case b.topic != "" && b.ceiling && (b.variantPar > 0 || b.variant != nil):
 		return usagef("leave --topic out", "a topic of other settings cannot be --topic")
 	}
@@ -162,12 +188,24 @@ func (b *benchmark) prepare() error {
 	switch b.name {
 	case "e2e":
 		err = b.load.CheckEndToEnd(b.groups)
-	case "consume", "fanout":
+	case "consume", "fanout", "start":
 		if b.total < b.size {
 			return usagef("", "--bytes %s is less than one record", &b.total)
 		}
 		if b.groups < 0 || b.name == "fanout" && b.groups == 0 {
 			return usagef("", "--groups %d: want more", b.groups)
+		}
+		err = b.load.Check()
+	case "idle":
+		if b.groups < 0 {
+			return usagef("", "--groups %d: want none or more", b.groups)
+		}
+	case "mixed":
+		if b.share <= 0 || b.share > 1 {
+			return usagef("", "--share %g: want more than 0 and at most 1", b.share)
+		}
+		if b.load.Keys < 1 {
+			return usagef("", "--keys %d: compaction needs keys", b.load.Keys)
 		}
 		err = b.load.Check()
 	default:
@@ -179,8 +217,14 @@ func (b *benchmark) prepare() error {
 	return nil
 }
 
+// needsItsOwn says that no broker will do which is there already.
+func (b *benchmark) needsItsOwn() bool {
+	return b.name == "idle" || b.name == "start" || b.checkpoints > 0
+}
+
 // play sets the stage, lets the contenders run, and reports.
 func (b *benchmark) play(ctx context.Context, flags *pflag.FlagSet, run func(context.Context) ([]bench.Contender, []bench.Compared, error)) (err error) {
+	began := time.Now()
 	b.progress = &bench.Progress{}
 	defer b.watch()()
 	b.progress.Stage("start")
@@ -229,6 +273,7 @@ func (b *benchmark) play(ctx context.Context, flags *pflag.FlagSet, run func(con
 		}
 	}
 	b.progress.Stage("")
+	report.TookSeconds = math.Round(time.Since(began).Seconds()*10) / 10
 	if err := b.output().thing(report, func(w io.Writer) error { return writeBenchReport(w, report) }); err != nil {
 		return err
 	}
@@ -238,7 +283,8 @@ func (b *benchmark) play(ctx context.Context, flags *pflag.FlagSet, run func(con
 // workloadFlags are reported even where they were not given, if the command has them.
 var workloadFlags = map[string]bool{
 	"size": true, "partitions": true, "keys": true, "producers": true, "emitters": true, "rate": true, "linger": true, "acks": true,
-	"compression": true, "groups": true, "duration": true, "bytes": true, "no-idempotence": true,
+	"compression": true, "groups": true, "duration": true, "bytes": true, "no-idempotence": true, "checkpoints": true, "share": true,
+	"kill": true, "cold": true,
 }
 
 // judge is --check.

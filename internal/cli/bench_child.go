@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tidings.dev/broker"
 	"tidings.dev/internal/bench"
@@ -32,15 +33,28 @@ type brokerChild struct {
 	Address string `json:"address"`
 }
 
+// childFlags hand over the parts of a broker's configuration that benchmarks choose.
+func childFlags(f *pflag.FlagSet, c *broker.Config) {
+	f.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 0, "of journal between checkpoints; 0: the broker's own choice")
+	f.DurationVar(&c.RetentionInterval, "retention-interval", 0, "between looks at what retention lets go; 0: the broker's own choice")
+}
+
+func childArguments(c broker.Config) []string {
+	return []string{"--checkpoint-bytes", fmt.Sprint(c.CheckpointBytes), "--retention-interval", c.RetentionInterval.String()}
+}
+
 func (s *session) benchServeCommand() *cobra.Command {
-	return &cobra.Command{
+	var config broker.Config
+	var address string
+	c := &cobra.Command{
 		Use: "serve", Short: "Be the broker that a benchmark measures", Hidden: true, Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := listen("127.0.0.1:0", false)
+			l, err := listen(address, false)
 			if err != nil {
 				return err
 			}
-			b, err := openBroker(broker.Config{Dir: s.dataDir(), Logger: s.logger()})
+			config.Dir, config.Logger = s.dataDir(), s.logger()
+			b, err := openBroker(config)
 			if err != nil {
 				l.Close()
 				return err
@@ -51,6 +65,9 @@ func (s *session) benchServeCommand() *cobra.Command {
 			return errors.Join(err, b.Close())
 		},
 	}
+	childFlags(c.Flags(), &config)
+	c.Flags().StringVar(&address, "listen", "127.0.0.1:0", "where to listen; port 0 takes a free one")
+	return c
 }
 
 func (s *session) benchStubCommand() *cobra.Command {
@@ -152,6 +169,12 @@ func startChild(stderr io.Writer, addresses any, args ...string) (*child, error)
 
 func (c *child) usage() (bench.Usage, error) { return bench.ProcessUsage(c.cmd.Process.Pid) }
 
+// kill ends it as a crash would, and returns when it is gone.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // it may have ended already
+	<-c.ended
+}
+
 // stop lets it end well, and kills it if it does not.
 func (c *child) stop() error {
 	c.stdin.Close()
@@ -159,8 +182,7 @@ func (c *child) stop() error {
 	case err := <-c.ended:
 		return err
 	case <-time.After(childStop):
-		_ = c.cmd.Process.Kill() // it may have ended already
-		<-c.ended
+		c.kill()
 		return fmt.Errorf("process %d did not end in %v and was killed", c.cmd.Process.Pid, childStop)
 	}
 }

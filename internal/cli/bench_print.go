@@ -23,7 +23,8 @@ func writeBenchReport(w io.Writer, r bench.Report) error {
 	if r.Preset != "" {
 		name += " --preset " + r.Preset
 	}
-	fmt.Fprintf(w, "%s: %s, %s, %s/%s, %d CPUs, %s\n", name, where, plural(r.Rounds, "round"), r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, r.Machine.Go)
+	fmt.Fprintf(w, "%s: %s, %s in %.0f s, %s/%s, %d CPUs, %s\n", name, where, plural(r.Rounds, "round"), r.TookSeconds, r.Machine.OS, r.Machine.Arch,
+		r.Machine.CPUs, r.Machine.Go)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\trecords/s\tMB/s\tp50\tp90\tp99\tp99.9\tmax\tCPU s\tserver CPU s\tserver RSS\tallocs/record\t")
@@ -36,18 +37,46 @@ func writeBenchReport(w io.Writer, r bench.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if err := writeSeries(w, r.Result.Series); err != nil {
+		return err
+	}
 	if len(r.Ratios) == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RATIO\tMEDIAN\tLOW\tHIGH\tGOAL\t")
+	fmt.Fprintln(t, "RATIO OR FIGURE\tMEDIAN\tLOW\tHIGH\tGOAL\t")
 	for _, ratio := range r.Ratios {
 		goal := ratio.Goal
 		if ratio.Met != nil {
 			goal += map[bool]string{true: " met", false: " missed"}[*ratio.Met]
 		}
 		fmt.Fprintf(t, "%s\t%.3g\t%.3g\t%.3g\t%s\t\n", ratio.Name, ratio.Median, ratio.Low, ratio.High, goal)
+	}
+	return t.Flush()
+}
+
+// writeSeries writes what followed each other in the last round.
+func writeSeries(w io.Writer, series []bench.Interval) error {
+	if len(series) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "from\trecords/s\tdelivered/s\tp50\tp99\tp99.9\tmax\tserver CPU s\tserver RSS, at most\t")
+	for _, i := range series {
+		fmt.Fprintf(t, "%s\t%s\t%s\t", time.Duration(i.FromSeconds*float64(time.Second)).Round(time.Second), number(i.RecordsPerSec), number(i.DeliveredPerSec))
+		if i.Latency != nil {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t", microsText(i.Latency.P50), microsText(i.Latency.P99), microsText(i.Latency.P999), microsText(i.Latency.Max))
+		} else {
+			fmt.Fprint(t, "\t\t\t\t")
+		}
+		if i.Server != nil {
+			fmt.Fprintf(t, "%s\t%.0f MB\t", seconds(i.Server.CPUSeconds), i.Server.PeakRSSBytes/1e6)
+		} else {
+			fmt.Fprint(t, "\t\t")
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

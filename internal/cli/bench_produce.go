@@ -15,11 +15,16 @@ import (
 func (s *session) benchProduceCommand() *cobra.Command {
 	b := &benchmark{session: s, name: "produce"}
 	c := b.command("Measure how fast records are acknowledged, and how soon", b.produce)
+	b.loadFlags(c.Flags())
 	b.sendingFlags(c.Flags())
+	c.Flags().IntVar(&b.checkpoints, "checkpoints", 0, "measure during so many checkpoints, before each of which all partitions get 64 KiB, and in turn without; 0: the load alone")
 	return c
 }
 
 func (b *benchmark) produce(context.Context) ([]bench.Contender, []bench.Compared, error) {
+	if b.checkpoints > 0 {
+		return b.duringCheckpoints()
+	}
 	contenders := []bench.Contender{b.producing(theBroker, b.stage.broker, b.partitions, b.configs)}
 	if b.varied() {
 		contenders = append(contenders, b.producing(theVariant, b.stage.broker, b.variantPartitions(), slices.Concat(b.configs, b.variant)))

@@ -15,6 +15,7 @@ import (
 func (s *session) benchConsumeCommand() *cobra.Command {
 	b := &benchmark{session: s, name: "consume"}
 	c := b.command("Measure how fast a topic is replayed", b.consume)
+	b.loadFlags(c.Flags())
 	b.total = 1 << 30
 	f := c.Flags()
 	f.Var(&b.total, "bytes", "how much each reader replays; it is produced first, unless --topic has it")
@@ -92,6 +93,7 @@ func (b *benchmark) fill(ctx context.Context, e bench.Endpoint, topic string, re
 func (s *session) benchFanOutCommand() *cobra.Command {
 	b := &benchmark{session: s, name: "fanout"}
 	c := b.command("Measure how much many readers of the same records get in all", b.fanOut)
+	b.loadFlags(c.Flags())
 	b.total = 64 << 20
 	f := c.Flags()
 	f.Var(&b.total, "bytes", "how much the topic holds, which the readers read over and over; it is produced first, unless --topic has it")
@@ -153,6 +155,7 @@ func (b *benchmark) rawTime() time.Duration {
 func (s *session) benchEndToEndCommand() *cobra.Command {
 	b := &benchmark{session: s, name: "e2e"}
 	c := b.command("Measure how long a record takes from being sent at a rate to its consumers", b.endToEnd)
+	b.loadFlags(c.Flags())
 	b.load.Rate = 10_000
 	b.sendingFlags(c.Flags())
 	c.Flags().IntVar(&b.groups, "groups", 1, "so many consumer groups of one member read along")

@@ -91,13 +91,15 @@ func (s *benchStage) places() (err error) {
 }
 
 func (s *benchStage) startBroker() error {
+	config := s.b.childConfig
 	if s.b.inProcess {
-		own, err := openBroker(broker.Config{Dir: s.data, Logger: s.b.logger()})
+		config.Dir, config.Logger = s.data, s.b.logger()
+		own, err := openBroker(config)
 		s.own = own
 		return err
 	}
 	var told brokerChild
-	c, err := startChild(s.b.stderr, &told, "bench", "serve", "--data", s.data)
+	c, err := startChild(s.b.stderr, &told, append([]string{"bench", "serve", "--data", s.data}, childArguments(config)...)...)
 	s.child, s.addr = c, told.Address
 	return err
 }
@@ -119,6 +121,14 @@ func (s *benchStage) restartCold() error {
 	if err := s.stopBroker(); err != nil {
 		return err
 	}
+	if err := s.forget(); err != nil {
+		return err
+	}
+	return s.startBroker()
+}
+
+// forget drops the files of a broker that does not run from the page cache.
+func (s *benchStage) forget() error {
 	err := filepath.WalkDir(s.data, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -128,7 +138,21 @@ func (s *benchStage) restartCold() error {
 	if err != nil {
 		return fmt.Errorf("empty the page cache: %w", err)
 	}
+	return nil
+}
+
+// restart stops the broker and starts it again, as it is configured now.
+func (s *benchStage) restart() error {
+	if err := s.stopBroker(); err != nil {
+		return err
+	}
 	return s.startBroker()
+}
+
+// kill ends a broker in another process as a crash would.
+func (s *benchStage) kill() {
+	s.child.kill()
+	s.child = nil
 }
 
 // broker is where the broker is now: it moves when it is restarted.

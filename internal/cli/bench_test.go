@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +79,7 @@ func TestBenchmarksInProcess(t *testing.T) {
 	r = s.benched("consume", "--in-process", "--ceiling", "--rounds", "1", "--bytes", "1MiB", "--cold")
 	checkRatios(t, r, ratioToSource, "mb_per_s / memory_pipe")
 	s.benched("consume", "--in-process", "--bytes", "1MiB", "--groups", "2", "--partitions", "3", "--keys", "9")
-	r = s.benched("fanout", "--in-process", "-d", "100ms", "--bytes", "1MiB", "--groups", "3")
+	r = s.benched("fanout", "--in-process", "-d", "1s", "--bytes", "1MiB", "--groups", "3")
 	checkRatios(t, r, "mb_per_s / one_group")
 	s.benched("fanout", "--in-process", "--bytes", "1MiB", "--groups", "2", "--raw=false")
 
@@ -127,6 +128,50 @@ func TestBenchmarksAcrossProcesses(t *testing.T) {
 	}
 }
 
+// Case: benchmarks that start, kill, ask and watch a broker in another process, each once, shortly; they leave nothing.
+func TestBenchmarksOfAProcess(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s := shell{t, ""}
+	r := s.benched("start", "--bytes", "1MiB", "-p", "3", "--rounds", "2")
+	checkRatios(t, r, figureReady)
+	if r.Result.Latency == nil || r.Result.Latency.Count != 1 || r.Rounds != 2 || r.TookSeconds == 0 {
+		t.Errorf("report %+v", r)
+	}
+	r = s.benched("start", "--preset", "replay-journal", "--bytes", "1MiB", "--cold", "--rounds", "1")
+	checkRatios(t, r, figureReady, figureReplay)
+	if r.Result.Records != 1024 || r.Ratios[1].Goal != ">= 500" {
+		t.Errorf("report %+v", r)
+	}
+	r = s.benched("produce", "--preset", "checkpoint", "--checkpoints", "2", "-p", "3", "--emitters", "2", "--rounds", "1", "--rate", "0", "--warmup", "0s")
+	checkRatios(t, r, ratioCheckpoint, "p50 / "+quiet)
+	if len(r.Ceilings) != 1 || r.Ceilings[0].Seconds < 2*quietTime.Seconds() || r.Ceilings[0].Latency == nil {
+		t.Errorf("without checkpoints: %+v", r.Ceilings)
+	}
+	r = s.benched("mixed", "--preset", "half-maximum", "-d", "2s", "--maximum-time", "300ms", "--warmup", "100ms", "--keys", "50", "--buffered", "500")
+	if len(r.Result.Series) != mixedParts || r.Result.DeliveredPerSec == 0 || len(r.Ceilings) != 1 || r.Ceilings[0].Name != theMaximum {
+		t.Errorf("report %+v", r)
+	}
+	var records float64
+	for _, part := range r.Result.Series {
+		records += part.RecordsPerSec * part.Seconds
+	}
+	if math.Abs(records-r.Result.Records) > 1 {
+		t.Errorf("%g records in the parts, %g in all", records, r.Result.Records)
+	}
+
+	// An idle broker's consumers get nothing, so there is nothing but what it costs.
+	idle := s.want(s.run("bench", "idle", "-o", "json", "--rest", "0s", "-p", "3", "--groups", "2", "-d", "50ms", "--settle", "0s", "--bytes", "1MiB"), 0)
+	if err := json.Unmarshal([]byte(idle.out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Ratios) != 2 || r.Ratios[0].Name != figureRSS || r.Ratios[0].Median <= 0 || r.Ratios[1].Name != figureCPU {
+		t.Errorf("figures %+v", r.Ratios)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
 func TestBenchmarkMistakes(t *testing.T) {
 	s := shell{t, ""}
 	for _, c := range []struct {
@@ -147,9 +192,17 @@ func TestBenchmarkMistakes(t *testing.T) {
 		{[]string{"consume", "--bytes", "10"}, 2, "less than one record"},
 		{[]string{"e2e", "--rate", "0"}, 2, "rate"},
 		{[]string{"fanout", "--groups", "0"}, 2, "--groups"},
+		{[]string{"produce", "--checkpoints", "1", "--brokers", "localhost:1"}, 2, "of its own"},
+		{[]string{"produce", "--checkpoints", "1", "--ceiling"}, 2, "--checkpoints"},
+		{[]string{"start", "--brokers", "localhost:1"}, 2, "of its own"},
+		{[]string{"start", "--bytes", "10"}, 2, "less than one record"},
+		{[]string{"idle", "--brokers", "localhost:1"}, 2, "of its own"},
+		{[]string{"idle", "--groups", "-1"}, 2, "--groups"},
+		{[]string{"mixed", "--share", "2"}, 2, "--share"},
+		{[]string{"mixed", "--keys", "0"}, 2, "--keys"},
 	} {
 		args := append([]string{"bench"}, c.args...)
-		if !strings.Contains(strings.Join(args, " "), "--brokers") {
+		if !strings.Contains(strings.Join(args, " "), "--brokers") && !slices.Contains([]string{"start", "idle", "mixed"}, c.args[0]) {
 			args = append(args, "--in-process")
 		}
 		s.want(s.run(args...), c.code, c.says)
@@ -168,7 +221,12 @@ func TestPresetsNameFlagsThatAreThere(t *testing.T) {
 		if err := b.usePreset(command.Flags()); err != nil {
 			t.Errorf("%s %s: %v", p.command, p.name, err)
 		}
-		if b.goals[p.ratio].String() == "" {
+		for _, g := range p.goals {
+			if b.goals[g.of].String() == "" {
+				t.Errorf("%s %s has no goal for %s", p.command, p.name, g.of)
+			}
+		}
+		if len(p.goals) == 0 {
 			t.Errorf("%s %s has no goal", p.command, p.name)
 		}
 	}
