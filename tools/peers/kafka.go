@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,7 +92,7 @@ func startKafka(ctx context.Context, s *setup, p peer) (*contender, error) {
 	if !isThere(jars) {
 		say("get Apache Kafka's jars by Maven")
 		if err := command(ctx, kafkaPom, "mvn", "-q", "-B", "dependency:copy-dependencies"); err != nil {
-			return nil, errors.Join(errAbsent, err)
+			return nil, absent(err)
 		}
 	}
 	address, err := freeAddress()

@@ -37,7 +37,7 @@ func startNATS(sync string) func(context.Context, *setup, peer) (*contender, err
 	return func(ctx context.Context, s *setup, p peer) (*contender, error) {
 		program, err := s.program(ctx, "github.com/nats-io/nats-server/v2", "")
 		if err != nil {
-			return nil, errors.Join(errAbsent, err)
+			return nil, absent(err)
 		}
 		address, err := freeAddress()
 		if err != nil {

@@ -119,6 +119,14 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
+// absent is an error of getting a peer, so that it matches errAbsent.
+func absent(err error) error {
+	if errors.Is(err, errAbsent) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errAbsent, err)
+}
+
 // output is what a tool says in one line.
 func output(name string, args ...string) string {
 	out, err := exec.Command(name, args...).Output()
