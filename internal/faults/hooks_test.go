@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -158,22 +159,30 @@ type killFile struct {
 	name string
 }
 
-func (f *killFile) WriteAt(p []byte, off int64) (n int, err error) {
-	doomed := f.fs.passes(vfs.OpWriteAt, f.name)
-	if doomed {
-		switch f.fs.when {
-		case before:
-			die()
-		case within:
-			f.File.WriteAt(p[:len(p)/2], off)
-			die()
-		}
+func (f *killFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.around(func() { f.File.WriteAt(p[:len(p)/2], off) }, func() (int, error) { return f.File.WriteAt(p, off) })
+}
+
+func (f *killFile) WriteParts(parts [][]byte, off int64, through bool) (int, error) {
+	return f.around(func() {
+		joined := slices.Concat(parts...)
+		f.File.WriteParts([][]byte{joined[:len(joined)/2]}, off, through)
+	}, func() (int, error) { return f.File.WriteParts(parts, off, through) })
+}
+
+// around does a write, or half of it, unless the process is to die of it before.
+func (f *killFile) around(half func(), whole func() (int, error)) (int, error) {
+	if !f.fs.passes(vfs.OpWriteAt, f.name) {
+		return whole()
 	}
-	n, err = f.File.WriteAt(p, off)
-	if doomed {
-		die()
+	switch f.fs.when {
+	case within:
+		half()
+	case after:
+		whole()
 	}
-	return n, err
+	die()
+	return 0, nil
 }
 
 func (f *killFile) Allocate(sizeBytes int64) error {

@@ -193,18 +193,7 @@ func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	err := f.faulty.ask(OpWriteAt, f.name, len(p))
-	if short, ok := errors.AsType[*ShortWrite](err); ok && short.WrittenBytes < len(p) {
-		n, failed := f.file.WriteAt(p[:short.WrittenBytes], off)
-		if failed != nil {
-			return n, failed
-		}
-		return n, err
-	}
-	if err != nil {
-		return 0, err
-	}
-	return f.file.WriteAt(p, off)
+	return f.WriteParts([][]byte{p}, off, false)
 }
 
 func (f *faultyFile) WriteParts(parts [][]byte, off int64, through bool) (int, error) {
