@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidings.dev/internal/engine"
+	"tidings.dev/internal/vfs"
 )
 
 // A manifest is a file of lines, each a JSON object:
@@ -156,7 +157,7 @@ func (s *Store) Load(name string) (*Manifest, error) {
 	if _, err := time.Parse(nameLayout, name); err != nil {
 		return nil, fmt.Errorf("%w: %q", ErrNone, name)
 	}
-	b, err := readFile(s.fs, manifestPath(name))
+	b, err := vfs.ReadFile(s.fs, manifestPath(name))
 	if isMissing(err) {
 		return nil, fmt.Errorf("%w: %s", ErrNone, name)
 	}

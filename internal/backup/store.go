@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -73,7 +72,7 @@ type Store struct {
 
 // Open opens a directory of backups. Errors: ErrNone where it is empty, *ForeignError, *FormatError.
 func Open(fsys vfs.FS) (*Store, error) {
-	line, err := readFile(fsys, formatFile)
+	line, err := vfs.ReadFile(fsys, formatFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := refuseForeign(fsys); err != nil {
 			return nil, err
@@ -173,7 +172,7 @@ func (s *Store) put(b []byte) (h hash, stored bool, err error) {
 
 // get reads a chunk and checks it; the error is a *DamageError or one of reading.
 func (s *Store) get(h hash) ([]byte, error) {
-	b, err := readFile(s.fs, h.path())
+	b, err := vfs.ReadFile(s.fs, h.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &DamageError{File: h.path(), Reason: "the chunk is missing"}
 	}
@@ -219,21 +218,4 @@ func writeFile(fsys vfs.FS, name string, content []byte) error {
 		return err
 	}
 	return fsys.SyncDir(path.Dir(name))
-}
-
-func readFile(fsys vfs.FS, name string) ([]byte, error) {
-	f, err := fsys.OpenRead(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	content := make([]byte, size)
-	if n, err := f.ReadAt(content, 0); n < len(content) {
-		return nil, fmt.Errorf("read %s: %w", name, errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	return content, nil
 }

@@ -150,7 +150,7 @@ func (s *Store) takeFile(ctx context.Context, source vfs.FS, name string, f *Fil
 
 // readContent reads which files a snapshot has.
 func readContent(source vfs.FS, dir string) ([]engine.SnapshotFile, error) {
-	b, err := readFile(source, path.Join(dir, engine.SnapshotContent))
+	b, err := vfs.ReadFile(source, path.Join(dir, engine.SnapshotContent))
 	if err != nil {
 		return nil, fmt.Errorf("backup: no whole snapshot: %w", err)
 	}

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Idle has consumer groups of one member each wait for records that do not come, and measures for d what that costs the
@@ -23,24 +21,9 @@ func Idle(ctx context.Context, e Endpoint, topic string, partitions, groups int,
 	var got atomic.Int64
 	p.counts(got.Load)
 	for range groups {
-		client, err := e.client(ctx, kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		if err != nil {
+		if err := e.readAlong(listen, stop, &listening, topic, &got); err != nil {
 			return Measured{}, err
 		}
-		listening.Go(func() {
-			defer client.Close()
-			for {
-				fetches := client.PollFetches(listen)
-				if listen.Err() != nil {
-					return
-				}
-				for _, f := range fetches.Errors() {
-					stop(fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err))
-					return
-				}
-				got.Add(int64(fetches.NumRecords()))
-			}
-		})
 	}
 	want := int64(partitions) * int64(groups)
 	for deadline := time.Now().Add(settleTimeout); got.Load() < want; {

@@ -2,12 +2,9 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // sampleEvery is how often a mixed run looks at the broker's memory.
@@ -27,24 +24,9 @@ func Mixed(ctx context.Context, e Endpoint, topics []string, l Load, intervals i
 	}()
 	var delivered atomic.Int64
 	for _, topic := range topics {
-		client, err := e.client(ctx, kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		if err != nil {
+		if err := e.readAlong(ctx, cancel, &background, topic, &delivered); err != nil {
 			return Measured{}, err
 		}
-		background.Go(func() {
-			defer client.Close()
-			for {
-				fetches := client.PollFetches(ctx)
-				if ctx.Err() != nil {
-					return
-				}
-				for _, f := range fetches.Errors() {
-					cancel(fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err))
-					return
-				}
-				delivered.Add(int64(fetches.NumRecords()))
-			}
-		})
 	}
 	p.counts(delivered.Load)
 	memory := &highest{}

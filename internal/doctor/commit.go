@@ -84,7 +84,7 @@ func commit(fsys vfs.FS, kept string, r record) error {
 
 // resume ends a repair that was cut off.
 func resume(fsys vfs.FS, recordName string) error {
-	line, err := readAll(fsys, recordName)
+	line, err := vfs.ReadFile(fsys, recordName)
 	if err != nil {
 		return err
 	}

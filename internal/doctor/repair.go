@@ -3,7 +3,6 @@ package doctor
 import (
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ func (p plan) prepare(fsys vfs.FS, kept string, out *Repaired) (record, error) {
 	}
 	r := record{Aside: slices.Clone(p.asides), Make: p.makes}
 	for _, mv := range p.renames {
-		b, err := readAll(fsys, mv.From)
+		b, err := vfs.ReadFile(fsys, mv.From)
 		if err == nil {
 			err = writeDurably(fsys, path.Join(staging, mv.To), b)
 		}
@@ -198,21 +197,4 @@ func settleTree(fsys vfs.FS, dir string) error {
 		}
 	}
 	return fsys.SyncDir(dir)
-}
-
-func readAll(fsys vfs.FS, name string) ([]byte, error) {
-	f, err := fsys.OpenRead(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, size)
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return nil, errors.Join(err, io.ErrUnexpectedEOF)
-	}
-	return b, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"log/slog"
 	"path"
@@ -146,7 +145,7 @@ func (in *Inspection) readCheckpoints(fsys vfs.FS) (*checkpoint, error) {
 		}
 		found := InspectedCheckpoint{File: i.Name, SizeBytes: i.SizeBytes}
 		var c *checkpoint
-		content, err := readWhole(fsys, i.Name)
+		content, err := vfs.ReadFile(fsys, i.Name)
 		if err == nil {
 			c, err = decodeCheckpoint(i.Name, content)
 			if err == nil {
@@ -279,21 +278,4 @@ func journaled(fsys vfs.FS, want func(Partition, batch.View) bool, take func(Par
 		return nil
 	})
 	return err
-}
-
-func readWhole(fsys vfs.FS, name string) ([]byte, error) {
-	f, err := fsys.OpenRead(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, size)
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return nil, errors.Join(err, io.ErrUnexpectedEOF)
-	}
-	return b, nil
 }

@@ -40,7 +40,7 @@ func CheckDirectory(fsys vfs.FS) error {
 }
 
 func checkDirectory(fsys vfs.FS) (isNew bool, _ error) {
-	line, err := readFile(fsys, formatFile)
+	line, err := vfs.ReadFile(fsys, formatFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return true, refuseForeign(fsys)
@@ -142,23 +142,3 @@ func writeFile(fsys vfs.FS, name string, content []byte) error {
 
 // errSyncDir says that it is not known whether a name has reached the disk.
 var errSyncDir = errors.New("engine: a directory was not synced")
-
-func readFile(fsys vfs.FS, name string) ([]byte, error) {
-	f, err := fsys.OpenRead(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	content := make([]byte, size)
-	if size == 0 {
-		return content, nil
-	}
-	if n, err := f.ReadAt(content, 0); n < len(content) {
-		return nil, err
-	}
-	return content, nil
-}

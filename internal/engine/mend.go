@@ -71,7 +71,7 @@ func (m *mending) run(o MendOptions) error {
 	}
 	if m.in.Used >= 0 {
 		file := m.in.Checkpoints[m.in.Used].File
-		content, err := readWhole(m.fs, file)
+		content, err := vfs.ReadFile(m.fs, file)
 		if err != nil {
 			return err
 		}

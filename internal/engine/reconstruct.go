@@ -17,6 +17,7 @@ import (
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 	"tidings.dev/internal/txn"
+	"tidings.dev/internal/vfs"
 )
 
 // reconstruct puts a checkpoint together where none is whole. If the journal begins with the first entry ever written,
@@ -55,7 +56,7 @@ func (m *mending) isYoung() bool {
 // readDamaged reads the newest damaged checkpoint of which the sections still make sense, or returns nil.
 func (m *mending) readDamaged() *checkpoint {
 	for _, found := range m.in.Checkpoints {
-		content, err := readWhole(m.fs, found.File)
+		content, err := vfs.ReadFile(m.fs, found.File)
 		if err != nil || len(content) < checkpointHead+crcSize {
 			continue
 		}

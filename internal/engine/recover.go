@@ -186,7 +186,7 @@ func (r *recovery) newestCheckpoint() (*checkpoint, error) {
 		if _, ok := checkpointSequence(entry.Name); !ok {
 			continue
 		}
-		content, err := readFile(r.c.FS, entry.Name)
+		content, err := vfs.ReadFile(r.c.FS, entry.Name)
 		if err != nil {
 			return nil, &CheckpointError{File: entry.Name, Reason: "it can't be read", Err: err}
 		}

@@ -129,7 +129,7 @@ func (s *snapshot) take() error {
 		return err
 	}
 	name := checkpointName(s.keeper.newest.sequence)
-	content, err := readFile(fsys, name)
+	content, err := vfs.ReadFile(fsys, name)
 	if err != nil {
 		return err
 	}

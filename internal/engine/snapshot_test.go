@@ -127,7 +127,7 @@ func checkChain(e *Engine, topic meta.Topic) error {
 func takeOut(t *testing.T, from vfs.FS, dir string) *vfs.Mem {
 	t.Helper()
 	to := vfs.NewMem()
-	list, err := readFile(from, path.Join(dir, SnapshotContent))
+	list, err := vfs.ReadFile(from, path.Join(dir, SnapshotContent))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func takeOut(t *testing.T, from vfs.FS, dir string) *vfs.Mem {
 			}
 			continue
 		}
-		content, err := readFile(from, path.Join(dir, f.Path))
+		content, err := vfs.ReadFile(from, path.Join(dir, f.Path))
 		if err == nil && int64(len(content)) < f.SizeBytes {
 			err = fmt.Errorf("%s has %d bytes of %d", f.Path, len(content), f.SizeBytes)
 		}

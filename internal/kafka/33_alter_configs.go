@@ -12,26 +12,18 @@ import (
 
 func (c *conn) alterConfigs(ctx context.Context, r *kmsg.AlterConfigsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.AlterConfigsResponse)
-	times := make(map[configResource]int, len(r.Resources))
-	for i := range r.Resources {
-		times[configResource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
+	resources := make([]configResource, len(r.Resources))
+	for i, ask := range r.Resources {
+		resources[i] = configResource{ask.ResourceType, ask.ResourceName}
 	}
-	for i := range r.Resources {
-		ask := &r.Resources[i]
-		resource := configResource{ask.ResourceType, ask.ResourceName}
-		if times[resource] == 0 {
-			continue // refused once already
-		}
-		err := resource.check(times[resource])
-		times[resource] = 0
-		if err == nil {
-			err = c.replaceConfig(ctx, ask, r.ValidateOnly)
-		}
+	configure(resources, func(i int) error {
+		return c.replaceConfig(ctx, &r.Resources[i], r.ValidateOnly)
+	}, func(resource configResource, err error) {
 		row := kmsg.NewAlterConfigsResponseResource()
-		row.ResourceType, row.ResourceName = ask.ResourceType, ask.ResourceName
+		row.ResourceType, row.ResourceName = resource.kind, resource.name
 		row.ErrorCode, row.ErrorMessage = configCode(err), message(err)
 		resp.Resources = append(resp.Resources, row)
-	}
+	})
 	return resp
 }
 

@@ -133,15 +133,5 @@ func (f *diskFile) WriteOut(from, sizeBytes int64, wait bool) error {
 	return pathError("write out", f.name, writeOut(f.f, from, sizeBytes, wait))
 }
 
-// readWhole is ReadPast by way of ReadAt.
-func readWhole(f io.ReaderAt, sizeBytes int, off int64) ([]byte, error) {
-	b := make([]byte, max(sizeBytes, 0))
-	n, err := f.ReadAt(b, off)
-	if n == len(b) {
-		err = nil
-	}
-	return b[:n], err
-}
-
 // zeros is what Allocate writes; nobody changes it.
 var zeros [256 << 10]byte
