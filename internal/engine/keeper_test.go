@@ -45,7 +45,7 @@ func TestCheckpointDoesNotHoldUpAppends(t *testing.T) {
 	for syncs := 0; ; syncs++ {
 		select {
 		case err := <-done:
-			if err != nil || syncs < partitions {
+			if err != nil || syncs < partitions && !t.Failed() {
 				t.Errorf("a checkpoint of %d syncs: %v", syncs, err)
 			}
 			return
@@ -57,10 +57,12 @@ func TestCheckpointDoesNotHoldUpAppends(t *testing.T) {
 			}()
 			select {
 			case <-answered:
-			case <-time.After(time.Minute):
+			case <-time.After(20 * time.Second):
 				t.Errorf("an append waits for the sync of %s", name)
+				checkpoint.Store(false) // the rest goes undisturbed
 			}
 			goOn <- struct{}{}
+			<-answered
 		}
 	}
 }
