@@ -204,3 +204,20 @@ C3,A,x,-1,2010-12-01 08:00:00,0.50,1.0,UK
 		t.Errorf("%+v", got)
 	}
 }
+
+// Case: the demo is killed and started again. Its services are the same members of their groups as before, by a lasting
+// name, so that nobody waits ten seconds for the sessions of the dead to end.
+func TestDemoServicesKeepTheirNames(t *testing.T) {
+	b, err := broker.Open(broker.Config{Memory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	link, err := inProcess(b).Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(link.Instance, b.ClusterID()) {
+		t.Errorf("services are called %q", link.Instance)
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"tidings.dev"
 	"tidings.dev/broker"
+	"tidings.dev/embedded"
 )
 
 const (
@@ -29,6 +30,7 @@ type target struct {
 	brokers []string
 	dial    func(context.Context) (net.Conn, error) // nil: TCP to the addresses
 	label   string                                  // for messages
+	inside  tidings.Connection                      // how apps reach a broker in this process; nil: it is another's
 }
 
 // findTarget follows the rule: --brokers, else the socket in --data, else TIDINGS_BROKERS, else the socket in
@@ -101,11 +103,14 @@ func socketTarget(ctx context.Context, dir string) (target, error) {
 
 // inProcess is a broker of this process.
 func inProcess(b *broker.Broker) target {
-	return target{brokers: []string{localBroker}, label: b.String(), dial: b.Dial}
+	return target{brokers: []string{localBroker}, label: b.String(), dial: b.Dial, inside: embedded.Broker(b)}
 }
 
 // Connect makes a target a tidings.Connection.
-func (t target) Connect(context.Context) (*tidings.Link, error) {
+func (t target) Connect(ctx context.Context) (*tidings.Link, error) {
+	if t.inside != nil {
+		return t.inside.Connect(ctx)
+	}
 	link := &tidings.Link{Addresses: t.brokers}
 	if t.dial != nil {
 		link.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) }
