@@ -15,23 +15,31 @@ import (
 // base offset, leader epoch and, under LogAppendTime, the timestamp. A batch of an idempotent producer must be alone.
 //
 // done is called once: with an error, or when the batches are durable, in their topic's sense, and visible. It may be called before Append
-// returns, and from the journal's goroutine: it must not block. Append itself blocks while too many bytes are queued, or
+// returns, and from the goroutine that commits: it must not block. Append itself blocks while too many bytes are queued, or
 // not yet in segment files.
 //
 // Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, those of batch.Validate and those of
 // txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
-	e.append(id, records, nil, done)
+	e.append(id, records, nil, false, done)
 }
 
-// AppendHeld is Append of one batch without the copy: the log keeps the bytes where they are, and nobody else may look at
-// them any more. memory, which may not be nil, is released once they are needed no longer: before AppendHeld returns at the
-// earliest, and never if a reader was given them.
-func (e *Engine) AppendHeld(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
-	e.append(id, records, memory, done)
+// AppendQuiet is Append by a caller who has more to append and then calls Wake or Lead: without it the batches wait for
+// another's. If memory is not nil, records are one batch and are not copied: the log keeps the bytes where they are, and
+// nobody else may look at them any more. memory is released once they are needed no longer: before AppendQuiet returns at
+// the earliest, and never if a reader was given them.
+func (e *Engine) AppendQuiet(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
+	e.append(id, records, memory, true, done)
 }
 
-func (e *Engine) append(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
+// Wake has everything that was appended committed in the background.
+func (e *Engine) Wake() { e.journal.Wake() }
+
+// Lead has it committed by the calling goroutine, if nobody is at it: it blocks for about one sync then and calls done for
+// all batches that are concerned. It is for a caller who would wait for that sync anyway.
+func (e *Engine) Lead() { e.journal.Lead() }
+
+func (e *Engine) append(id Partition, records []byte, memory batch.Memory, quiet bool, done func(Appended)) {
 	p, err := e.part(id)
 	if err == nil {
 		err = e.usable()
@@ -46,7 +54,7 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, done 
 		err = e.tail.admit(e)
 	}
 	op := newAppendOp()
-	op.engine, op.part, op.done, op.memory = e, p, done, memory
+	op.engine, op.part, op.done, op.memory, op.quiet = e, p, done, memory, quiet
 	if err != nil {
 		op.fail(err)
 		return
@@ -123,6 +131,7 @@ type appendOp struct {
 	part    *part
 	records []byte       // ours: goes into the log, and from there to fetches
 	memory  batch.Memory // what records, one batch, stand in; nil: the garbage collector's, or the log has it already
+	quiet   bool         // the caller sees to the commit
 	done    func(Appended)
 	answer  Appended
 	head    [batchesHead]byte
@@ -143,7 +152,7 @@ func newAppendOp() *appendOp {
 
 // assign gives offsets and queues the batches, under the partition's lock, so that offsets and the journal have one
 // order. An error means that nothing was queued or given, and done that the answer is there; otherwise the op belongs to
-// the journal's goroutine.
+// the goroutine that commits.
 func (op *appendOp) assign() (done bool, _ error) {
 	p, e := op.part, op.engine
 	now, limits := e.c.Now(), op.part.limits()
@@ -212,7 +221,7 @@ func (op *appendOp) stamp(now time.Time, limits *partLimits) {
 func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
 	e := op.engine
 	op.payload = [2][]byte{op.head[:], op.records}
-	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable}
+	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable, Quiet: op.quiet}
 	if kind == kindBarrier {
 		entry.Payload = nil
 	} else if single(op.records) {
@@ -238,7 +247,7 @@ func single(records []byte) bool {
 	return n == len(records)
 }
 
-// onDurable makes the batches visible and answers. It runs on the journal's goroutine, in the order of the offsets.
+// onDurable makes the batches visible and answers. It runs on the goroutine that commits, in the order of the offsets.
 func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 	e, p, sizeBytes := op.engine, op.part, len(op.records)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // Engine joins the journal, the partitions' logs and the coordinators. An append is given its offset under its
-// partition's lock, queued to the journal, and becomes visible when the journal's goroutine reports it durable; segment
+// partition's lock, queued to the journal, and becomes visible when the goroutine that commits reports it durable; segment
 // files and checkpoints follow in the background. All methods are safe for concurrent use.
 //
 // What recovery needs is always checkpoint + journal: a checkpoint names a boundary in the journal, everything up to it
@@ -46,7 +46,7 @@ type Engine struct {
 	applied  atomic.Uint64 // LSN of the last entry whose effects are all in memory
 	appended atomic.Int64  // bytes of batches that became durable since Open
 	pending  atomic.Int64  // bytes journaled since the last checkpoint began
-	touched  []*part       // partitions appended to in this commit group; of the journal's goroutine
+	touched  []*part       // partitions appended to in this commit group; of the goroutine that commits
 
 	tail      tail
 	keeper    keeper
@@ -147,7 +147,7 @@ func (e *Engine) commitAs(rank journal.Rank, kind journal.Kind, payload []byte) 
 }
 
 // count notes an entry whose effects are in memory, before anyone is told of it: else a Close on that news would find
-// nothing to take a checkpoint of, and leave the entry to be replayed. It runs on the journal's goroutine.
+// nothing to take a checkpoint of, and leave the entry to be replayed. It runs on the goroutine that commits.
 func (e *Engine) count(lsn journal.LSN, sizeBytes int, err error) {
 	if err != nil {
 		return
@@ -158,7 +158,7 @@ func (e *Engine) count(lsn journal.LSN, sizeBytes int, err error) {
 	}
 }
 
-// committed ends every journal entry's Done. It runs on the journal's goroutine and wakes the fetches of a commit group
+// committed ends every journal entry's Done. It runs on the goroutine that commits and wakes the fetches of a commit group
 // together, each once, when its last entry has come through.
 func (e *Engine) committed(lsn journal.LSN, err error) {
 	if err != nil {

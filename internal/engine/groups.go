@@ -13,7 +13,7 @@ import (
 // no goroutine: an idle broker with idle groups costs a timer per heartbeat interval.
 //
 // order is held from a step until its records are queued, so that the journal has them in the order of the steps; it
-// may be held while the journal has no room. mu guards the coordinator; the journal's goroutine takes it alone.
+// may be held while the journal has no room. mu guards the coordinator; the goroutine that commits takes it alone.
 type groups struct {
 	engine *Engine
 	order  sync.Mutex
@@ -44,7 +44,7 @@ func (g *groups) stop() {
 	g.timer.Stop()
 }
 
-// step takes one event and performs its effects. It must not be called on the journal's goroutine.
+// step takes one event and performs its effects. It must not be called on the goroutine that commits.
 func (g *groups) step(ev group.Event) {
 	g.order.Lock()
 	defer g.order.Unlock()
@@ -114,7 +114,7 @@ func (g *groups) persist(p group.Persist, rank journal.Rank) {
 }
 
 // persisted tells the coordinator how a record has fared. Its effects are replies alone, so it may run on the
-// journal's goroutine, which takes mu but never order.
+// goroutine that commits, which takes mu but never order.
 func (g *groups) persisted(id uint64, err error) (replies []group.Effect) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

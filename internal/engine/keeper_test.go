@@ -161,7 +161,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // Case: whoever is told of an entry may close the engine on the news: the entry is counted by then, and not left to be
-// replayed. The answers are taken where they are given, on the journal's goroutine, which can't go on before.
+// replayed. The answers are taken where they are given, on the goroutine that commits, which can't go on before.
 func TestAnsweredIsCounted(t *testing.T) {
 	e := openMem(t, nil)
 	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}

@@ -14,7 +14,7 @@ import (
 
 // part is one partition at work: the log of what is durable, and before it the place where offsets are given.
 //
-// Locks are taken in the order assign, then those inside the journal. The journal's goroutine never takes assign, so
+// Locks are taken in the order assign, then those inside the journal. The goroutine that commits never takes assign, so
 // an appender may hold it while it waits for room in the journal's queue.
 type part struct {
 	id  Partition
@@ -33,7 +33,7 @@ type part struct {
 	producers txn.Producers // guarded by assign
 
 	waiting waiters
-	touched bool // in Engine.touched; the journal's goroutine alone looks at it
+	touched bool // in Engine.touched; the goroutine that commits alone looks at it
 
 	io sync.Mutex // one at a time: Flush, Sync, DeleteBefore, Close
 }

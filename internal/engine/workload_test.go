@@ -111,7 +111,7 @@ func (w *workload) produce(rng *rand.Rand, name string, p Partition, pid int64, 
 		}
 		b := newBatch(pid, int32(seq), values...)
 		seq += len(values)
-		w.engine.Append(p, b, func(a Appended) {
+		w.append(rng, p, b, func(a Appended) {
 			if a.Err != nil {
 				once.Do(func() { close(failed) })
 				return
@@ -122,6 +122,20 @@ func (w *workload) produce(rng *rand.Rand, name string, p Partition, pid int64, 
 		if rng.IntN(8) == 0 {
 			time.Sleep(time.Duration(rng.IntN(300)) * time.Microsecond)
 		}
+	}
+}
+
+// append appends in each of the ways there are.
+func (w *workload) append(rng *rand.Rand, p Partition, b []byte, done func(Appended)) {
+	switch rng.IntN(3) {
+	case 0:
+		w.engine.Append(p, b, done)
+	case 1:
+		w.engine.AppendQuiet(p, b, nil, done)
+		w.engine.Wake()
+	case 2:
+		w.engine.AppendQuiet(p, b, nil, done)
+		w.engine.Lead()
 	}
 }
 

@@ -116,7 +116,7 @@ func (c *Coordinator) reply(t Ticket, response any) {
 }
 
 // persist gives a record out. landed (may be nil) runs when it is durable, after the image has it, or when it failed; it
-// must not persist anything itself, since it runs on the journal's goroutine.
+// must not persist anything itself, since it runs on the goroutine that commits.
 func (c *Coordinator) persist(g *group, record []byte, landed func(now time.Time, err error)) {
 	c.lastID++
 	c.flights[c.lastID] = flight{record: record, group: g, landed: landed}

@@ -51,7 +51,7 @@ type (
 	Tick struct{}
 	// Persisted says how a Persist ended: durable (nil) or not (the log is fenced, or its disk full). It must be fed for every Persist, in
 	// the order in which they were given. The step's effects are replies only, never another Persist, so that it may
-	// be taken on the journal's goroutine.
+	// be taken on the goroutine that commits.
 	Persisted struct {
 		ID  uint64
 		Err error

@@ -1,8 +1,11 @@
 // Package journal is the one write-ahead journal of a broker: whatever must be durable, of all partitions, groups and
-// producers, is an entry in it. One goroutine takes everything that is queued, writes it as one frame, makes it
+// producers, is an entry in it. One goroutine at a time takes everything that is queued, writes it as one frame, makes it
 // durable by one sync and then says so to each entry's owner. There is no timer and no wait: alone, an entry pays one
 // sync; under load a sync is shared by all who came during the one before. Entries that say so are answered once they
 // are written, and synced later; a timer runs only while one of them has a deadline.
+//
+// That goroutine is the journal's own, or that of an appender who has nothing else to do (Lead) and so spares both ways
+// the wake-up of a sleeping thread.
 //
 // When the disk is full nothing breaks: what was queued is refused, but for entries of a higher Rank, which have files
 // kept back for them, and Resume goes on when there is room.
@@ -37,13 +40,17 @@ type Entry struct {
 	SummedBytes int
 	// Done is called once the entry is durable, or only written if SyncWithin says so (nil error), the journal is fenced
 	// (an error matching ErrFenced), or the disk is full (ErrFull: the entry is not stored). It is called on the
-	// journal's goroutine, in order of LSN: it must not block, nor call Append or Close. Nil: nobody wants to know.
+	// goroutine that commits, one at a time and in order of LSN: it must not block, nor call a method that appends,
+	// commits or closes. Nil: nobody wants to know.
 	Done func(LSN, error)
 	// SyncWithin is how long the entry may stay unsynced after Done. 0: Done is called after the sync. NoDeadline: until
 	// another entry's sync, the end of the file, or Close. A written entry survives the process, not the machine.
 	SyncWithin time.Duration
 	// Rank says what becomes of the entry when the disk is full.
 	Rank Rank
+	// Quiet leaves it to the caller to have the entry committed, by Wake or Lead, when it has appended all it has. It
+	// may be committed before. Without a call the entry waits for another's.
+	Quiet bool
 }
 
 // Rank is how long entries are taken when the disk is full.
@@ -69,7 +76,7 @@ type Options struct {
 	Logger         *slog.Logger // slog.DiscardHandler
 
 	// OnFault, if not nil, is told once why the journal is fenced, and OnFull why it is full, each time: after Done was
-	// called for every entry that is refused. Both are called on the journal's goroutine, as Done is.
+	// called for every entry that is refused. Both are called on the goroutine that commits, as Done is.
 	OnFault func(error)
 	OnFull  func(error)
 }
@@ -111,12 +118,13 @@ type Journal struct {
 	groupEnd atomic.Uint64 // the last LSN of those whose Done is called now
 
 	mu          sync.Mutex
-	work        sync.Cond // the writer waits: something is queued, or closing
+	work        sync.Cond // the writer waits: something is to be done, and nobody commits
 	room        sync.Cond // Append waits: queuedBytes fell, or the journal ended
 	queue       []pending // what the writer takes next, in order of LSN
 	free        []pending // the writer's other queue, empty, while it has none in work
 	queuedBytes int64     // of entries in the queue and under way
 	next        LSN       // what the next Append gets
+	committing  bool      // somebody has taken entries and writes them: the writer, or who leads
 	closing     bool
 	fault       error // why fenced; matches ErrFenced
 	full        error // why not all entries are taken; matches ErrFull
@@ -125,7 +133,7 @@ type Journal struct {
 
 	files files // has its own lock
 
-	// The rest belongs to the writer alone.
+	// The rest belongs to whoever commits.
 	current *openFile
 	frame   outFrame
 	within  time.Time     // when what is written must be synced; zero: nothing has a deadline
@@ -157,6 +165,7 @@ func (j *Journal) Append(e Entry) (LSN, error) {
 	defer j.mu.Unlock()
 	// Alone in the queue an entry always fits, however large it is.
 	for j.queuedBytes > 0 && j.queuedBytes+int64(bytes) > j.o.MaxQueuedBytes && j.refuses(&e) == nil && !j.closing {
+		j.wake() // what is queued may be quiet
 		j.room.Wait()
 	}
 	if err := j.refuses(&e); err != nil {
@@ -169,10 +178,24 @@ func (j *Journal) Append(e Entry) (LSN, error) {
 	j.next++
 	j.queue = append(j.queue, pending{Entry: e, lsn: lsn, bytes: bytes})
 	j.queuedBytes += int64(bytes)
-	if len(j.queue) == 1 {
-		j.work.Signal()
+	if !e.Quiet {
+		j.wake()
 	}
 	return lsn, nil
+}
+
+// Wake has what is queued committed by the journal's goroutine.
+func (j *Journal) Wake() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.wake()
+}
+
+// wake tells the writer of entries, unless somebody is at work, who looks at the queue when that is done. With mu held.
+func (j *Journal) wake() {
+	if len(j.queue) > 0 && !j.committing {
+		j.work.Signal()
+	}
 }
 
 // refuses says why an entry can't be taken, or nil. With mu held.

@@ -28,46 +28,79 @@ const (
 func (j *Journal) run() {
 	defer close(j.ended)
 	for {
-		taken, due := j.take()
+		taken, due := j.await()
 		if len(taken) == 0 && !due {
 			j.endErr = j.end()
 			return
 		}
-		for rest := taken; len(rest) > 0; {
-			group := rest[:j.groupLen(rest)]
-			err := j.commit(group, due)
-			if errors.Is(err, ErrFull) && !errors.Is(err, ErrFenced) {
-				rest = j.shed(rest, err)
-				continue
-			}
-			due = false
-			rest = rest[len(group):]
-			j.answer(group, err)
-		}
-		if due {
-			j.settle()
-		}
-		clear(taken) // keeps no payload alive
-		if cap(taken) <= keepEntries {
-			j.mu.Lock()
-			j.free = taken[:0]
-			j.mu.Unlock()
-		}
+		j.commitAll(taken, due)
 	}
 }
 
-// take waits for entries and returns all there are, and whether a sync is due whatever they want. Neither: the journal
-// is closing.
-func (j *Journal) take() (taken []pending, due bool) {
+// Lead has what is queued committed, by the calling goroutine if nobody is at it and it is one group: it blocks for about
+// one sync then, and calls the Done of all these entries. Otherwise it is Wake.
+func (j *Journal) Lead() {
+	j.mu.Lock()
+	if len(j.queue) == 0 || j.committing || j.closing || j.queuedBytes > int64(j.o.MaxGroupBytes) {
+		j.wake()
+		j.mu.Unlock()
+		return
+	}
+	taken, due := j.take()
+	j.mu.Unlock()
+
+	j.commitAll(taken, due)
+}
+
+// await waits until nobody else commits and there is something to do, and takes it. Nothing at all: the journal is
+// closing. The writer commits from then on.
+func (j *Journal) await() (taken []pending, due bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.queue) == 0 && !j.closing && !j.syncDue {
+	for j.committing || !j.hasWork() {
 		j.work.Wait()
 	}
+	return j.take()
+}
+
+// hasWork says whether the writer has something to do. With mu held.
+func (j *Journal) hasWork() bool { return len(j.queue) > 0 || j.closing || j.syncDue }
+
+// take returns all entries there are, and whether a sync is due whatever they want. The caller commits from then on. With
+// mu held.
+func (j *Journal) take() (taken []pending, due bool) {
 	taken, due = j.queue, j.syncDue
 	j.queue, j.free = j.free[:0], nil
-	j.syncDue = false
+	j.syncDue, j.committing = false, true
 	return taken, due
+}
+
+// commitAll commits what was taken, group by group, answers, and leaves what has come meanwhile to the writer.
+func (j *Journal) commitAll(taken []pending, due bool) {
+	for rest := taken; len(rest) > 0; {
+		group := rest[:j.groupLen(rest)]
+		err := j.commit(group, due)
+		if errors.Is(err, ErrFull) && !errors.Is(err, ErrFenced) {
+			rest = j.shed(rest, err)
+			continue
+		}
+		due = false
+		rest = rest[len(group):]
+		j.answer(group, err)
+	}
+	if due {
+		j.settle()
+	}
+	clear(taken) // keeps no payload alive
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if cap(taken) <= keepEntries {
+		j.free = taken[:0]
+	}
+	j.committing = false
+	if j.hasWork() {
+		j.work.Signal()
+	}
 }
 
 // groupLen returns how many of the entries go into the next frame.
@@ -203,7 +236,9 @@ func (j *Journal) arm(within time.Duration) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.syncDue = true
-		j.work.Signal()
+		if !j.committing {
+			j.work.Signal()
+		}
 	})
 }
 

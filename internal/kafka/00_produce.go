@@ -50,7 +50,8 @@ type producedRow struct {
 
 var producedPool = sync.Pool{New: func() any { return new(produced) }}
 
-func (c *conn) produce(f *frame) error {
+// produce handles one request; with lead it also commits it, where the journal allows (solo).
+func (c *conn) produce(f *frame, lead bool) error {
 	version := f.version
 	d := decoder{rest: f.body, flexible: version >= f.api.flexible}
 	var transactional []byte
@@ -63,8 +64,11 @@ func (c *conn) produce(f *frame) error {
 	p := producedPool.Get().(*produced)
 	p.conn, p.version = c, version
 	p.undone.Store(1)
+	var place *answer
 	if acks != 0 {
-		p.place = c.answer(f, p)
+		place = c.answer(f, p)
+		place.held = lead
+		p.place = place
 	}
 	// The frame is checked to its end before the first batch is appended, so that no half of it is taken.
 	rows, err := checkProduceFrame(d, version)
@@ -72,7 +76,7 @@ func (c *conn) produce(f *frame) error {
 		c.release(f)
 		return err
 	}
-	if p.place != nil && !c.out.reserve(p.place) {
+	if place != nil && !c.out.reserve(place) {
 		c.release(f)
 		return nil // the connection is broken
 	}
@@ -103,19 +107,32 @@ func (c *conn) produce(f *frame) error {
 				// The frame is the log's from here on: not a byte of it may be read any more.
 				p.topics[0].hi = 1
 				held := f.held
-				c.server.engine.AppendHeld(to, records, f, row.done)
+				c.server.engine.AppendQuiet(to, records, f, row.done)
 				c.giveBack(held)
 				p.finish()
+				c.commit(place, lead)
 				return nil
 			}
-			c.server.engine.Append(to, records, row.done)
+			c.server.engine.AppendQuiet(to, records, nil, row.done)
 		}
 		d.skipTags()
 		p.topics[len(p.topics)-1].hi = len(p.rows)
 	}
 	c.release(f)
 	p.finish()
+	c.commit(place, lead)
 	return nil
+}
+
+// commit has what a request appended committed, and its answer sent if that is for us to do.
+func (c *conn) commit(place *answer, lead bool) {
+	if !lead || place == nil {
+		c.server.engine.Wake()
+		return
+	}
+	c.server.engine.Lead()
+	c.solo.led(c.isAhead())
+	c.out.push(place)
 }
 
 // maxProducedRows bounds the partitions and topics of one request, so that a frame full of empty ones cannot cost a

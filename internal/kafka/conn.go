@@ -29,6 +29,8 @@ type conn struct {
 	server     *Server
 	net        net.Conn
 	in         *bufio.Reader
+	solo       solo   // of the reader, as is
+	peek       peeker // zero where the connection is not TCP
 	out        outbox
 	host       string // where this client is told to connect
 	port       int32
@@ -53,6 +55,9 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 	c.host, c.port = advertise(s.config.Advertised, nc.LocalAddr())
 	c.clientHost = hostOf(nc.RemoteAddr())
 	c.out.init(nc, s.replies, c.stop)
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		c.peek.init(tcp)
+	}
 	return c
 }
 
@@ -112,7 +117,7 @@ func (c *conn) read() error {
 			return err
 		}
 		if f.api.key == keyProduce && c.working.Load() == 0 {
-			if err := c.handle(f); err != nil {
+			if err := c.produce(f, c.solo.leads(c)); err != nil {
 				return err
 			}
 			continue
@@ -148,7 +153,7 @@ func (c *conn) work() {
 func (c *conn) handle(f *frame) error {
 	switch f.api.key {
 	case keyProduce:
-		return c.produce(f)
+		return c.produce(f, false)
 	case keyFetch:
 		return c.fetch(f)
 	}

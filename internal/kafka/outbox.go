@@ -18,13 +18,14 @@ type answer struct {
 	version     int16
 	flexible    bool // the body
 	headerTags  bool
-	ready       bool // under the outbox's lock
+	held        bool // who has reserved it will push it; under the outbox's lock
+	ready       bool // likewise
 	bytes       int  // counted by the meter
 }
 
 // outbox sends a connection's answers in the order of their requests, whatever the order they become ready in. One
-// goroutine writes at a time: the worker, when nothing else is waiting, so that a synchronous request needs no hand
-// over; else the writer.
+// goroutine writes at a time: who handles the request, when nothing else is waiting, so that a synchronous request needs no
+// hand over; else the writer.
 type outbox struct {
 	net   net.Conn
 	meter *meter
@@ -78,8 +79,19 @@ func (o *outbox) complete(a *answer, sizeBytes int) {
 		return
 	}
 	o.markReady(a, sizeBytes)
-	if o.line[0] == a && !o.writing {
+	if o.line[0] == a && !o.writing && !a.held {
 		o.work.Signal()
+	}
+}
+
+// push writes a, which was reserved as held, in the caller's goroutine if it is complete and nothing stands before it. If
+// it is not complete yet, the writer will write it. It may block.
+func (o *outbox) push(a *answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a.held = false
+	if !o.broken && a.ready && len(o.line) > 0 && o.line[0] == a && !o.writing {
+		o.flush()
 	}
 }
 

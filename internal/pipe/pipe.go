@@ -44,6 +44,9 @@ type end struct {
 func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
 func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
 
+// Buffered returns how many bytes can be read without waiting; 1 if it is the end that can be read.
+func (e *end) Buffered() int { return e.in.buffered() }
+
 func (e *end) Close() error {
 	e.in.close(true)
 	e.out.close(false)
@@ -124,6 +127,15 @@ func (s *stream) write(p []byte) (int, error) {
 			return written, nil
 		}
 	}
+}
+
+func (s *stream) buffered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n == 0 && (s.writerClosed || s.readerClosed) {
+		return 1
+	}
+	return s.n
 }
 
 // takeOut moves bytes out of the ring.
