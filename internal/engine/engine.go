@@ -46,6 +46,7 @@ type Engine struct {
 	applied  atomic.Uint64 // LSN of the last entry whose effects are all in memory
 	appended atomic.Int64  // bytes of batches that became durable since Open
 	pending  atomic.Int64  // bytes journaled since the last checkpoint began
+	behind   atomic.Int64  // bytes journaled before that and in no checkpoint: it is under way, or failed, or Open has replayed them
 	touched  []*part       // partitions appended to in this commit group; of the goroutine that commits
 
 	tail      tail

@@ -145,7 +145,7 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	if !k.replayed && !e.compactor.owed.Load() && k.newest.sequence > 0 && e.pending.Load() == 0 {
 		return nil // nothing has happened since the last one
 	}
-	e.pending.Store(0)
+	covered := e.behind.Add(e.pending.Swap(0))
 	e.tail.admitted()
 
 	e.ddl.Lock() // no change of the catalogue is under way
@@ -194,6 +194,8 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	previous := k.newest
 	k.newest = checkpointMark{sequence: c.sequence, boundary: c.boundary}
 	k.replayed = false
+	e.behind.Add(-covered)
+	e.tail.admitted()
 	if err := e.forget(previous, doomed); err != nil {
 		return err
 	}

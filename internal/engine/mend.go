@@ -284,7 +284,9 @@ func (r *rewriting) run() error {
 		}
 	}
 	r.sim = newRecovery(Config{FS: overlay, Logger: slog.New(slog.DiscardHandler)}.withDefaults())
+	r.sim.writeBeside()
 	defer func() {
+		r.sim.stopWriting()
 		for _, p := range r.sim.parts {
 			_ = p.log.Close() // all of it stands in memory
 		}

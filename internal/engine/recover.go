@@ -35,7 +35,9 @@ func Open(c Config) (*Engine, error) {
 	}
 	r := newRecovery(c)
 	e := r.Engine
+	r.writeBeside()
 	if err := r.run(); err != nil {
+		r.stopWriting()
 		for _, p := range e.parts {
 			p.log.Close()
 		}
@@ -44,7 +46,6 @@ func Open(c Config) (*Engine, error) {
 		}
 		return nil, err
 	}
-	e.stopped.Go(func() { e.tail.run(e) })
 	e.stopped.Go(e.keep)
 	return e, nil
 }
@@ -115,6 +116,9 @@ func (r *recovery) run() error {
 		return r.blame(fmt.Errorf("engine: recovery: %w", err))
 	}
 	r.journal = j
+	if err := r.Err(); err != nil { // of the goroutine that writes segments
+		return err
+	}
 	r.applied.Store(uint64(max(found.Last, c.boundary)))
 	if found.Entries > 0 {
 		r.log.Info("replayed the journal", "entries", found.Entries, "bytes", found.Bytes, "took", time.Since(began))
@@ -139,10 +143,42 @@ func (r *recovery) run() error {
 	if err := r.findOrphans(); err != nil {
 		return err
 	}
-	// Always, even after a clean stop: the journal has kept what the checkpoint that was loaded needs, no more, so
-	// until there is another one damage to that one could not be mended.
+	if err := r.sweep(); err != nil {
+		return err
+	}
+	// Always, even after a clean stop: what was replayed need not be replayed again, and files of the journal from before
+	// this Open are kept for the checkpoint before the newest one until there is another.
 	r.keeper.replayed = true
-	return r.unlessFull(r.checkpoint(false))
+	if c.sequence == 0 || r.damaged != nil {
+		// The directory's identity stands nowhere else; or what was acknowledged hangs on one checkpoint.
+		return r.unlessFull(r.checkpoint(false))
+	}
+	// All there is can be replayed once more, as often as need be, so nobody has to wait for that: the keeper does it.
+	r.keeper.wantCheckpoint()
+	return nil
+}
+
+// writeBeside starts the goroutine that writes segments: what is replayed goes there as what is appended does.
+func (r *recovery) writeBeside() { r.stopped.Go(func() { r.tail.run(r.Engine) }) }
+
+// stopWriting ends a recovery that comes to nothing.
+func (r *recovery) stopWriting() {
+	close(r.closing)
+	r.stopped.Wait()
+}
+
+// sweep removes the segment files that nothing in the journal led to. It is done before there are new records, so that
+// a file of theirs is never mistaken for one from before.
+func (r *recovery) sweep() error {
+	for _, p := range r.allParts() {
+		p.io.Lock()
+		err := p.log.Sweep()
+		p.io.Unlock()
+		if err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	return nil
 }
 
 // blame adds to an error of recovery that it did not begin with the newest checkpoint, and why.
@@ -244,12 +280,14 @@ func (r *recovery) load(c *checkpoint) error {
 			return damaged(fmt.Sprintf("partition %s/%d is of no topic", pc.id.Topic, pc.id.Index), nil)
 		}
 		limits := r.limitsOf(t)
-		log, err := partition.Open(r.c.FS, partDir(pc.id), limits.log, pc.state)
+		log, err := partition.OpenToReplay(r.c.FS, partDir(pc.id), limits.log, pc.state)
 		if err != nil {
 			return damaged(fmt.Sprintf("partition %d of topic %s", pc.id.Index, t.Name), err)
 		}
 		p := newPart(pc.id, limits, log)
+		r.mu.Lock()
 		r.parts[pc.id] = p
+		r.mu.Unlock()
 		r.producersAt[pc.id] = pc.producersAt
 		if p.ring != nil {
 			continue // what producers did since the checkpoint is not in the journal: they begin anew
@@ -273,6 +311,7 @@ func (r *recovery) replay(lsn journal.LSN, kind journal.Kind, payload []byte) er
 	if kind != kindBarrier {
 		r.keeper.replayed = true
 	}
+	r.behind.Add(int64(len(payload)))
 	var err error
 	switch kind {
 	case kindBatches:
@@ -323,10 +362,9 @@ func (r *recovery) replayBatches(payload []byte) error {
 			return err
 		}
 	}
-	if r.appended.Add(int64(len(records))) >= r.tail.flushAt.Load() {
-		return r.unlessFull(r.tail.pass(r.Engine))
-	}
-	return nil
+	r.tail.grown(r.appended.Add(int64(len(records))))
+	r.tail.awaitRoom(r.Engine)
+	return r.Err()
 }
 
 func (r *recovery) replayChange(payload []byte) error {
@@ -361,6 +399,8 @@ func (r *recovery) replayChange(payload []byte) error {
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.catalogue.Apply(change)
 	for _, p := range parts {
 		r.parts[p.id] = p
@@ -374,6 +414,8 @@ func (r *recovery) replayLogStart(payload []byte) error {
 		return err
 	}
 	if p := r.parts[id]; p != nil && start > p.log.Start() {
+		p.io.Lock()
+		defer p.io.Unlock()
 		return p.log.DeleteBefore(start)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkReplay opens a directory whose journal holds 128 MiB that no checkpoint has, as after a kill: the most there
-// is with the default configuration. MB/s is of that journal, until the engine is ready, the first checkpoint included.
+// is with the default configuration. MB/s is of that journal, until the engine is ready; its first checkpoint comes later.
 func BenchmarkReplay(b *testing.B) {
 	const totalBytes, recordBytes = 128 << 20, 1024
 	for _, shape := range []struct{ partitions, records int32 }{{8, 16}, {1000, 1}} {

@@ -216,17 +216,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 		}
 	}
 	e.Close()
-	flip := func(name string) {
-		f, err := disk.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		was := make([]byte, 1) // of the cluster id, which is random
-		f.ReadAt(was, 40)
-		f.WriteAt([]byte{^was[0]}, 40)
-		f.Sync()
-	}
+	flip := func(name string) { spoil(t, disk, name) }
 	newest := checkpointName(e.keeper.newest.sequence)
 	flip(newest)
 	e = openWith(t, c)

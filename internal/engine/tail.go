@@ -50,17 +50,40 @@ func (t *tail) admit(e *Engine) error {
 	if !t.crowded(e) {
 		return e.Full()
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for !t.free && t.crowded(e) && e.Full() == nil {
-		t.room.Wait()
-	}
+	t.await(e, t.crowded)
 	return e.Full()
 }
 
-func (t *tail) crowded(e *Engine) bool {
-	return e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes || e.pending.Load() > 2*e.c.CheckpointBytes
+// await blocks until it is not so crowded any more, the disk is full, or the engine is fenced or closed.
+func (t *tail) await(e *Engine, crowded func(*Engine) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.free && crowded(e) && e.Full() == nil {
+		t.room.Wait()
+	}
 }
+
+// awaitRoom is admit for what is replayed: it is in the journal already.
+func (t *tail) awaitRoom(e *Engine) {
+	if t.overfull(e) {
+		t.await(e, t.overfull)
+	}
+}
+
+// overfull says that twice the memory that tails may take is taken.
+func (t *tail) overfull(e *Engine) bool {
+	return e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes
+}
+
+func (t *tail) crowded(e *Engine) bool {
+	pending := e.pending.Load()
+	return t.overfull(e) || pending > 2*e.c.CheckpointBytes || e.behind.Load()+pending > e.mostToReplay()
+}
+
+// mostToReplay is how much the journal may hold that no checkpoint has, so that processes which end before their first
+// checkpoint, one after the other, do not leave ever more to be replayed: as much as one that ends during a checkpoint
+// leaves at most, which took longer than all else.
+func (e *Engine) mostToReplay() int64 { return 4*e.c.CheckpointBytes + e.c.MaxPendingBytes }
 
 // admitted lets those who wait look again whether there is room.
 func (t *tail) admitted() {

@@ -304,3 +304,33 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// Case: the file that is written changes places with one of which nothing is needed any more, and which stands there
+// until the next Release. Neither begins with a frame of its own then, and nothing else in the journal misses them.
+func TestLastChangesPlacesWithUseless(t *testing.T) {
+	disk := vfs.NewMem()
+	o := Options{FileBytes: 4 << 10}
+	j, _, _ := mustOpen(t, disk, 0, o)
+	for after := range LSN(2) {
+		appendWait(t, j, "safe elsewhere")
+		mustClose(t, j)
+		j, _, _ = mustOpen(t, disk, after+1, o)
+	}
+	appendWait(t, j, "acknowledged")
+	disk.PowerOff()
+	j.Close()
+	disk = disk.CrashClone(rand.New(rand.NewSource(1)))
+	inv, err := takeInventory(disk, dir)
+	if err != nil || len(inv.journals) != 3 {
+		t.Fatalf("%d files, %v", len(inv.journals), err)
+	}
+	a, b := inv.journals[0].name, inv.journals[2].name
+	for _, move := range [][2]string{{a, "aside"}, {b, a}, {"aside", b}} {
+		if err := disk.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, r, _, err := open(disk, 2, o); !isCorrupt(err) || !strings.Contains(err.Error(), b) {
+		t.Errorf("%v, with %s", err, texts(r))
+	}
+}

@@ -17,29 +17,38 @@ type reader struct {
 	sizeBytes  int64
 	buffer     []byte // what is at startBytes of the file
 	startBytes int64
+	keeps      bool // what was returned stays valid, so the buffer grows; for reading on from startBytes
 }
 
-// at returns n bytes at a position, valid until the next call; fewer where the file ends.
+// at returns n bytes at a position, valid until the next call unless the reader keeps them; fewer where the file ends.
 func (r *reader) at(positionBytes int64, n int64) ([]byte, error) {
 	n = max(0, min(n, r.sizeBytes-positionBytes))
-	if from := positionBytes - r.startBytes; from >= 0 && from+n <= int64(len(r.buffer)) {
+	from := positionBytes - r.startBytes
+	if from >= 0 && from+n <= int64(len(r.buffer)) {
 		return r.buffer[from : from+n], nil
 	}
-	want := max(0, min(max(n, readAhead), r.sizeBytes-positionBytes))
+	// What is there of it is not read again.
+	switch {
+	case from < 0 || from > int64(len(r.buffer)):
+		r.buffer, r.startBytes, from = r.buffer[:0], positionBytes, 0
+	case !r.keeps:
+		r.buffer = r.buffer[:copy(r.buffer, r.buffer[from:])]
+		r.startBytes, from = positionBytes, 0
+	}
+	have, want := len(r.buffer), max(0, min(max(from+n, readAhead), r.sizeBytes-r.startBytes))
 	if int64(cap(r.buffer)) < want {
-		r.buffer = make([]byte, want)
+		r.buffer = append(make([]byte, 0, want), r.buffer...)
 	}
 	r.buffer = r.buffer[:want]
-	r.startBytes = positionBytes
-	got, err := r.f.ReadAt(r.buffer, positionBytes)
-	if int64(got) < want {
+	got, err := r.f.ReadAt(r.buffer[have:], r.startBytes+int64(have))
+	if got < len(r.buffer)-have {
 		r.buffer = r.buffer[:0]
 		if err == nil {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, err
 	}
-	return r.buffer[:n], nil
+	return r.buffer[from : from+n], nil
 }
 
 // frame is a whole frame whose checksum is right, of whatever generation.

@@ -66,6 +66,8 @@ type recovery struct {
 	inv    inventory
 	buffer []byte // shared by all readers
 
+	windows []*window // shared by those that read ahead
+
 	chain  []link  // the files with a whole first frame of their own generation, in order
 	holes  []found // the other journal files
 	next   LSN     // the entry that is expected next
@@ -173,9 +175,11 @@ func (r *recovery) checkEmpty() error {
 // readFile replays what a file holds below limit and judges what comes after.
 func (r *recovery) readFile(f link, limit LSN) error {
 	return r.open(f.found, func(rd *reader) error {
+		frames := r.readFrames(rd)
+		defer frames.end()
 		expected, position, last := f.first, int64(0), header{}
 		for expected < limit {
-			frame, ok, err := rd.frame(position)
+			frame, ok, err := frames.next()
 			if err != nil {
 				return err
 			}
@@ -346,9 +350,13 @@ func (r *recovery) damageOfHole(rd *reader) (string, error) {
 	return r.foundUnder(rd.generation)
 }
 
-// foundUnder looks among the spares for the file that a name in use should lead to.
+// foundUnder looks under the other names for the file that a name in use should lead to: among the spares, and among the
+// files that nothing is needed of any more, where it would not be missed.
 func (r *recovery) foundUnder(generation uint64) (reason string, err error) {
-	for _, spare := range slices.Concat(r.inv.spares, r.inv.reserves) {
+	for _, spare := range slices.Concat(r.inv.spares, r.inv.reserves, r.inv.journals) {
+		if spare.name == path.Join(r.dir, journalName(generation)) {
+			continue
+		}
 		f, err := r.fs.OpenRead(spare.name)
 		if err != nil {
 			return "", err
@@ -431,11 +439,25 @@ func (r *recovery) start(o Options) (*Journal, error) {
 	if r.inv.latest > 0 {
 		j.files.latest = latestName(r.inv.latest)
 	}
-	// Files of no use are recycled only when the new file is durable: until then the chain must stay as it was read.
+	h := header{first: r.next, durable: r.next - 1}
+	body := r.tail
+	if r.tailHeader.count > 0 {
+		h = header{first: r.tailHeader.first, durable: r.tailHeader.first - 1, count: r.tailHeader.count}
+	} else {
+		body = nil
+	}
+	// Files of no use are those of which all comes again in a later one, so that Opens which nothing follows, one after
+	// the other, don't pile them up. They are recycled only when the new file is durable: until then the chain must stay
+	// as it was read. Files at or below after stay until a Release: what the caller has safe elsewhere may turn out to be
+	// damaged, and what it had before needs them.
 	var useless []liveFile
 	for i, f := range r.chain {
+		next := h.first
+		if i+1 < len(r.chain) {
+			next = r.chain[i+1].first
+		}
 		live := liveFile{generation: f.generation, first: f.first, sizeBytes: f.sizeBytes, durable: true, old: true}
-		if i+1 < len(r.chain) && r.chain[i+1].first <= r.after+1 {
+		if next == f.first {
 			useless = append(useless, live)
 		} else {
 			j.files.live = append(j.files.live, live)
@@ -449,13 +471,6 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		j.files.marks = []mark{{last: r.next - 1, endBytes: r.result.Bytes}}
 	}
 
-	h := header{first: r.next, durable: r.next - 1}
-	body := r.tail
-	if r.tailHeader.count > 0 {
-		h = header{first: r.tailHeader.first, durable: r.tailHeader.first - 1, count: r.tailHeader.count}
-	} else {
-		body = nil
-	}
 	j.durable.Store(uint64(h.durable))
 	j.frame.begin()
 	j.frame.addEntries(body)

@@ -207,6 +207,38 @@ func TestOpenBelievesOnlyTheState(t *testing.T) {
 	all.expectRead(t, l, 0)
 }
 
+// Case: files that no checkpoint knows stand there until replay is over. The one that is made again is emptied first, the
+// others are removed.
+func TestSweepAfterReplay(t *testing.T) {
+	disk, all, s := synced(t)
+	before := list(t, disk, "p")
+	for _, base := range []int64{s.End, s.End + 5, s.End + 1000} {
+		f, err := disk.Create("p/" + fileName(SegmentName{Base: base}, segmentFile))
+		check(t, err)
+		_, err = f.WriteAt(make([]byte, 100_000), 0)
+		check(t, errors.Join(err, f.Close()))
+	}
+	l, err := OpenToReplay(disk, "p", small(), s)
+	check(t, err)
+	if n := len(list(t, disk, "p")); n != len(before)+3 {
+		t.Errorf("%d files, and %d of the log: some were not left", n, len(before))
+	}
+	l.segments[len(l.segments)-1].full = true // so that the next one begins at the end
+	all.append(l, 1)
+	check(t, l.Sweep())
+	if after := list(t, disk, "p"); len(after) != len(before)+1 {
+		t.Errorf("files before: %v\nafter: %v", before, after)
+	}
+	check(t, l.Sync())
+	l.EvictTail(0)
+	all.expectRead(t, l, 0)
+	made, err := disk.Stat("p/" + fileName(SegmentName{Base: s.End}, segmentFile))
+	if check(t, err); made.SizeBytes != l.State().Segments[len(l.State().Segments)-1].SizeBytes {
+		t.Errorf("the file that was made again has %d bytes", made.SizeBytes)
+	}
+	check(t, l.Close())
+}
+
 func TestDecodeStateRefusesNonsense(t *testing.T) {
 	_, _, s := synced(t)
 	good := s.AppendTo(nil)

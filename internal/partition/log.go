@@ -40,8 +40,9 @@ type Log struct {
 	closed atomic.Bool
 	hints  hints
 
-	io       sync.Mutex // one writer of files at a time; taken before mu
-	dirDirty bool       // files were made since the directory was synced; guarded by io
+	io       sync.Mutex    // one writer of files at a time; taken before mu
+	dirDirty bool          // files were made since the directory was synced; guarded by io
+	leftover []SegmentName // that OpenToReplay has found and left; guarded by io
 
 	compacting sync.Mutex // one compaction at a time; taken before io
 
@@ -72,6 +73,17 @@ func Create(fs vfs.FS, dir string, c Config) (*Log, error) {
 // files unknown to it removed (the journal still has what was in them); a file that is missing or too short is in
 // Damage, and reads of what it lost fail. A damaged segment gets no new batches.
 func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
+	l, err := OpenToReplay(fs, dir, c, s)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Sweep()
+}
+
+// OpenToReplay is Open before a replay of the journal: segment files unknown to the state stay where they are, since
+// replay makes most of them again, and to empty a file costs less than to remove and to make one. Sweep removes the
+// rest.
+func OpenToReplay(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -111,6 +123,9 @@ func (l *Log) settleDirectory(s State) error {
 		switch {
 		case seg == nil && slices.Contains(s.Replaced, segName):
 			continue // the checkpoint before may still be needed
+		case seg == nil && kind == segmentFile && segName.Generation == 0:
+			l.leftover = append(l.leftover, segName)
+			continue
 		case seg == nil:
 			if err := l.fs.Remove(name); err != nil {
 				return err
@@ -146,6 +161,34 @@ func (l *Log) settleDirectory(s State) error {
 		}
 	}
 	return nil
+}
+
+// Sweep removes the segment files that OpenToReplay has left and that were not made again, but for the one that the next
+// write to a file makes: that empties it.
+func (l *Log) Sweep() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	for _, name := range l.leftover {
+		if l.makes(name) {
+			continue
+		}
+		if err := l.removeFile(fileKey{l, name, segmentFile}); err != nil {
+			return err
+		}
+	}
+	l.leftover = nil
+	return nil
+}
+
+// makes says whether a segment is there, or will be by the next write.
+func (l *Log) makes(name SegmentName) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.segmentNamed(name) != nil {
+		return true
+	}
+	waiting, n := l.tail.unwritten(), len(l.segments)
+	return len(waiting) > 0 && waiting[0].BaseOffset() == name.Base && (n == 0 || !l.segments[n-1].takes(waiting[0].View, l.config))
 }
 
 func cut(fs vfs.FS, name string, sizeBytes int64) error {
