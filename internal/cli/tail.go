@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -131,7 +132,10 @@ func (j tailing) printLast(ctx context.Context, starts, ends offsets) error {
 	}); err != nil {
 		return err
 	}
-	slices.SortStableFunc(records, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
+	slices.SortStableFunc(records, func(a, b *kgo.Record) int {
+		// Records tell milliseconds; events of one and the same tell more.
+		return cmp.Or(a.Timestamp.Compare(b.Timestamp), lineOf(a).Time.Compare(lineOf(b).Time))
+	})
 	for _, r := range records[max(len(records)-j.count, 0):] {
 		if err := j.print(r); err != nil {
 			return err
