@@ -238,14 +238,14 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 			return nil, 0, corrupt(position, fmt.Sprintf("batch [%d, %d] where %d belongs", first.BaseOffset(), first.LastOffset(), offset))
 		}
 		whole, _ := batch.Length(data)
+		if !must && whole > maxBytes { // one without records is no longer than the head that is always read
+			return nil, 0, nil
+		}
 		if whole <= n {
 			break
 		}
-		switch {
-		case err == io.EOF:
+		if err == io.EOF {
 			return nil, 0, corrupt(position, fmt.Sprintf("the file ends at %d, it had %d", position+int64(n), seg.SizeBytes))
-		case !must:
-			return nil, 0, nil // it doesn't fit
 		}
 		want = whole
 	}
