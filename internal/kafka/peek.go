@@ -33,15 +33,3 @@ func (p *peeker) hasInput() bool {
 	}
 	return p.raw.Read(p.look) != nil || p.waits
 }
-
-// isAhead says whether the client has sent something that is not read yet. Of connections that can't tell, TLS for one, it
-// is assumed. Only the reader may ask.
-func (c *conn) isAhead() bool {
-	if c.in.Buffered() > 0 {
-		return true
-	}
-	if nc, ok := c.net.(interface{ Buffered() int }); ok { // internal/pipe
-		return nc.Buffered() > 0
-	}
-	return c.peek.hasInput()
-}

@@ -30,3 +30,15 @@ func (s *solo) led(ahead bool) {
 		s.ahead = lookAgain
 	}
 }
+
+// isAhead says whether the client has sent something that is not read yet. Of connections that can't tell, TLS for one, it
+// is assumed. Only the reader may ask.
+func (c *conn) isAhead() bool {
+	if c.in.Buffered() > 0 {
+		return true
+	}
+	if nc, ok := c.net.(interface{ Buffered() int }); ok { // internal/pipe
+		return nc.Buffered() > 0
+	}
+	return c.peek.hasInput()
+}
