@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -18,6 +19,7 @@ func TestSoloAndAhead(t *testing.T) {
 	topic := h.topic("orders", 3)
 	mine, theirs := pipe.New(0, pipe.Addr("client"), pipe.Addr("server"))
 	t.Cleanup(func() { mine.Close() })
+	mine.SetDeadline(time.Now().Add(patience))
 	go h.server.ServeConn(t.Context(), theirs)
 	next := make([]int64, 3)
 	for name, w := range map[string]*wire{"tcp": h.dial(), "pipe": {t: t, net: mine}} {

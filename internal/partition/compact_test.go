@@ -628,3 +628,24 @@ func BenchmarkCompact(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// Case: a read goes on in the next segment with less room than a batch without records takes, which is no longer than the
+// head that is always read. It is left for the next read.
+func TestReadWithoutRoomForAnEmptyBatch(t *testing.T) {
+	disk, all, s := synced(t)
+	l, err := Open(disk, "p", small(), s)
+	check(t, err)
+	defer l.Close()
+	l.segments[len(l.segments)-1].full = true // so that the next one begins at the end
+	at := l.End()
+	all.prepare(1)
+	l.Append(batch.View(batch.AppendEmpty(nil, all.last())))
+	check(t, l.Flush())
+	seg, _ := l.snapshot(at)
+	for _, must := range []bool{false, true} {
+		data, _, _, err := l.readSegment(&seg, l.epochs, at, 1, must)
+		if check(t, err); (len(data) > 0) != must {
+			t.Errorf("%d bytes with room for one, must: %v", len(data), must)
+		}
+	}
+}
