@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ import (
 //	0000000000000007.journal             a file in use, of generation 7
 //	0000000000000005.spare               a file to be reused; its number is only a name
 //	0000000000000004.reserve             one of the files kept back for when the disk is full
-//	0000000000000007.latest              an empty file: 7 is the last file in use, so that it can't go missing unseen
+//	0000000000000007.latest              an empty file: file 7 must be there; the last files have one, which nothing else would miss
 //	0000000000000006-000000004200.torn   the torn tail that recovery found in file 6 at byte 0x4200
 const (
 	journalSuffix = ".journal"
@@ -55,7 +56,7 @@ func generationOf(name string) (generation uint64, ok bool) {
 	return generation, err == nil
 }
 
-// files knows which files a journal has, and begins, recycles and prepares them.
+// files knows which files a journal has, and begins and recycles them.
 type files struct {
 	fs        vfs.FS
 	dir       string
@@ -67,13 +68,17 @@ type files struct {
 	live           []liveFile // in order; the last may be the one being written
 	spares         []string   // each is fileBytes long
 	preparing      bool
-	spareFailed    bool // since the current file was begun
+	prepareFailed  bool      // since the current file was begun: no spare could be made
+	next           *openFile // begun before it is needed; nil: there is none
+	nextErr        error     // why it could not be begun, for whoever needs it
 	ended          bool
 	full           bool     // not all entries are written: nothing is made ahead of its use
 	reserves       []string // the files that are kept back
-	opening        bool     // Open begins its file; nobody else has the journal
-	latest         string   // the name that says which file is the last; "": there is none yet. The writer's alone
+	opening        bool     // Open begins its file; nobody else has the journal. Changed with beginning held, too
 	background     sync.WaitGroup
+
+	beginning sync.Mutex // held by whoever gives files their names, before mu
+	marked    []uint64   // the files that must be there, by their marks; guarded by beginning
 
 	// Sizes: all bytes of frames since Open and of those it replayed, where they end by LSN, and how many are released.
 	writtenBytes  int64
@@ -94,69 +99,6 @@ type liveFile struct {
 type mark struct {
 	last     LSN
 	endBytes int64
-}
-
-// begin returns a new file, with zeros or with what it held in an earlier life, whose name and length are durable. An
-// error that matches ErrFull has changed nothing; above the ordinary rank, the file comes from what is kept back, if need
-// be.
-func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
-	s.mu.Lock()
-	generation := s.nextGeneration
-	s.nextGeneration++
-	s.spareFailed = false
-	spare := ""
-	if n := len(s.spares); n > 0 {
-		spare, s.spares = s.spares[n-1], s.spares[:n-1]
-	}
-	s.mu.Unlock()
-
-	size := s.fileBytes
-	if spare == "" {
-		var err error
-		if spare, size, err = s.makeFile(generation, frameBytes, rank); err != nil {
-			if errors.Is(err, ErrFull) {
-				s.setFull(true)
-			}
-			return nil, err
-		}
-	}
-	f, err := s.fs.Open(path.Join(s.dir, spare))
-	if err != nil {
-		return nil, err
-	}
-	// A spare may come from a process that was killed between giving it its length and syncing that.
-	if err = f.Sync(); err == nil {
-		err = s.fs.Rename(path.Join(s.dir, spare), path.Join(s.dir, journalName(generation)))
-	}
-	if err == nil {
-		err = s.markLatest(generation)
-	}
-	if err == nil {
-		// Before the first frame of the new generation: a frame must never come to stand under an older name.
-		err = s.fs.SyncDir(s.dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &openFile{f: f, generation: generation, sizeBytes: size}, nil
-}
-
-// markLatest changes the name that says which file is the last. Its directory is synced by the caller, with the file's.
-func (s *files) markLatest(generation uint64) error {
-	name := latestName(generation)
-	if s.latest != "" {
-		if err := s.fs.Rename(path.Join(s.dir, s.latest), path.Join(s.dir, name)); err != nil {
-			return err
-		}
-		s.latest = name
-		return nil
-	}
-	f, err := s.fs.Create(path.Join(s.dir, name))
-	if err != nil {
-		return err
-	}
-	s.latest = name
-	return f.Close()
 }
 
 // written notes a frame that is in a file, durable or not.
@@ -206,6 +148,11 @@ func (s *files) release(upTo LSN) error {
 	}
 	s.mu.Unlock()
 
+	if len(old) == 0 {
+		return nil
+	}
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
 	var failed error
 	for _, f := range old {
 		failed = errors.Join(failed, s.recycle(f))
@@ -214,10 +161,13 @@ func (s *files) release(upTo LSN) error {
 }
 
 // recycle turns a file that is not needed into a spare, or removes it if it is of another length, there are enough, or
-// what it holds could be taken for something of its next life.
+// what it holds could be taken for something of its next life. With beginning held.
 // The change of name need not be durable: begin makes it so before the file is written, and until then it is an old
 // journal file again, of which nothing is needed.
 func (s *files) recycle(f liveFile) error {
+	if err := s.unmark(f.generation); err != nil {
+		return err
+	}
 	name := path.Join(s.dir, journalName(f.generation))
 	s.mu.Lock()
 	enough := int64(len(s.spares)+1)*s.fileBytes > max(maxSpareBytes, 2*s.fileBytes)
@@ -234,56 +184,11 @@ func (s *files) recycle(f liveFile) error {
 	return nil
 }
 
-// prepareSpare makes a spare in the background if there is none, so that beginning a file costs no more than a change
-// of name.
-func (s *files) prepareSpare() {
+// opened ends the time of opening. With beginning held.
+func (s *files) opened() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.preparing || s.spareFailed || s.ended || s.full || len(s.spares) > 0 {
-		return
-	}
-	s.preparing = true
-	name := spareName(s.nextGeneration)
-	s.nextGeneration++
-	s.background.Go(func() {
-		err := s.makeSpare(name, s.fileBytes)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.preparing = false
-		switch {
-		case err == nil:
-			s.spares = append(s.spares, name)
-		case !errors.Is(err, ErrClosed):
-			// No harm yet: begin makes a short file, and fails if it must. Trying again at every commit would help
-			// nobody.
-			s.spareFailed = true
-			s.log.Warn("no spare journal file could be made", "dir", s.dir, "cause", err)
-		}
-	})
-}
-
-// makeSpare makes a file of zeros whose length and blocks are durable, and removes what it made if it fails or the
-// journal ends meanwhile.
-func (s *files) makeSpare(name string, sizeBytes int64) error {
-	name = path.Join(s.dir, name)
-	f, err := s.fs.Create(name)
-	if err != nil {
-		return err
-	}
-	for at := int64(0); at < sizeBytes && err == nil; at += spareStep {
-		if s.closed() {
-			err = ErrClosed
-		} else if err = f.Allocate(min(at+spareStep, sizeBytes)); err == nil {
-			err = f.Sync()
-		}
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return errors.Join(err, s.fs.Remove(name))
-	}
-	return nil
+	s.opening = false
 }
 
 func (s *files) closed() bool {
@@ -292,12 +197,21 @@ func (s *files) closed() bool {
 	return s.ended
 }
 
-// close waits for what runs in the background.
-func (s *files) close() {
+// close waits for what runs in the background and gives back what was begun ahead, if the journal is not fenced.
+func (s *files) close(fenced bool) error {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
 	s.background.Wait()
+	if !fenced {
+		return s.giveNextBack()
+	}
+	if s.next != nil {
+		// Nothing was written to it: closing it has nothing to lose.
+		_ = s.next.f.Close()
+		s.next = nil
+	}
+	return nil
 }
 
 // inventory is what a directory holds of a journal.
@@ -306,7 +220,7 @@ type inventory struct {
 	spares         []found
 	reserves       []found
 	torn           []string
-	latest         uint64 // the generation that was marked as the last; 0: none
+	marked         []uint64 // the generations of files that must be there, in order
 	nextGeneration uint64
 }
 
@@ -337,7 +251,7 @@ func takeInventory(fs vfs.FS, dir string) (inventory, error) {
 		case reserveName(generation):
 			inv.reserves = append(inv.reserves, found{generation, path.Join(dir, i.Name), i.SizeBytes})
 		case latestName(generation):
-			inv.latest = generation
+			inv.marked = append(inv.marked, generation)
 		default:
 			if !strings.HasSuffix(i.Name, tornSuffix) {
 				continue
@@ -347,4 +261,14 @@ func takeInventory(fs vfs.FS, dir string) (inventory, error) {
 		inv.nextGeneration = max(inv.nextGeneration, generation+1)
 	}
 	return inv, nil // List is in order of name, so these are in order of generation
+}
+
+// missing returns the first of the files that must be there and are not; 0: none.
+func (inv *inventory) missing() uint64 {
+	for _, m := range inv.marked {
+		if !slices.ContainsFunc(inv.journals, func(f found) bool { return f.generation == m }) {
+			return m
+		}
+	}
+	return 0
 }

@@ -130,14 +130,11 @@ func (s *files) keepReserves() error {
 	for {
 		s.mu.Lock()
 		enough := len(s.reserves) >= reserveFiles
-		name := reserveName(s.nextGeneration)
-		if !enough {
-			s.nextGeneration++
-		}
 		s.mu.Unlock()
 		if enough {
 			return nil
 		}
+		name := reserveName(s.takeGeneration())
 		if err := s.makeSpare(name, s.reserveBytes()); err != nil {
 			return fullError(err)
 		}
@@ -184,13 +181,12 @@ func (s *files) checkRoom() error {
 		return err
 	}
 	s.mu.Lock()
-	spares := len(s.spares)
-	name := spareName(s.nextGeneration)
-	s.nextGeneration++
+	ready := len(s.spares) > 0 || s.next != nil
 	s.mu.Unlock()
-	if spares > 0 {
+	if ready {
 		return nil
 	}
+	name := spareName(s.takeGeneration())
 	if err := s.makeSpare(name, min(quickBytes, s.fileBytes)); err != nil {
 		return fullError(err)
 	}
@@ -204,6 +200,9 @@ func (s *files) setFull(full bool) {
 }
 
 func (s *files) dropSpares() error {
+	if err := s.giveNextBack(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	spares := s.spares
 	s.spares = nil

@@ -62,7 +62,10 @@ func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 	if err != nil {
 		return in, err
 	}
-	known := map[string]bool{latestName(inv.latest): inv.latest > 0}
+	known := map[string]bool{}
+	for _, m := range inv.marked {
+		known[latestName(m)] = true
+	}
 	for _, s := range inv.spares {
 		in.Spares = append(in.Spares, s.name)
 		known[path.Base(s.name)] = true
@@ -307,7 +310,7 @@ func Begin(fs vfs.FS, dir string, after LSN, o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(inv.journals) > 0 || inv.latest > 0 {
+	if len(inv.journals) > 0 || len(inv.marked) > 0 {
 		return nil, fmt.Errorf("journal: %s holds a journal already", dir)
 	}
 	j, err := (&recovery{fs: fs, dir: dir, after: after, inv: inv, next: after + 1}).start(o.withDefaults())

@@ -92,8 +92,8 @@ func (r *recovery) run() error {
 			return err
 		}
 	}
-	if n := len(r.inv.journals); n == 0 && r.inv.latest > 0 || n > 0 && r.inv.journals[n-1].generation < r.inv.latest {
-		return &CorruptError{File: path.Join(r.dir, journalName(r.inv.latest)), LSN: r.after + 1, Reason: "the file is missing"}
+	if missing := r.inv.missing(); missing > 0 {
+		return &CorruptError{File: path.Join(r.dir, journalName(missing)), LSN: r.after + 1, Reason: "the file is missing"}
 	}
 	if len(r.chain) == 0 {
 		return r.checkEmpty()
@@ -436,9 +436,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 			return nil, err
 		}
 	}
-	if r.inv.latest > 0 {
-		j.files.latest = latestName(r.inv.latest)
-	}
+	j.files.marked = r.inv.marked
 	h := header{first: r.next, durable: r.next - 1}
 	body := r.tail
 	if r.tailHeader.count > 0 {
@@ -492,11 +490,13 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		if j.current != nil {
 			err = errors.Join(err, j.current.f.Close())
 		}
-		j.files.close()
+		err = errors.Join(err, j.files.close(true))
 		return nil, fmt.Errorf("begin the journal: %w", err)
 	}
 	j.frame = outFrame{}
-	j.files.opening = false
+	j.files.beginning.Lock()
+	defer j.files.beginning.Unlock()
+	j.files.opened()
 	for _, f := range useless {
 		if err := j.files.recycle(f); err != nil {
 			o.Logger.Warn("a journal file of no use stays", "file", path.Join(r.dir, journalName(f.generation)), "cause", err)

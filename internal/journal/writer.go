@@ -175,7 +175,7 @@ func (j *Journal) writeFrame(h header) error {
 	j.written.Store(uint64(last))
 	j.files.written(j.current, h.first, last, size, begins)
 	if j.current.positionBytes > j.current.sizeBytes/2 {
-		j.files.prepareSpare()
+		j.files.prepare()
 	}
 	return nil
 }
@@ -322,7 +322,9 @@ func (j *Journal) end() error {
 		}
 	}
 	j.disarm()
-	j.files.close()
+	if closeErr := j.files.close(err != nil); err == nil && closeErr != nil {
+		err = fmt.Errorf("end the journal: %w", closeErr)
+	}
 	if j.current != nil {
 		if closeErr := j.current.f.Close(); err == nil {
 			err = closeErr
