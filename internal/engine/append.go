@@ -264,6 +264,7 @@ func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 		if !p.touched {
 			p.touched = true
 			e.touched = append(e.touched, p)
+			e.distance.appendedTo(p)
 		}
 	}
 	op.answer.LogStart = p.log.Start()

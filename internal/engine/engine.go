@@ -49,6 +49,7 @@ type Engine struct {
 	behind   atomic.Int64  // bytes journaled before that and in no checkpoint: it is under way, or failed, or Open has replayed them
 	touched  []*part       // partitions appended to in this commit group; of the goroutine that commits
 
+	distance  distance
 	tail      tail
 	keeper    keeper
 	compactor compactor
@@ -154,7 +155,7 @@ func (e *Engine) count(lsn journal.LSN, sizeBytes int, err error) {
 		return
 	}
 	e.applied.Store(uint64(lsn))
-	if e.pending.Add(int64(sizeBytes)) > e.c.CheckpointBytes {
+	if e.pending.Add(int64(sizeBytes)) > e.distance.bytes() {
 		e.keeper.wantCheckpoint()
 	}
 }

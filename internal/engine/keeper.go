@@ -146,6 +146,7 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 		return nil // nothing has happened since the last one
 	}
 	covered := e.behind.Add(e.pending.Swap(0))
+	e.distance.begin()
 	e.tail.admitted()
 
 	e.ddl.Lock() // no change of the catalogue is under way

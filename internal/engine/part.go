@@ -33,7 +33,8 @@ type part struct {
 	producers txn.Producers // guarded by assign
 
 	waiting waiters
-	touched bool // in Engine.touched; the goroutine that commits alone looks at it
+	touched bool   // in Engine.touched; the goroutine that commits alone looks at it
+	dirtyIn uint64 // the round of checkpoints in which it was last appended to; that goroutine's, too
 
 	io sync.Mutex // one at a time: Flush, Sync, DeleteBefore, Close
 }

@@ -69,6 +69,7 @@ func newRecovery(c Config) *recovery {
 	e.keeper.stir = make(chan struct{}, 1)
 	e.keeper.retention = time.NewTimer(time.Hour)
 	e.keeper.retention.Stop()
+	e.distance.leastBytes = c.CheckpointBytes
 	e.tail.init(e)
 	e.room.look = make(chan struct{}, 1)
 

@@ -113,7 +113,7 @@ func (p *part) checkpoint() (partCheckpoint, error) {
 // rest leaves the disk to the journal after it was taken for some time: the less, the closer the journal comes to the
 // next checkpoint, since then the sooner this one ends, the better.
 func (e *Engine) rest(took time.Duration) {
-	ahead := float64(e.pending.Load()) / float64(e.c.CheckpointBytes)
+	ahead := float64(e.pending.Load()) / float64(e.distance.bytes())
 	pause := min(time.Duration(float64(took)*restTimes*(1-2*ahead)), maxRest)
 	if took < minRest || pause < minRest { // nothing was to be done, or there is no time
 		return
