@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"tidings.dev/internal/doctor"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/group"
+	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/vfs"
 )
@@ -99,7 +101,7 @@ func makeSample(t testing.TB, clean bool) sample {
 			send("orders", 10)
 			commit(35)
 			if !clean {
-				s.disk = copyTree(t, s.disk)
+				s.disk = copyOfLive(t, s.disk)
 			}
 		}
 		must(t, e.Close())
@@ -111,22 +113,56 @@ func makeSample(t testing.TB, clean bool) sample {
 func copyTree(t testing.TB, from vfs.FS) *vfs.Mem {
 	t.Helper()
 	to := vfs.NewMem()
-	var walk func(dir string)
-	walk = func(dir string) {
-		infos, err := from.List(dir)
-		must(t, err)
-		for _, i := range infos {
-			name := path.Join(dir, i.Name)
-			if i.Dir {
-				must(t, to.MkdirAll(name))
-				walk(name)
-				continue
-			}
-			put(t, to, name, get(t, from, name))
+	must(t, copyDir(from, to, "."))
+	return to
+}
+
+func copyDir(from, to vfs.FS, dir string) error {
+	infos, err := from.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, i := range infos {
+		name := path.Join(dir, i.Name)
+		if i.Dir {
+			err = errors.Join(to.MkdirAll(name), copyDir(from, to, name))
+		} else {
+			err = copyFile(from, to, name)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	walk(".")
-	return to
+	return nil
+}
+
+func copyFile(from, to vfs.FS, name string) error {
+	b, err := vfs.ReadFile(from, name)
+	if err != nil {
+		return err
+	}
+	f, err := to.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	return errors.Join(err, f.Close())
+}
+
+// copyOfLive copies the directory of a broker that nobody calls, whose journal may still be getting its next file ready.
+func copyOfLive(t testing.TB, from vfs.FS) *vfs.Mem {
+	t.Helper()
+	for {
+		before, to := files(t, from, ""), vfs.NewMem()
+		err := copyDir(from, to, ".")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if slices.Equal(before, files(t, from, "")) {
+			must(t, err)
+			return to
+		}
+	}
 }
 
 func put(t testing.TB, fs vfs.FS, name string, content []byte) {
@@ -149,6 +185,19 @@ func get(t testing.TB, fs vfs.FS, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// journals lists the journal's files in order, without one that was merely begun.
+func journals(t testing.TB, fs vfs.FS) (names []string) {
+	t.Helper()
+	in, err := journal.Inspect(fs, "journal", 0)
+	must(t, err)
+	for _, f := range in.Files {
+		if f.Frames > 0 {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // files lists all files whose names match.

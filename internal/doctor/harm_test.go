@@ -42,7 +42,7 @@ func TestEverySortOfDamage(t *testing.T) {
 	segment := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "topics/*/0/*.log")[n] }
 	index := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "topics/*/0/*.index")[n] }
 	lastJournal := func(t testing.TB, disk vfs.FS) string {
-		all := files(t, disk, "journal/*.journal")
+		all := journals(t, disk)
 		return all[len(all)-1]
 	}
 	checkpoint := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "checkpoint-*")[n] }
@@ -230,7 +230,7 @@ func TestEverySortOfDamage(t *testing.T) {
 			harm: func(t testing.TB, disk vfs.FS) string { must(t, disk.RemoveAll("journal")); return "journal" }},
 		"journal files swapped": {of: killed, kind: "journal", severity: doctor.Damage,
 			harm: func(t testing.TB, disk vfs.FS) string {
-				all := files(t, disk, "journal/*.journal")
+				all := journals(t, disk)
 				swap(t, disk, all[len(all)-1], all[len(all)-2])
 				return ""
 			}},
@@ -331,8 +331,8 @@ func TestAnyHarm(t *testing.T) {
 		}
 		if report.Clean() {
 			// After a kill, damage to what was written last looks like what was never written (docs/format/journal.md).
-			journals := files(t, s.disk, "journal/*.journal")
-			last := i%2 == 1 && strings.Contains(what, journals[len(journals)-1])
+			used := journals(t, s.disk)
+			last := i%2 == 1 && strings.Contains(what, used[len(used)-1])
 			if b := s.audit(t, disk, last); (b.count() > 0 || b.position != s.position) && !last {
 				t.Errorf("%s: nothing found, and missing are %v, position %d", what, b.missing, b.position)
 			}

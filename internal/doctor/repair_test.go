@@ -26,8 +26,8 @@ func TestRepairIsCutOff(t *testing.T) {
 	harmed := copyTree(t, s.disk)
 	name := files(t, harmed, "topics/*/0/*.log")[0]
 	change(t, harmed, name, flip(1000))
-	journals := files(t, harmed, "journal/*.journal")
-	change(t, harmed, journals[len(journals)-1], zero(16<<10, 1024))
+	used := journals(t, harmed)
+	change(t, harmed, used[len(used)-1], zero(16<<10, 1024))
 	must(t, settle(harmed, "."))
 	chance := mathrand.New(mathrand.NewSource(1))
 	resumed, began := 0, 0
@@ -106,7 +106,7 @@ func TestNewerVersions(t *testing.T) {
 			})
 		},
 		"journal": func(disk vfs.FS) {
-			all := files(t, disk, "journal/*.journal")
+			all := journals(t, disk)
 			change(t, disk, all[len(all)-1], func(b []byte) []byte {
 				b[3]++
 				length := int(binary.BigEndian.Uint32(b[36:]))
