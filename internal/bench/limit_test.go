@@ -9,18 +9,22 @@ import (
 	"time"
 )
 
-func TestSyncLimit(t *testing.T) {
+func TestDiskLimit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "here")
-	l, err := OpenSyncLimit(dir)
+	l, err := OpenDiskLimit(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := l.Run(t.Context(), 4<<10, 50*time.Millisecond)
-	if err != nil || m.Records == 0 || m.Bytes != m.Records*4<<10 || m.Latency.Count() != m.Records {
-		t.Errorf("%+v: %v", m, err)
-	}
-	if _, err := l.Run(t.Context(), 64<<20, time.Millisecond); !errors.Is(err, ErrLoad) {
-		t.Errorf("writes larger than the file: %v", err)
+	for name, limit := range map[string]func(context.Context, int, time.Duration) (Measured, error){
+		"rewrite": l.Rewrite, "append": l.Append, "read": l.Read,
+	} {
+		m, err := limit(t.Context(), 1<<20, 50*time.Millisecond)
+		if err != nil || m.Records == 0 || m.Bytes != m.Records*1<<20 || m.Latency.Count() != m.Records {
+			t.Errorf("%s: %+v: %v", name, m, err)
+		}
+		if _, err := limit(t.Context(), 64<<20, time.Millisecond); !errors.Is(err, ErrLoad) {
+			t.Errorf("%s, too much at a time: %v", name, err)
+		}
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)

@@ -39,6 +39,8 @@ const (
 	nullSource   = "null_source"
 	sync4K       = "fdatasync_4k"
 	sync1M       = "fdatasync_1m"
+	append1M     = "append_1m"
+	coldRead     = "cold_read"
 	loopbackTCP  = "loopback_tcp"
 	memoryPipe   = "memory_pipe"
 	sendfileName = "sendfile"

@@ -39,8 +39,8 @@ func (b *benchmark) produce(context.Context) ([]bench.Contender, []bench.Compare
 	contenders = append(contenders, b.producing(nullSink, b.stage.nullServer, b.partitions, nil), b.syncing(sync4K, 4<<10))
 	compared = append(compared, rateRatio(ratioToNull, nullSink))
 	if b.load.Emitters == 0 {
-		contenders = append(contenders, b.syncing(sync1M, 1<<20), b.streaming(1))
-		compared = append(compared, bytesRatio("mb_per_s / "+sync1M, sync1M), bytesRatio("mb_per_s / "+b.stage.streamName(), b.stage.streamName()))
+		contenders = append(contenders, b.syncing(sync1M, 1<<20), b.growing(), b.streaming(1))
+		compared = append(compared, bytesRatio("mb_per_s / "+sync1M, sync1M), bytesRatio("mb_per_s / "+append1M, append1M), bytesRatio("mb_per_s / "+b.stage.streamName(), b.stage.streamName()))
 		return contenders, compared, nil
 	}
 	compared = append(compared, rateRatio(ratioToSyncs, sync4K))
@@ -75,7 +75,14 @@ func (b *benchmark) producing(name string, where func() bench.Endpoint, partitio
 // syncing is the disk's own speed with writes of a size.
 func (b *benchmark) syncing(name string, writeBytes int) bench.Contender {
 	return bench.Contender{Name: name, Run: func(ctx context.Context) (bench.Measured, error) {
-		return b.stage.disk.Run(ctx, writeBytes, b.rawTime())
+		return b.stage.disk.Rewrite(ctx, writeBytes, b.rawTime())
+	}}
+}
+
+// growing is the disk's own speed where a file grows, with syncs of 1 MiB.
+func (b *benchmark) growing() bench.Contender {
+	return bench.Contender{Name: append1M, Run: func(ctx context.Context) (bench.Measured, error) {
+		return b.stage.disk.Append(ctx, 1<<20, b.rawTime())
 	}}
 }
 

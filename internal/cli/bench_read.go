@@ -59,7 +59,18 @@ func (b *benchmark) consume(ctx context.Context) ([]bench.Contender, []bench.Com
 		contenders = append(contenders, b.sendingFiles(1))
 		compared = append(compared, bytesRatio("mb_per_s / "+sendfileName, sendfileName))
 	}
+	if b.cold {
+		contenders = append(contenders, b.readingCold())
+		compared = append(compared, bytesRatio("mb_per_s / "+coldRead, coldRead))
+	}
 	return contenders, compared, nil
+}
+
+// readingCold is the disk's own speed with a file that is not in the page cache, 4 MiB at a time.
+func (b *benchmark) readingCold() bench.Contender {
+	return bench.Contender{Name: coldRead, Run: func(ctx context.Context) (bench.Measured, error) {
+		return b.stage.disk.Read(ctx, 4<<20, b.rawTime())
+	}}
 }
 
 // nameTopic gives a topic that stays for all rounds a name, unless it has one; then it is removed at the end.

@@ -30,7 +30,7 @@ type benchStage struct {
 	addresses bench.Stub
 	null      *bench.Null // in this process
 	raw       *bench.Raw
-	disk      *bench.SyncLimit
+	disk      *bench.DiskLimit
 }
 
 func (b *benchmark) openStage(ctx context.Context) (_ *benchStage, err error) {
@@ -169,7 +169,7 @@ func (s *benchStage) broker() bench.Endpoint {
 
 // openCeilings starts what the broker is held against: in this process where the broker is, else in another one.
 func (s *benchStage) openCeilings() (err error) {
-	if s.disk, err = bench.OpenSyncLimit(s.scratch); err != nil {
+	if s.disk, err = bench.OpenDiskLimit(s.scratch); err != nil {
 		return err
 	}
 	if s.b.inProcess {

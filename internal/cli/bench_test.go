@@ -60,7 +60,7 @@ func TestBenchmarksInProcess(t *testing.T) {
 	with := func(args ...string) []string { return append(args, short...) }
 
 	r := s.benched(with("produce", "--warmup", "0s", "--buffered", "500", "--against-partitions", "2")...)
-	checkRatios(t, r, ratioToVariant, ratioToNull, "mb_per_s / fdatasync_1m", "mb_per_s / memory_pipe")
+	checkRatios(t, r, ratioToVariant, ratioToNull, "mb_per_s / fdatasync_1m", "mb_per_s / append_1m", "mb_per_s / memory_pipe")
 	if r.Result.Latency == nil || r.Result.Client.CPUSeconds == 0 || r.Target.Kind != "in-process" || r.Workload["size"] != "1KiB" {
 		t.Errorf("report %+v", r)
 	}
@@ -77,7 +77,7 @@ func TestBenchmarksInProcess(t *testing.T) {
 	}
 
 	r = s.benched("consume", "--in-process", "--ceiling", "--rounds", "1", "--bytes", "1MiB", "--cold")
-	checkRatios(t, r, ratioToSource, "mb_per_s / memory_pipe")
+	checkRatios(t, r, ratioToSource, "mb_per_s / memory_pipe", "mb_per_s / cold_read")
 	s.benched("consume", "--in-process", "--bytes", "1MiB", "--groups", "2", "--partitions", "3", "--keys", "9")
 	r = s.benched("fanout", "--in-process", "-d", "1s", "--bytes", "1MiB", "--groups", "3")
 	checkRatios(t, r, "mb_per_s / one_group")
@@ -95,7 +95,7 @@ func TestBenchmarksAcrossProcesses(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	s := shell{t, data}
 	r := s.benched("produce", "--ceiling", "--rounds", "1", "-d", "250ms", "--warmup", "0s", "--buffered", "500", "-o", "json")
-	checkRatios(t, r, ratioToNull, "mb_per_s / fdatasync_1m", "mb_per_s / loopback_tcp")
+	checkRatios(t, r, ratioToNull, "mb_per_s / fdatasync_1m", "mb_per_s / append_1m", "mb_per_s / loopback_tcp")
 	if r.Target.Kind != "process" || r.Target.Data != data || r.Result.Server == nil {
 		t.Errorf("report %+v", r)
 	}
