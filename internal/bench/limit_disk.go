@@ -16,17 +16,13 @@ const (
 	// while it is on its way to the disk.
 	recycledBytes = 64 << 20
 	grownBytes    = 256 << 20 // after so many a file that grows is begun anew
-	// coldBytes is the size of the file that is read: a virtual disk's host has a cache of its own, which gave 256 MiB
-	// five times as fast as what it had to read.
-	coldBytes    = 1 << 30
-	maxDiskBytes = 4 << 20 // of one write or read
+	maxDiskBytes  = 4 << 20   // of one write or read
 )
 
 // Files of a DiskLimit.
 const (
 	recycledFile = "recycled"
 	grownFile    = "grown"
-	coldFile     = "cold"
 )
 
 // DiskLimit is what a disk gives to one who asks for one thing after the other, the file system included. Make one with
@@ -35,8 +31,7 @@ type DiskLimit struct {
 	fs       vfs.FS
 	data     []byte
 	recycled vfs.File
-	at       int64    // in recycled
-	cold     vfs.File // nil until the first Read
+	at       int64 // in recycled
 }
 
 // OpenDiskLimit fills a file in dir, which is made if it is not there.
@@ -48,37 +43,32 @@ func OpenDiskLimit(dir string) (*DiskLimit, error) {
 	l := &DiskLimit{fs: fs, data: make([]byte, maxDiskBytes)}
 	rng := rand.NewChaCha8([32]byte{})
 	_, _ = rng.Read(l.data) // never fails
-	if l.recycled, err = l.fill(recycledFile, recycledBytes, false); err != nil {
+	l.recycled, err = fs.Create(recycledFile)
+	for at := int64(0); at < recycledBytes && err == nil; at += int64(len(l.data)) {
+		_, err = l.recycled.WriteAt(l.data, at)
+	}
+	if err == nil {
+		err = l.recycled.Sync()
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// fill makes a file of sizeBytes that are on the disk.
-func (l *DiskLimit) fill(name string, sizeBytes int64, past bool) (vfs.File, error) {
-	f, err := l.fs.Create(name)
-	for at := int64(0); at < sizeBytes && err == nil; at += int64(len(l.data)) {
-		_, err = f.WriteParts([][]byte{l.data}, at, past)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return f, err
-}
-
 // Rewrite writes writeBytes at a time, and makes each durable, within a file that was filled once. Records counts the
 // syncs, Latency is that of one write and its sync.
 func (l *DiskLimit) Rewrite(ctx context.Context, writeBytes int, d time.Duration) (Measured, error) {
-	return l.repeat(ctx, writeBytes, d, func() error {
+	return repeat(ctx, writeBytes, d, func() (int, error) {
 		if l.at+int64(writeBytes) > recycledBytes {
 			l.at = 0
 		}
 		at := l.at
 		l.at += int64(writeBytes)
 		if _, err := l.recycled.WriteAt(l.data[:writeBytes], at); err != nil {
-			return err
+			return 0, err
 		}
-		return l.recycled.Sync()
+		return writeBytes, l.recycled.Sync()
 	})
 }
 
@@ -90,44 +80,25 @@ func (l *DiskLimit) Append(ctx context.Context, writeBytes int, d time.Duration)
 		return m, err
 	}
 	end := int64(0)
-	m, err = l.repeat(ctx, writeBytes, d, func() error {
+	m, err = repeat(ctx, writeBytes, d, func() (int, error) {
 		if end >= grownBytes {
 			if err := f.Truncate(0); err != nil {
-				return err
+				return 0, err
 			}
 			end = 0
 		}
 		at := end
 		end += int64(writeBytes)
 		if _, err := f.WriteParts([][]byte{l.data[:writeBytes]}, at, true); err != nil {
-			return err
+			return 0, err
 		}
-		return f.Sync()
+		return writeBytes, f.Sync()
 	})
 	return m, errors.Join(err, f.Close(), l.fs.Remove(grownFile))
 }
 
-// Read reads a file from its beginning to its end, over and over, readBytes at a time and past the page cache, which does
-// not have it. Records counts the reads. The first call makes the file, outside the measured time.
-func (l *DiskLimit) Read(ctx context.Context, readBytes int, d time.Duration) (m Measured, err error) {
-	if l.cold == nil {
-		if l.cold, err = l.fill(coldFile, coldBytes, true); err != nil {
-			return m, err
-		}
-	}
-	at := int64(0)
-	return l.repeat(ctx, readBytes, d, func() error {
-		if at+int64(readBytes) > coldBytes {
-			at = 0
-		}
-		_, err := l.cold.ReadPast(readBytes, at)
-		at += int64(readBytes)
-		return err
-	})
-}
-
-// repeat does one thing, of so many bytes, over and over for d.
-func (l *DiskLimit) repeat(ctx context.Context, sizeBytes int, d time.Duration, do func() error) (Measured, error) {
+// repeat does one thing, of up to so many bytes, over and over for d.
+func repeat(ctx context.Context, sizeBytes int, d time.Duration, do func() (bytes int, _ error)) (Measured, error) {
 	m := Measured{Latency: &Histogram{}}
 	if sizeBytes < 1 || sizeBytes > maxDiskBytes {
 		return m, fmt.Errorf("%w: %d bytes at a time", ErrLoad, sizeBytes)
@@ -141,12 +112,13 @@ func (l *DiskLimit) repeat(ctx context.Context, sizeBytes int, d time.Duration, 
 		if ctx.Err() != nil {
 			return m, context.Cause(ctx)
 		}
-		if err := do(); err != nil {
+		n, err := do()
+		if err != nil {
 			return m, err
 		}
 		m.Latency.Record(time.Since(before))
 		m.Records++
-		m.Bytes += int64(sizeBytes)
+		m.Bytes += int64(n)
 	}
 	t.stop(&m)
 	return m, nil
@@ -155,10 +127,8 @@ func (l *DiskLimit) repeat(ctx context.Context, sizeBytes int, d time.Duration, 
 // Close removes the files.
 func (l *DiskLimit) Close() error {
 	var errs []error
-	for name, f := range map[string]vfs.File{recycledFile: l.recycled, coldFile: l.cold} {
-		if f != nil {
-			errs = append(errs, f.Close(), l.fs.Remove(name))
-		}
+	if l.recycled != nil {
+		errs = append(errs, l.recycled.Close(), l.fs.Remove(recycledFile))
 	}
 	if c, ok := l.fs.(io.Closer); ok {
 		errs = append(errs, c.Close())

@@ -15,16 +15,28 @@ func TestDiskLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	data := t.TempDir()
+	for name, sizeBytes := range map[string]int{"1.log": 2<<20 + 7, "2.log": 1, "2.index": 5} {
+		if err := os.WriteFile(filepath.Join(data, name), make([]byte, sizeBytes), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(ctx context.Context, sizeBytes int, d time.Duration) (Measured, error) {
+		return ReadLimit(ctx, data, "*.log", sizeBytes, d)
+	}
 	for name, limit := range map[string]func(context.Context, int, time.Duration) (Measured, error){
-		"rewrite": l.Rewrite, "append": l.Append, "read": l.Read,
+		"rewrite": l.Rewrite, "append": l.Append, "read": read,
 	} {
 		m, err := limit(t.Context(), 1<<20, 50*time.Millisecond)
-		if err != nil || m.Records == 0 || m.Bytes != m.Records*1<<20 || m.Latency.Count() != m.Records {
+		if err != nil || m.Records == 0 || m.Bytes == 0 || m.Bytes > m.Records*1<<20 || m.Latency.Count() != m.Records {
 			t.Errorf("%s: %+v: %v", name, m, err)
 		}
 		if _, err := limit(t.Context(), 64<<20, time.Millisecond); !errors.Is(err, ErrLoad) {
 			t.Errorf("%s, too much at a time: %v", name, err)
 		}
+	}
+	if _, err := ReadLimit(t.Context(), data, "*.none", 1<<20, time.Millisecond); err == nil {
+		t.Error("files that are not there were read")
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
