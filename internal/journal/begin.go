@@ -12,6 +12,9 @@ import (
 func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
+	s.mu.Lock()
+	s.prepareFailed = false
+	s.mu.Unlock()
 	next, err := s.takeNext()
 	if next != nil || err != nil {
 		return next, err
@@ -33,7 +36,6 @@ func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
 func (s *files) takeNext() (*openFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.prepareFailed = false
 	next := s.next
 	s.next = nil
 	return next, s.nextErr
@@ -87,20 +89,35 @@ func (s *files) name(spare string, sizeBytes int64, generation uint64) (*openFil
 // mark adds the name that says that a file must be there, and takes away those of files before the one in use, behind
 // which the journal has come safely. The directory is synced by the caller, with the file's own name. With beginning held.
 func (s *files) mark(generation uint64) error {
+	needed := s.inUse()
+	var kept, old []uint64
+	for _, m := range s.marked {
+		if s.opening || m >= needed {
+			kept = append(kept, m)
+		} else {
+			old = append(old, m)
+		}
+	}
+	if len(old) == 0 {
+		err := s.makeMark(generation)
+		if err == nil || len(kept) == 0 || !errors.Is(fullError(err), ErrFull) {
+			s.marked = append(kept, generation)
+			return err
+		}
+		kept, old = kept[1:], kept[:1] // where there is no room for a name, the newest file's counts more
+	}
+	err := s.fs.Rename(path.Join(s.dir, latestName(old[0])), path.Join(s.dir, latestName(generation)))
+	for _, m := range old[1:] {
+		err = errors.Join(err, s.fs.Remove(path.Join(s.dir, latestName(m))))
+	}
+	s.marked = append(kept, generation)
+	return err
+}
+
+func (s *files) makeMark(generation uint64) error {
 	f, err := s.fs.Create(path.Join(s.dir, latestName(generation)))
 	if err != nil {
 		return err
-	}
-	old := s.marked
-	s.marked = []uint64{generation}
-	inUse := s.inUse()
-	for i, m := range old {
-		if s.opening || m == inUse {
-			s.marked = append(s.marked, m)
-		} else if err := s.fs.Remove(path.Join(s.dir, latestName(m))); err != nil {
-			s.marked = append(s.marked, old[i:]...)
-			return errors.Join(err, f.Close())
-		}
 	}
 	return f.Close()
 }
