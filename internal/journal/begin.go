@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"io/fs"
 	"path"
 	"slices"
 )
@@ -98,20 +99,24 @@ func (s *files) mark(generation uint64) error {
 			old = append(old, m)
 		}
 	}
+	s.marked = append(s.marked, generation) // should something fail, all that may be there
 	if len(old) == 0 {
 		err := s.makeMark(generation)
 		if err == nil || len(kept) == 0 || !errors.Is(fullError(err), ErrFull) {
-			s.marked = append(kept, generation)
 			return err
 		}
 		kept, old = kept[1:], kept[:1] // where there is no room for a name, the newest file's counts more
 	}
-	err := s.fs.Rename(path.Join(s.dir, latestName(old[0])), path.Join(s.dir, latestName(generation)))
+	if err := s.fs.Rename(path.Join(s.dir, latestName(old[0])), path.Join(s.dir, latestName(generation))); err != nil {
+		return err
+	}
 	for _, m := range old[1:] {
-		err = errors.Join(err, s.fs.Remove(path.Join(s.dir, latestName(m))))
+		if err := s.fs.Remove(path.Join(s.dir, latestName(m))); err != nil {
+			return err
+		}
 	}
 	s.marked = append(kept, generation)
-	return err
+	return nil
 }
 
 func (s *files) makeMark(generation uint64) error {
@@ -129,7 +134,7 @@ func (s *files) unmark(generation uint64) error {
 	if i < 0 {
 		return nil
 	}
-	if err := s.fs.Remove(path.Join(s.dir, latestName(generation))); err != nil {
+	if err := s.fs.Remove(path.Join(s.dir, latestName(generation))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	s.marked = slices.Delete(s.marked, i, i+1)
