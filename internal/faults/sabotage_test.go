@@ -29,8 +29,8 @@ var mutants = []mutant{
 	{"the journal's CRC is ignored", "internal/faults", "TestCorruption", nil, "internal/journal/reader.go", []string{
 		"if err != nil || frameChecksum(b) != checksumIn(b) {", "if err != nil {",
 	}},
-	{"the journal's directory is not synced", "internal/journal", "TestPowerCuts", nil, "internal/journal/files.go", []string{
-		"err = s.fs.SyncDir(s.dir)", "err = nil",
+	{"the journal's directory is not synced", "internal/journal", "TestPowerCuts", nil, "internal/journal/begin.go", []string{
+		"under an older name.\n\t\terr = s.fs.SyncDir(s.dir)", "under an older name.\n\t\terr = nil",
 	}},
 	{"a partition's directory is not synced", "internal/engine", "TestPowerCuts", nil, "internal/partition/flush.go", []string{
 		"if err := l.fs.SyncDir(l.dir); err != nil {", "if err := error(nil); err != nil {",
