@@ -26,12 +26,16 @@ type tail struct {
 func (t *tail) init(e *Engine) {
 	t.want = make(chan struct{}, 1)
 	t.room.L = &t.mu
-	t.flushAt.Store(e.flushBytes())
+	t.flushAt.Store(e.flushBytes(0))
 }
 
-// flushBytes is how much may be appended before segments are written: enough for writes to be large, little enough
-// for a pass to be short.
-func (e *Engine) flushBytes() int64 { return max(e.c.TailBytes/8, 1) }
+// flushBytes is how much may be appended before a pass over so many partitions: enough for writes to be large and for
+// looking at all partitions to cost nothing, so little that a commit which meets the pass does not wait long for the disk.
+func (e *Engine) flushBytes(partitions int) int64 {
+	return max(min(max(e.c.TailBytes/64, int64(partitions)*passBytesPerPart), e.c.TailBytes/8), 1)
+}
+
+const passBytesPerPart = 4 << 10
 
 // grown notes that bytes were appended, of which total is the sum since Open.
 func (t *tail) grown(total int64) {
@@ -124,8 +128,8 @@ const worthWriting = 256 << 10
 // and evicts down to three quarters of the budget, from each partition in proportion to what it holds, so that busy
 // partitions keep more.
 func (t *tail) pass(e *Engine) error {
-	t.flushAt.Store(e.appended.Load() + e.flushBytes())
 	parts := e.allParts()
+	t.flushAt.Store(e.appended.Load() + e.flushBytes(len(parts)))
 	waiting, unwritten := waitingParts(parts)
 	for _, w := range waiting {
 		if w.bytes < worthWriting && unwritten <= e.c.TailBytes/2 {

@@ -74,7 +74,7 @@ func pwritev(fd int, vector []syscall.Iovec, off int64) (int, error) {
 const (
 	throughBytes = 256 << 10 // less is better written through the page cache
 	bypassAlign  = 4 << 10
-	bypassBytes  = 2 << 20 // of one write: a sync of another file may have to wait for one
+	bypassBytes  = 1 << 20 // of one write: a sync of another file may have to wait for one
 )
 
 // bypassBuffer is page-aligned memory that writes are gathered in.
