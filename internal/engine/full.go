@@ -77,9 +77,6 @@ func (e *Engine) makeRoom() error {
 	if e.Full() == nil {
 		return nil
 	}
-	if e.journal.Full() != nil {
-		e.takeBack()
-	}
 	err := e.bringDown()
 	if isFull(err) {
 		// Files that the journal keeps for reuse are of more use to others now.
@@ -119,6 +116,10 @@ func (e *Engine) bringDown() error {
 	if err := e.checkpoint(false); err != nil {
 		return err
 	}
+	if e.journal.Full() == nil { // should it be by the time that this is known, makeRoom sees it
+		return nil
+	}
+	e.takeBack()
 	return e.journal.Resume()
 }
 
@@ -142,8 +143,8 @@ func (e *Engine) probe() error {
 	return errors.Join(err, e.c.FS.Remove(probeFile))
 }
 
-// takeBack takes the offsets back that were given to appends which the journal then refused. Every append that is on its
-// way to the journal is refused meanwhile, so a partition's next offset is the end of its log.
+// takeBack takes the offsets back that were given to appends which the journal then refused. It is called while the journal
+// is full: every append that is on its way there is refused meanwhile, so a partition's next offset is the end of its log.
 func (e *Engine) takeBack() {
 	for _, p := range e.allParts() {
 		if p.ring != nil {

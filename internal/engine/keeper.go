@@ -145,6 +145,10 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	if !k.replayed && !e.compactor.owed.Load() && k.newest.sequence > 0 && e.pending.Load() == 0 {
 		return nil // nothing has happened since the last one
 	}
+	refusals := e.journal.Refusals()
+	if e.journal.Full() != nil {
+		e.takeBack()
+	}
 	covered := e.behind.Add(e.pending.Swap(0))
 	e.distance.begin()
 	e.tail.admitted()
@@ -184,6 +188,10 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	// barrier behind it is durable, so is all of that.
 	if err := e.commit(kindBarrier, nil); err != nil {
 		return err
+	}
+	// Or it was refused, for want of room, and offsets and sequences stand in the snapshots that nobody has.
+	if e.journal.Refusals() != refusals {
+		return storageError(cmp.Or(e.journal.Full(), error(journal.ErrFull)))
 	}
 	// Positions of a deleted topic that are still there must find its deletion in the journal when it is replayed.
 	if err := e.groups.owes(); err != nil {

@@ -32,6 +32,9 @@ func (j *Journal) Full() error {
 	return j.full
 }
 
+// Refusals counts how often the journal has become full, and so has refused entries that it had taken.
+func (j *Journal) Refusals() uint64 { return j.refusals.Load() }
+
 // lowest is the lowest rank that is taken. With mu held.
 func (j *Journal) lowest() Rank {
 	switch {
@@ -51,6 +54,7 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 	refusing := j.lowest()
 	if refusing == Ordinary {
 		j.full = full
+		j.refusals.Add(1)
 	} else if !j.spent {
 		j.full, j.spent = fmt.Errorf("%w; what was kept back for positions is used up", full), true
 	}

@@ -116,6 +116,7 @@ type Journal struct {
 	durable  atomic.Uint64 // the last LSN that is durable
 	written  atomic.Uint64 // the last LSN that is in a file
 	groupEnd atomic.Uint64 // the last LSN of those whose Done is called now
+	refusals atomic.Uint64 // how often it has become full
 
 	mu          sync.Mutex
 	work        sync.Cond // the writer waits: something is to be done, and nobody commits
