@@ -145,6 +145,10 @@ func (e *Engine) checkpoint(paced bool) (failed error) {
 	if !k.replayed && !e.compactor.owed.Load() && k.newest.sequence > 0 && e.pending.Load() == 0 {
 		return nil // nothing has happened since the last one
 	}
+	select {
+	case <-k.want: // whoever wanted one until now gets this one
+	default:
+	}
 	refusals := e.journal.Refusals()
 	if e.journal.Full() != nil {
 		e.takeBack()
