@@ -38,7 +38,9 @@ func TestPassLeavesLittleForLater(t *testing.T) {
 
 	sum := little
 	for i := range int32(30) {
-		sum += fill(10+i, 150<<10+int(i)<<10)
+		bytes := 150<<10 + int(i)<<10
+		fill(10+i, bytes)
+		sum += int64(bytes)
 	}
 	if sum < budget/2 {
 		t.Fatalf("%d bytes are too little to ask for a pass", sum)
