@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidings.dev/internal/meta"
+	"tidings.dev/internal/partition"
 	"tidings.dev/internal/vfs"
 )
 
@@ -49,6 +50,7 @@ type FetchRequest struct {
 	MaxBytes   int
 	MinBytes   int
 	MaxWait    time.Duration
+	Stored     bool // whoever asks can send files: Fetched.Stored is welcome
 }
 
 type FetchPartition struct {
@@ -59,13 +61,32 @@ type FetchPartition struct {
 }
 
 // Fetched is what one partition gave. Records are whole batches, immutable and owned by the garbage collector: hold
-// them as long as needed, never write to them.
+// them as long as needed, never write to them. Where Stored has something they are none: the batches are in a file.
 type Fetched struct {
 	Err           error
 	HighWatermark int64
 	LastStable    int64
 	LogStart      int64
 	Records       [][]byte
+	Stored        Stored
+}
+
+// Stored is a run of batches in a file, OpenStored one that is about to be sent.
+type (
+	Stored     = partition.Stored
+	OpenStored = partition.OpenStored
+)
+
+// SizeBytes is how much there is, in memory or stored.
+func (f *Fetched) SizeBytes() int { return f.InMemoryBytes() + f.Stored.SizeBytes() }
+
+// InMemoryBytes is how long the Records are.
+func (f *Fetched) InMemoryBytes() int {
+	n := 0
+	for _, b := range f.Records {
+		n += len(b)
+	}
+	return n
 }
 
 // Sentinel timestamps of OffsetFor (ListOffsets).

@@ -79,12 +79,12 @@ func (f *fetch) read(i int) {
 		got.Err = ErrOffsetOutOfRange
 	case want.Offset == high, f.bytes > 0 && room <= 0:
 	default:
-		got.Records, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, room))
+		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, room), f.req.Stored)
 		got.Err = f.engine.readError(got.Err)
 		if got.Err != nil && p.deleted.Load() {
 			got.Err = ErrUnknownTopic // and its log is closed
 		}
-		size := recordBytes(got.Records)
+		size := got.SizeBytes()
 		if f.bytes > 0 && size > room { // only the first partition with records may pass the limit
 			clear(got.Records)
 			got.Records, size = got.Records[:0], 0
@@ -94,14 +94,6 @@ func (f *fetch) read(i int) {
 		got.LastStable = got.HighWatermark
 	}
 	f.failed = f.failed || got.Err != nil
-}
-
-func recordBytes(records [][]byte) int {
-	n := 0
-	for _, b := range records {
-		n += len(b)
-	}
-	return n
 }
 
 // wait reads on as appends come, until the fetch is complete or its time is over.
@@ -122,7 +114,7 @@ func (f *fetch) wait(ctx context.Context) {
 		// First look again: an append may have come between the read and the entry in the lists.
 		for i, p := range f.parts {
 			if p.deleted.Load() || p.end() > f.dst[i].HighWatermark {
-				f.bytes -= recordBytes(f.dst[i].Records)
+				f.bytes -= f.dst[i].SizeBytes()
 				clear(f.dst[i].Records)
 				f.dst[i].Records = f.dst[i].Records[:0]
 				f.read(i)

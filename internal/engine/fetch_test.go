@@ -128,7 +128,7 @@ func TestFetchLimits(t *testing.T) {
 	}
 	count := func(maxBytes int) (n []int) {
 		for _, f := range e.Fetch(t.Context(), FetchRequest{MaxBytes: maxBytes, Partitions: asked}, nil) {
-			n = append(n, recordBytes(f.Records))
+			n = append(n, f.SizeBytes())
 		}
 		return n
 	}

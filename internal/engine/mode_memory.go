@@ -198,11 +198,16 @@ func (p *part) end() int64 {
 }
 
 // read is partition.Log.Read, of log or ring.
-func (p *part) read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
-	if p.ring != nil {
-		return p.ring.read(dst, offset, maxBytes)
+func (p *part) read(dst [][]byte, offset int64, maxBytes int, orStored bool) (_ [][]byte, stored Stored, err error) {
+	switch {
+	case p.ring != nil:
+		dst, err = p.ring.read(dst, offset, maxBytes)
+	case orStored:
+		return p.log.ReadStored(dst, offset, maxBytes)
+	default:
+		dst, err = p.log.Read(dst, offset, maxBytes)
 	}
-	return p.log.Read(dst, offset, maxBytes)
+	return dst, Stored{}, err
 }
 
 // maxTimestamp is the record with the largest timestamp; -1, -1 if there is none. In memory mode it is known to the

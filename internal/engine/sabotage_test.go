@@ -49,6 +49,10 @@ var mutants = []mutant{
 	{"the journal is released up to its end", byPowerCuts, "keeper.go", []string{
 		"e.journal.Release(previous.boundary)", "e.journal.Release(journal.LSN(e.applied.Load()))",
 	}},
+	{"a file is sent that nobody has checked", "partition:TestStored", "../partition/stored.go", []string{
+		"f.checked.endOf(s.position) >= s.position+int64(s.sizeBytes)", "true",
+	}},
+	{"what was read past the page cache counts as checked in it", "partition:TestStored", "../partition/read.go", []string{"if !past {", "if true {"}},
 	{"a new log start is not journaled", byPowerCuts, "retention.go", []string{
 		"if err := e.commit(kindLogStart, encodeLogStart(p.id, start)); err != nil {", "if err := error(nil); err != nil {",
 	}},

@@ -10,7 +10,8 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// Fetch, versions 4–18. Decoded and encoded by hand; stored batches go out as they are, uncopied. There are no fetch
+// Fetch, versions 4–18. Decoded and encoded by hand; stored batches go out as they are, uncopied, and over TCP those that
+// were checked before go from their file. There are no fetch
 // sessions (KIP-227): every answer is full and has session id 0, which tells the client to go on without.
 //
 //	request   replica_id (–14) max_wait_ms min_bytes max_bytes isolation session_id session_epoch (7+)
@@ -99,12 +100,11 @@ func (c *conn) fetch(f *frame) error {
 		MaxBytes:   room,
 		MinBytes:   min(int(max(minBytes, 0)), room), // more would never be there
 		MaxWait:    wait,
+		Stored:     c.out.tcp != nil,
 	}, g.got[:0])
 	size := 0
 	for i := range g.got {
-		for _, b := range g.got[i].Records {
-			size += len(b)
-		}
+		size += g.got[i].InMemoryBytes()
 	}
 	c.out.send(place, size+64*len(g.rows))
 	return nil
@@ -278,13 +278,14 @@ func (g *fetched) encodeRow(e *encoder, version int16, row *fetchedRow) {
 	if version >= 11 {
 		e.int32(-1) // preferred replica
 	}
-	size := 0
-	for _, b := range got.Records {
-		size += len(b)
-	}
-	e.array(size)
-	for _, b := range got.Records {
-		e.attach(b)
+	if stored, ok := got.Stored.Open(); ok {
+		e.array(stored.SizeBytes())
+		e.attachStored(stored)
+	} else { // without records, should they have gone from where they were: the client asks again
+		e.array(got.InMemoryBytes())
+		for _, b := range got.Records {
+			e.attach(b)
+		}
 	}
 	switch {
 	case row.diverging: // tag 0, 13 bytes: epoch, end offset, no tags

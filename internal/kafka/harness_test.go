@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,12 +28,19 @@ type house struct {
 	engine *engine.Engine
 	server *Server
 	addr   string
+	close  func() // happens with the test at the latest
 }
 
 // newHouse opens one; it is closed with the test. configs may change what the server is started with.
 func newHouse(t testing.TB, configs ...func(*Config)) *house {
 	t.Helper()
-	e, err := engine.Open(engine.Config{FS: vfs.NewMem(), AutoCreateTopics: true, DefaultPartitions: 1})
+	return openHouse(t, vfs.NewMem(), configs...)
+}
+
+// openHouse is newHouse on files that may have something in them.
+func openHouse(t testing.TB, files vfs.FS, configs ...func(*Config)) *house {
+	t.Helper()
+	e, err := engine.Open(engine.Config{FS: files, AutoCreateTopics: true, DefaultPartitions: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,13 +63,14 @@ func newHouse(t testing.TB, configs ...func(*Config)) *house {
 			go h.server.ServeConn(context.Background(), nc)
 		}
 	}()
-	t.Cleanup(func() {
+	h.close = sync.OnceFunc(func() {
 		l.Close()
 		h.server.Close()
 		if err := e.Close(); err != nil {
 			t.Error("closing the engine:", err)
 		}
 	})
+	t.Cleanup(h.close)
 	return h
 }
 

@@ -28,6 +28,7 @@ type answer struct {
 // hand over; else the writer.
 type outbox struct {
 	net   net.Conn
+	tcp   *net.TCPConn // the same, if it is one
 	meter *meter
 	fail  func(error) // called once when writing fails
 
@@ -53,6 +54,7 @@ const (
 
 func (o *outbox) init(conn net.Conn, m *meter, fail func(error)) {
 	o.net, o.meter, o.fail = conn, m, fail
+	o.tcp, _ = conn.(*net.TCPConn)
 	o.room.L, o.work.L = &o.mu, &o.mu
 }
 
@@ -165,7 +167,7 @@ func (o *outbox) flush() {
 	o.work.Signal()
 }
 
-// write encodes answers and writes them in one go.
+// write encodes answers and writes them, in one go if all of them is in memory.
 func (o *outbox) write(answers []*answer) error {
 	e := &o.enc
 	defer e.reset()
@@ -179,19 +181,33 @@ func (o *outbox) write(answers []*answer) error {
 		_, err := o.net.Write(e.buf)
 		return err
 	}
-	o.bufs = o.bufs[:0]
 	from := 0
 	for _, p := range e.parts {
 		if p.at > from {
 			o.bufs = append(o.bufs, e.buf[from:p.at])
 			from = p.at
 		}
-		o.bufs = append(o.bufs, p.data)
+		if p.stored == nil {
+			o.bufs = append(o.bufs, p.data)
+			continue
+		}
+		if err := o.writeBufs(); err != nil {
+			return err
+		}
+		if err := p.stored.SendTo(o.tcp); err != nil {
+			return err
+		}
 	}
 	if from < len(e.buf) {
 		o.bufs = append(o.bufs, e.buf[from:])
 	}
+	return o.writeBufs()
+}
+
+// writeBufs writes what was gathered.
+func (o *outbox) writeBufs() error {
 	rest := o.bufs // WriteTo consumes it and drops its references
+	o.bufs = o.bufs[:0]
 	_, err := rest.WriteTo(o.net)
 	return err
 }

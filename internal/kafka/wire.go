@@ -3,6 +3,7 @@ package kafka
 import (
 	"encoding/binary"
 
+	"tidings.dev/internal/engine"
 	"tidings.dev/internal/meta"
 )
 
@@ -139,7 +140,7 @@ func (d *decoder) skipTags() {
 }
 
 // encoder builds response frames. Large record bytes are not copied into it: they are attached, and written between
-// the encoder's own bytes by one writev.
+// the encoder's own bytes by one writev, or by sendfile if they are in a file.
 type encoder struct {
 	buf      []byte
 	parts    []attachment
@@ -150,8 +151,16 @@ type encoder struct {
 
 // attachment is a run of bytes that belongs before buf[at].
 type attachment struct {
-	at   int
-	data []byte
+	at     int
+	data   []byte
+	stored *engine.OpenStored // instead of data
+}
+
+func (a *attachment) sizeBytes() int {
+	if a.stored != nil {
+		return a.stored.SizeBytes()
+	}
+	return len(a.data)
 }
 
 // copyBelowBytes is the size under which attaching costs more than copying.
@@ -233,15 +242,24 @@ func (e *encoder) attach(data []byte) {
 		e.buf = append(e.buf, data...)
 		return
 	}
-	e.parts = append(e.parts, attachment{at: len(e.buf), data: data})
-	e.attached += len(data)
+	e.add(attachment{at: len(e.buf), data: data})
+}
+
+// attachStored adds bytes of a file to the frame, which closes it when it is written.
+func (e *encoder) attachStored(stored *engine.OpenStored) {
+	e.add(attachment{at: len(e.buf), stored: stored})
+}
+
+func (e *encoder) add(a attachment) {
+	e.parts = append(e.parts, a)
+	e.attached += a.sizeBytes()
 }
 
 // size returns the bytes of all frames so far, attachments included.
 func (e *encoder) size() int {
 	n := len(e.buf)
-	for _, p := range e.parts {
-		n += len(p.data)
+	for i := range e.parts {
+		n += e.parts[i].sizeBytes()
 	}
 	return n
 }
@@ -255,6 +273,11 @@ func (e *encoder) reset() {
 		e.buf = nil
 	}
 	e.buf = e.buf[:0]
+	for i := range e.parts {
+		if stored := e.parts[i].stored; stored != nil {
+			stored.Close()
+		}
+	}
 	clear(e.parts)
 	e.parts = e.parts[:0]
 }

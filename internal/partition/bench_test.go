@@ -68,8 +68,9 @@ func BenchmarkReadTail(b *testing.B) {
 	}
 }
 
-// Sequential history, 1 MiB a read, batches of 16 KiB.
-func BenchmarkReadHistory(b *testing.B) {
+// benchHistory is 256 MiB of batches of 16 KiB in segments, none of it in memory.
+func benchHistory(b *testing.B) *Log {
+	b.Helper()
 	l := benchLog(b)
 	const batches = 16 << 10
 	for range 16 {
@@ -79,6 +80,12 @@ func BenchmarkReadHistory(b *testing.B) {
 		}
 		l.EvictTail(0)
 	}
+	return l
+}
+
+// Sequential history, 1 MiB a read.
+func BenchmarkReadHistory(b *testing.B) {
+	l := benchHistory(b)
 	dst := make([][]byte, 0, 10)
 	b.ReportAllocs()
 	b.SetBytes(1 << 20)
@@ -97,6 +104,47 @@ func BenchmarkReadHistory(b *testing.B) {
 			offset = 0
 		}
 	}
+}
+
+// What it costs to find a run of 1 MiB that can be sent, and to have it ready: the sending is the kernel's.
+func BenchmarkReadStored(b *testing.B) {
+	l := benchHistory(b)
+	first, err := l.Read(nil, 0, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const records = 16 // of each batch, and all are of one size
+	batchBytes := int64(len(first[0]))
+	replay := func() (runs int) {
+		for offset := int64(0); offset < l.End(); {
+			pieces, stored, err := l.ReadStored(nil, offset, 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if open, ok := stored.Open(); ok {
+				open.Close()
+				offset = stored.segment.Base + (stored.position+int64(stored.sizeBytes))/batchBytes*records
+				runs++
+				continue
+			}
+			for v := range batch.Split(pieces[len(pieces)-1]) {
+				offset = v.NextOffset()
+			}
+		}
+		return runs
+	}
+	replay()
+	replay()
+	if replay() < 200 {
+		b.Skip("these files can't be sent")
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	runs := 0
+	for b.Loop() {
+		runs += replay()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(runs), "ns/run")
 }
 
 // One batch somewhere in history: index, seek, read.

@@ -12,7 +12,8 @@ import (
 // Files keeps a bounded number of segment and index files open on behalf of many logs. A log that is idle loses its
 // files to those that aren't. Safe for concurrent use.
 type Files struct {
-	limit int
+	limit       int
+	leastStored int64 // a shorter run of batches is not sent from its file: it isn't worth a system call of its own
 
 	mu     sync.Mutex
 	byKey  map[fileKey]*openFile
@@ -56,12 +57,13 @@ type openFile struct {
 	cached     bool        // in byKey and in the ring
 	dirty      bool        // written since its last sync
 	vouched    atomic.Bool // it is known to be the segment's own
+	checked    spans       // whose checksums were found right in what the page cache has of it
 }
 
 // NewFiles returns a cache of at most limit open files (at least 2). Reads that find every place taken by a file in
 // use open theirs for the one read.
 func NewFiles(limit int) *Files {
-	f := &Files{limit: max(limit, 2), byKey: make(map[fileKey]*openFile)}
+	f := &Files{limit: max(limit, 2), leastStored: 64 << 10, byKey: make(map[fileKey]*openFile)}
 	f.recent.prev, f.recent.next = &f.recent, &f.recent
 	return f
 }

@@ -18,7 +18,7 @@ type hints struct {
 }
 
 // maxHints is how many sequential readers of one log's history are remembered.
-const maxHints = 8
+const maxHints = 32
 
 func (h *hints) find(segment SegmentName, offset int64) (position int64, ok bool) {
 	h.mu.Lock()

@@ -410,7 +410,8 @@ func TestOpenFilesAreBounded(t *testing.T) {
 func TestReadersBesideWriters(t *testing.T) {
 	config := small()
 	config.Ahead = anyAhead(10_000)
-	l, err := Create(vfs.NewMem(), "p", config)
+	config.Files = sendingAnything(4)
+	l, err := Create(&sendingFS{FS: vfs.NewMem()}, "p", config)
 	check(t, err)
 	const batches = 3000
 	var all journal
@@ -422,7 +423,7 @@ func TestReadersBesideWriters(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
 			var offset int64
 			for {
-				got, err := l.Read(nil, offset, rng.IntN(3000))
+				got, _, err := readOrSend(l, offset, rng.IntN(3000))
 				switch {
 				case errors.Is(err, ErrOffsetOutOfRange):
 					offset = l.Start()

@@ -21,11 +21,11 @@ func TestModel(t *testing.T) {
 			SegmentBytes:       rapid.Int64Range(200, 3000).Draw(t, "segment"),
 			IndexIntervalBytes: rapid.IntRange(1, 600).Draw(t, "interval"),
 			SegmentAge:         time.Duration(rapid.IntRange(0, 300).Draw(t, "age")) * time.Millisecond,
-			Files:              NewFiles(rapid.IntRange(2, 5).Draw(t, "files")),
+			Files:              sendingAnything(rapid.IntRange(2, 5).Draw(t, "files")),
 			Ahead:              anyAhead(rapid.Int64Range(0, 5000).Draw(t, "ahead")),
 		}}
 		var err error
-		m.log, err = Create(m.disk, "p", m.config)
+		m.log, err = Create(&sendingFS{FS: m.disk}, "p", m.config)
 		m.must(t, err)
 		t.Repeat(map[string]func(*rapid.T){
 			"append":       m.append,
@@ -38,6 +38,7 @@ func TestModel(t *testing.T) {
 			"reopen":       m.reopen,
 			"lose indexes": m.loseIndexes,
 			"read":         m.read,
+			"replay":       m.replay,
 			"time":         m.time,
 			"":             m.compare,
 		})
@@ -125,7 +126,7 @@ func (m *model) reopen(t *rapid.T) {
 		t.Fatalf("%d bytes after the state", len(rest))
 	}
 	m.must(t, m.log.Close())
-	m.log, err = Open(m.disk, "p", m.config, s)
+	m.log, err = Open(&sendingFS{FS: m.disk}, "p", m.config, s)
 	m.must(t, err)
 	for m.log.End() < int64(len(m.records)) {
 		r := m.records[m.log.End()]
@@ -171,6 +172,21 @@ func (m *model) read(t *rapid.T) {
 		}
 		return
 	}
+	m.expect(t, pieces, offset, maxBytes)
+}
+
+// replay reads all there is as a consumer that files can be sent to.
+func (m *model) replay(t *rapid.T) {
+	maxBytes := rapid.IntRange(100, 4000).Draw(t, "max")
+	for offset := m.start; offset < int64(len(m.records)); {
+		pieces, _, err := readOrSend(m.log, offset, maxBytes)
+		m.must(t, err)
+		offset = m.expect(t, pieces, offset, maxBytes)
+	}
+}
+
+// expect compares what was read from an offset on with what was appended, and returns where the next read begins.
+func (m *model) expect(t *rapid.T, pieces [][]byte, offset int64, maxBytes int) int64 {
 	size, count := 0, 0
 	for _, piece := range pieces {
 		size += len(piece)
@@ -189,6 +205,7 @@ func (m *model) read(t *rapid.T) {
 	if count > 1 && size > maxBytes {
 		t.Fatalf("%d bytes, %d allowed", size, maxBytes)
 	}
+	return offset
 }
 
 func (m *model) time(t *rapid.T) {

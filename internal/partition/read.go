@@ -21,10 +21,7 @@ import (
 // Who reads history in order finds what comes next read already, if the log was given a ReadAhead.
 func (l *Log) Read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
 	r := reading{log: l, dst: dst, offset: offset, maxBytes: maxBytes}
-	err := r.run()
-	if r.inOrder && err == nil {
-		l.ahead.begin(l, r.then, maxBytes)
-	}
+	err := r.runAndAhead()
 	return r.dst, err
 }
 
@@ -36,9 +33,19 @@ type reading struct {
 	maxBytes int
 	got      int  // bytes in dst that it has added
 	ahead    bool // nobody has asked for it yet: what is in memory stays there
+	sends    bool // for who can send files
 
 	inOrder bool  // the last of them came from a segment, and follow what was read before
 	then    int64 // where reading ahead goes on then
+}
+
+// runAndAhead reads, and sees to what comes after unless it will be sent from its file.
+func (r *reading) runAndAhead() error {
+	err := r.run()
+	if r.inOrder && err == nil && !(r.sends && r.log.stored(r.then, r.maxBytes).sizeBytes > 0) {
+		r.log.ahead.begin(r.log, r.then, r.maxBytes)
+	}
+	return err
 }
 
 func (r *reading) run() error {
@@ -250,22 +257,35 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 		want = whole
 	}
 
+	size, next, reason := checkRun(data, known, room)
+	if !past { // what the page cache has now can be sent from there: what was read past it, it will have read anew
+		f.checked.add(position, position+int64(size))
+	}
+	if reason != "" {
+		return nil, 0, corrupt(position, reason)
+	}
+	return data[:size:size], next, nil
+}
+
+// checkRun says how many bytes of whole, good batches data begins with, and which offset comes after them. The first must be
+// whole, and reason is what is wrong with it: the next read will begin with any other bad one.
+func checkRun(data []byte, known epochs, roomBytes int64) (sizeBytes int, next int64, reason string) {
 	next = batch.View(data).BaseOffset()
 	for at := 0; ; {
 		rest := data[at:]
 		whole, ok := batch.Length(rest)
-		if len(rest) < batch.HeaderBytes || ok && whole <= int(room)-at && whole > len(rest) {
-			return data[:at:at], next, nil // the last is cut off by maxBytes, or there is none
+		if len(rest) < batch.HeaderBytes || ok && int64(whole) <= roomBytes-int64(at) && whole > len(rest) {
+			return at, next, "" // the last is cut off, or there is none
 		}
-		reason := checkHead(rest, next, room-int64(at))
+		reason := checkHead(rest, next, roomBytes-int64(at))
 		if reason == "" {
 			reason = checkStored(rest[:whole], known)
 		}
-		if reason != "" && at == 0 {
-			return nil, 0, corrupt(position, reason)
-		}
-		if reason != "" {
-			return data[:at:at], next, nil // the next read will begin with it
+		switch {
+		case reason != "" && at == 0:
+			return 0, next, reason
+		case reason != "":
+			return at, next, ""
 		}
 		at, next = at+whole, batch.View(rest).NextOffset()
 	}

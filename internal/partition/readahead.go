@@ -65,6 +65,21 @@ func (w *window) holds(l *Log, offset int64) bool {
 	return w.log == l && (w.offset == offset || w.offset < offset && w.isReady() && offset < w.end)
 }
 
+// has says whether a reader at an offset is read ahead for.
+func (a *ReadAhead) has(l *Log, offset int64) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.find(l, offset) >= 0
+}
+
+// find is the place of the window that holds an offset; -1: there is none. With mu held.
+func (a *ReadAhead) find(l *Log, offset int64) int {
+	return slices.IndexFunc(a.windows, func(w *window) bool { return w.holds(l, offset) })
+}
+
 // begin reads in the background what is at an offset, for a reader of so many bytes at a time, unless that is done or
 // there is no room.
 func (a *ReadAhead) begin(l *Log, offset int64, maxBytes int) {
@@ -75,7 +90,7 @@ func (a *ReadAhead) begin(l *Log, offset int64, maxBytes int) {
 		ready: make(chan struct{}), used: time.Now()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if slices.ContainsFunc(a.windows, func(o *window) bool { return o.holds(l, offset) }) || !a.makeRoom(w) {
+	if a.find(l, offset) >= 0 || !a.makeRoom(w) {
 		return
 	}
 	a.windows = append(a.windows, w)
@@ -152,7 +167,7 @@ func (a *ReadAhead) serve(r *reading) (ok bool) {
 		return false
 	}
 	a.mu.Lock()
-	i := slices.IndexFunc(a.windows, func(w *window) bool { return w.holds(r.log, r.offset) })
+	i := a.find(r.log, r.offset)
 	if i < 0 {
 		a.mu.Unlock()
 		return false

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // syncData makes the content and the size durable, and no other metadata.
@@ -39,6 +41,20 @@ func writeOut(f *os.File, from, sizeBytes int64, wait bool) error {
 	err := control(f, func(fd int) error { return syscall.SyncFileRange(fd, from, sizeBytes, flags) })
 	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 		return nil
+	}
+	return err
+}
+
+// pageBytes is the size of a page of the page cache.
+var pageBytes = uint64(os.Getpagesize())
+
+// allCached is EAGAIN if a part of the range is not in the page cache, and another error where that can't be asked.
+func allCached(fd, sizeBytes int, off int64) error {
+	within := unix.CachestatRange{Off: uint64(off), Len: uint64(sizeBytes)}
+	var found unix.Cachestat_t
+	err := unix.Cachestat(uint(fd), &within, &found, 0)
+	if err == nil && found.Cache < uint64(off+int64(sizeBytes)-1)/pageBytes-uint64(off)/pageBytes+1 {
+		return unix.EAGAIN
 	}
 	return err
 }

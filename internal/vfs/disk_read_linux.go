@@ -14,9 +14,6 @@ import (
 // disk that is asked for one thing at a time is idle in between.
 const pieceBytes = 1 << 20
 
-// pageBytes is the size of a page of the page cache.
-var pageBytes = uint64(os.Getpagesize())
-
 // read reads what the page cache has from there, and otherwise by direct I/O, without a copy, in whole pages from around
 // it. Where direct I/O isn't offered all goes through the page cache.
 func (b *bypass) read(f *os.File, how, sizeBytes int, off int64) ([]byte, error) {
@@ -55,10 +52,7 @@ func alignedMemory(sizeBytes int) []byte {
 func readCached(f *os.File, p []byte, off int64) bool {
 	n := 0
 	err := control(f, func(fd int) (err error) {
-		within := unix.CachestatRange{Off: uint64(off), Len: uint64(len(p))}
-		var found unix.Cachestat_t
-		err = unix.Cachestat(uint(fd), &within, &found, 0)
-		if err == nil && found.Cache < uint64(off+int64(len(p))-1)/pageBytes-uint64(off)/pageBytes+1 {
+		if allCached(fd, len(p), off) == unix.EAGAIN {
 			return unix.EAGAIN
 		}
 		n, err = unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
