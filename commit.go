@@ -117,7 +117,7 @@ func (c *consumer) round(ctx context.Context, of []*partition) (failed bool) {
 		break
 	}
 	for _, f := range failures {
-		if c.recommit(f) {
+		if c.recommit(f, of != nil) {
 			failed = true
 		}
 	}
@@ -277,12 +277,13 @@ func (c *consumer) requestCommit(ctx context.Context, commits []commit) (map[top
 	return answers, nil
 }
 
-// recommit sees that a commit which failed is repeated while the partition is ours. One that was fenced is not an error:
-// the next owner goes on from the older position, and its copies are dropped downstream.
-func (c *consumer) recommit(f failedCommit) bool {
+// recommit sees that a commit which failed is repeated while the partition is ours: soon, or with the last round of one
+// that is being given up, unless this was it. One that was fenced is not an error: the next owner goes on from the older
+// position, and its copies are dropped downstream.
+func (c *consumer) recommit(f failedCommit, last bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.p.revoking || c.parts[f.p.topicPartition] != f.p {
+	if last || c.parts[f.p.topicPartition] != f.p {
 		c.log.Debug("a last commit failed", "topic", f.p.topic, "partition", f.p.partition, "error", f.err)
 		return false
 	}
