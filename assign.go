@@ -61,11 +61,11 @@ func (c *consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 	for topic := range offsets {
 		topics = append(topics, topic)
 	}
-	starts, err := listed(c.app.topics.adm.ListStartOffsets(ctx, topics...))
+	starts, err := c.app.topics.starts(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("where the log begins: %w", err)
 	}
-	ends, err := listed(c.app.topics.adm.ListEndOffsets(ctx, topics...))
+	ends, err := c.app.topics.ends(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("where the log ends: %w", err)
 	}
@@ -359,12 +359,12 @@ func (c *consumer) dropQueued(goes func(*item) bool) {
 
 // onOutOfRange says why a reaction that runs cannot read on: retention has overtaken it, or the log was cut.
 func (c *consumer) onOutOfRange(ctx context.Context, tp topicPartition) {
-	starts, err := listed(c.app.topics.adm.ListStartOffsets(ctx, tp.topic))
+	starts, err := c.app.topics.starts(ctx, tp.topic)
 	if err != nil {
 		c.log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
 		return
 	}
-	ends, err := listed(c.app.topics.adm.ListEndOffsets(ctx, tp.topic))
+	ends, err := c.app.topics.ends(ctx, tp.topic)
 	if err != nil {
 		c.log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
 		return

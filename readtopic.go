@@ -9,27 +9,20 @@ import (
 
 // readTopic reads the only partition of a topic from its beginning to where it ends now, and gives each record to f.
 func (a *App) readTopic(ctx context.Context, topic string, f func(*kgo.Record)) error {
-	ends, err := a.topics.adm.ListEndOffsets(ctx, topic)
+	ends, err := a.topics.ends(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", topic, err)
 	}
-	starts, err := a.topics.adm.ListStartOffsets(ctx, topic)
+	starts, err := a.topics.starts(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", topic, err)
 	}
-	start, ok := starts.Lookup(topic, 0)
-	if !ok || start.Err != nil {
-		return fmt.Errorf("read %s: %w", topic, start.Err)
-	}
-	end, ok := ends.Lookup(topic, 0)
-	if !ok || end.Err != nil {
-		return fmt.Errorf("read %s: %w", topic, end.Err)
-	}
-	if end.Offset <= start.Offset {
+	start, end := starts[topic][0], ends[topic][0]
+	if end <= start {
 		return nil
 	}
 	cl, err := kgo.NewClient(a.clientOptions(
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(start.Offset)}}),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(start)}}),
 		kgo.KeepControlRecords(), // so that the last offset is seen whatever it is
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 	)...)
@@ -48,11 +41,11 @@ func (a *App) readTopic(ctx context.Context, topic string, f func(*kgo.Record)) 
 		last := int64(-1)
 		fetches.EachRecord(func(r *kgo.Record) {
 			last = r.Offset
-			if !r.Attrs.IsControl() && r.Offset < end.Offset {
+			if !r.Attrs.IsControl() && r.Offset < end {
 				f(r)
 			}
 		})
-		if last >= end.Offset-1 {
+		if last >= end-1 {
 			return nil
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/obligation"
@@ -127,7 +126,7 @@ func (r *reaction) subscriptions(ctx context.Context) (map[string]knownSubscript
 // newSubscription resolves where the reaction starts. One that was retired keeps its starts, since its group keeps its
 // positions; it listens anew from now.
 func (r *reaction) newSubscription(ctx context.Context, topic string, retired *obligation.Subscription) (*obligation.Subscription, error) {
-	ends, err := listed(r.app.topics.adm.ListEndOffsets(ctx, topic))
+	ends, err := r.app.topics.ends(ctx, topic)
 	if err != nil {
 		return nil, fmt.Errorf("where %s ends: %w", topic, err)
 	}
@@ -141,13 +140,13 @@ func (r *reaction) newSubscription(ctx context.Context, topic string, retired *o
 	case start == nil || start.kind == startEnd:
 		s.Start = maps.Clone(ends[topic])
 	case start.kind == startBeginning:
-		starts, err := listed(r.app.topics.adm.ListStartOffsets(ctx, topic))
+		starts, err := r.app.topics.starts(ctx, topic)
 		if err != nil {
 			return nil, fmt.Errorf("where %s begins: %w", topic, err)
 		}
 		s.Start = starts[topic]
 	case start.kind == startTime:
-		at, err := listed(r.app.topics.adm.ListOffsetsAfterMilli(ctx, start.at.UnixMilli(), topic))
+		at, err := r.app.topics.at(ctx, start.at, topic)
 		if err != nil {
 			return nil, fmt.Errorf("where %s stood at %v: %w", topic, start.at, err)
 		}
@@ -191,22 +190,4 @@ func (r *reaction) agree(ctx context.Context) (map[string]knownSubscription, err
 		return known, nil
 	}
 	return known, r.writeSubscriptions(ctx, repaired)
-}
-
-// listed flattens what kadm lists, and makes one error of many.
-func listed(l kadm.ListedOffsets, err error) (map[string]map[int32]int64, error) {
-	if err == nil {
-		err = l.Error()
-	}
-	if err != nil {
-		return nil, err
-	}
-	flat := make(map[string]map[int32]int64)
-	l.Each(func(o kadm.ListedOffset) {
-		if flat[o.Topic] == nil {
-			flat[o.Topic] = make(map[int32]int64)
-		}
-		flat[o.Topic][o.Partition] = o.Offset
-	})
-	return flat, nil
 }
