@@ -23,8 +23,8 @@ const byPowerCuts = "TestPowerCuts"
 var mutants = []mutant{
 	{"the journal does not sync", byPowerCuts, "../journal/writer.go", []string{"j.current.f.Sync(); err != nil", "error(nil); err != nil"}},
 	{"the journal acknowledges before it syncs", byPowerCuts, "../journal/writer.go", []string{
-		"if within == 0 || due {\n\t\tif err := j.sync(); err != nil {",
-		"if within == 0 || due {\n\t\tj.answer(append([]pending(nil), group...), nil)\n\t\tfor i := range group {\n\t\t\tgroup[i].Done, group[i].bytes = nil, 0\n\t\t}\n" +
+		"if synced {\n\t\tif err := j.sync(); err != nil {",
+		"if synced {\n\t\tj.answer(append([]pending(nil), group...), nil)\n\t\tfor i := range group {\n\t\t\tgroup[i].Done, group[i].bytes = nil, 0\n\t\t}\n" +
 			"\t\tif err := j.sync(); err != nil {",
 	}},
 	{"an append is answered when it is queued", byPowerCuts, "append.go", []string{

@@ -472,10 +472,10 @@ func (r *recovery) start(o Options) (*Journal, error) {
 	j.durable.Store(uint64(h.durable))
 	j.frame.begin()
 	j.frame.addEntries(body)
-	err := j.writeFrame(h)
+	err := j.writeFrame(h, true)
 	if errors.Is(err, ErrFull) && len(r.chain) > 0 { // what there is can be read, and vital entries be taken
 		j.full = err
-		err = j.writeFrame(h)
+		err = j.writeFrame(h, true)
 	}
 	if err == nil {
 		err = j.sync()

@@ -14,12 +14,15 @@ type openFile struct {
 	generation    uint64
 	sizeBytes     int64 // as it was before the first frame
 	positionBytes int64 // where the next frame goes
+	short         bool  // the last frame was, and was synced at once
 }
 
 const (
 	// keepFrameBytes is how much larger than MaxGroupBytes the frame buffer may stay; what one large entry needed is
 	// given back.
 	keepFrameBytes = 2 << 20
+	// shortFrameBytes is how long a frame may be that passes by the page cache.
+	shortFrameBytes = 64 << 10
 	// keepEntries is up to which capacity a queue is kept for reuse.
 	keepEntries = 64 << 10
 )
@@ -132,13 +135,14 @@ func (j *Journal) commit(group []pending, due bool) error {
 		}
 	}
 	h := header{first: group[0].lsn, durable: j.Durable(), count: uint32(len(group))}
-	if err := j.writeFrame(h); err != nil {
+	synced := within == 0 || due
+	if err := j.writeFrame(h, synced); err != nil {
 		if errors.Is(err, ErrFull) {
 			return err
 		}
 		return j.fence(err)
 	}
-	if within == 0 || due {
+	if synced {
 		if err := j.sync(); err != nil {
 			return j.fence(err)
 		}
@@ -156,9 +160,9 @@ func (j *Journal) spareFrame() {
 	}
 }
 
-// writeFrame writes j.frame to the current file, or to a new one if that has no room for it. An error that matches
-// ErrFull has changed nothing.
-func (j *Journal) writeFrame(h header) error {
+// writeFrame writes j.frame to the current file, or to a new one if that has no room for it; synced says that a sync
+// follows. An error that matches ErrFull has changed nothing.
+func (j *Journal) writeFrame(h header, synced bool) error {
 	size := j.frame.sizeBytes()
 	// The last sector of a file stays free for the frame that ends it.
 	if j.current == nil || j.current.positionBytes > 0 && j.current.positionBytes+size > j.current.sizeBytes-frameAlign {
@@ -168,7 +172,7 @@ func (j *Journal) writeFrame(h header) error {
 	}
 	begins := j.current.positionBytes == 0
 	h.durable = j.Durable() // beginning a file has made more durable
-	if err := j.writeTo(j.current, h); err != nil {
+	if err := j.writeTo(j.current, h, synced); err != nil {
 		return err
 	}
 	last := h.first + LSN(h.count) - 1
@@ -181,7 +185,7 @@ func (j *Journal) writeFrame(h header) error {
 }
 
 // writeTo seals j.frame and writes it to a file.
-func (j *Journal) writeTo(file *openFile, h header) error {
+func (j *Journal) writeTo(file *openFile, h header, synced bool) error {
 	h.generation = file.generation
 	h.fileSectors = uint32(file.sizeBytes / frameAlign)
 	size := j.frame.sizeBytes()
@@ -192,12 +196,24 @@ func (j *Journal) writeTo(file *openFile, h header) error {
 			return fullError(err)
 		}
 	}
-	// Recycled files are in the page cache, and their pages cost a copy; passing it by costs a sync more than it saves.
-	if _, err := file.f.WriteParts(parts, file.positionBytes, false); err != nil {
+	if _, err := file.f.WriteParts(parts, file.positionBytes, file.next(size, synced)); err != nil {
 		return err
 	}
 	file.positionBytes += size
 	return nil
+}
+
+// next says what comes after a frame. Recycled files are in the page cache, where a large frame costs a copy, and passing
+// it by costs a sync more than it saves; a short one is on the disk sooner past it (ADR 11). The first short one after
+// others goes to the cache all the same: it may be the only one, and the next large one would have to read the page that
+// both are in.
+func (f *openFile) next(frameBytes int64, synced bool) vfs.Next {
+	before := f.short
+	f.short = synced && frameBytes <= shortFrameBytes
+	if before && f.short {
+		return vfs.SyncNow
+	}
+	return vfs.Anything
 }
 
 // sync makes durable whatever is written.
@@ -314,7 +330,7 @@ func (j *Journal) end() error {
 	if err == nil {
 		h := header{first: j.Durable() + 1, durable: j.Durable(), flags: flagEnd}
 		j.frame.begin()
-		if err = j.writeTo(j.current, h); err == nil {
+		if err = j.writeTo(j.current, h, true); err == nil {
 			err = j.current.f.Sync()
 		}
 		if err != nil {

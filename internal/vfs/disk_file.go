@@ -48,7 +48,7 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, pathError("write", f.name, err)
 }
 
-func (f *diskFile) WriteParts(parts [][]byte, off int64, through bool) (int, error) {
+func (f *diskFile) WriteParts(parts [][]byte, off int64, next Next) (int, error) {
 	if f.readOnly {
 		return 0, pathError("write", f.name, syscall.EBADF)
 	}
@@ -57,9 +57,13 @@ func (f *diskFile) WriteParts(parts [][]byte, off int64, through bool) (int, err
 	}
 	var n int
 	var err error
-	if through && partsBytes(parts) >= throughBytes {
+	size := partsBytes(parts)
+	switch {
+	case next == NoRead && size >= throughBytes:
 		n, err = f.bypass.write(f.f, parts, off)
-	} else {
+	case next == SyncNow && size <= shortBytes && (off|int64(size))%SectorBytes == 0:
+		n, err = f.bypass.writeShort(f.f, parts, size, off)
+	default:
 		n, err = writeVector(f.f, parts, off)
 	}
 	return n, pathError("write", f.name, err)

@@ -28,13 +28,20 @@ func writeVector(f *os.File, parts [][]byte, off int64) (int, error) {
 	return f.WriteAt(slices.Concat(parts...), off)
 }
 
-// throughBytes is the least that would pass by the page cache, where that were offered.
-const throughBytes = 256 << 10
+// What would pass by the page cache, where that were offered.
+const (
+	throughBytes = 256 << 10
+	shortBytes   = 64 << 10
+)
 
 // bypass offers nothing.
 type bypass struct{}
 
 func (*bypass) write(f *os.File, parts [][]byte, off int64) (int, error) {
+	return writeVector(f, parts, off)
+}
+
+func (*bypass) writeShort(f *os.File, parts [][]byte, _ int, off int64) (int, error) {
 	return writeVector(f, parts, off)
 }
 

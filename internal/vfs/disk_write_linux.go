@@ -69,10 +69,11 @@ func pwritev(fd int, vector []syscall.Iovec, off int64) (int, error) {
 	return int(n), nil
 }
 
-// What passes by the page cache (docs/adr/0007-segments-past-the-page-cache.md). The kernel wants position, length and
-// memory of such a write aligned to the disk's sectors; a page suits all.
+// What passes by the page cache (docs/adr/0007-segments-past-the-page-cache.md, 0011-short-commits-past-the-page-cache.md).
+// The kernel wants position, length and memory of such a write aligned to the disk's sectors; a page suits all.
 const (
-	throughBytes = 256 << 10 // less is better written through the page cache
+	throughBytes = 256 << 10 // less is better written through the page cache,
+	shortBytes   = 64 << 10  // unless it is this short and synced at once
 	bypassAlign  = 4 << 10
 	bypassBytes  = 1 << 20 // of one write: a sync of another file may have to wait for one
 )
@@ -125,6 +126,29 @@ func (b *bypass) write(f *os.File, parts [][]byte, off int64) (written int, err 
 		}
 	}
 	return written, nil
+}
+
+var shortBuffers = sync.Pool{New: func() any {
+	return &bypassBuffer{alignedMemory(shortBytes)}
+}}
+
+// writeShort writes the parts, which are whole sectors, by one direct write where that is offered.
+func (b *bypass) writeShort(f *os.File, parts [][]byte, sizeBytes int, off int64) (int, error) {
+	direct := b.open(f, os.O_RDWR)
+	if direct == nil {
+		return writeVector(f, parts, off)
+	}
+	buffer := shortBuffers.Get().(*bypassBuffer)
+	defer shortBuffers.Put(buffer)
+	sectors := buffer.b[:sizeBytes]
+	r := partsReader{parts: parts}
+	r.fill(sectors)
+	n, err := direct.WriteAt(sectors, off)
+	if n == 0 && errors.Is(err, syscall.EINVAL) { // the disk has larger sectors
+		b.refuse()
+		return f.WriteAt(sectors, off)
+	}
+	return n, err
 }
 
 // open returns the second descriptor, or nil. It leads to the same file, whatever its name is by now, and is opened as the
