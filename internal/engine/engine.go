@@ -273,7 +273,7 @@ func (c Config) withDefaults() Config {
 		c.CheckpointBytes = 64 << 20
 	}
 	if c.TailBytes <= 0 {
-		c.TailBytes = 64 << 20
+		c.TailBytes = 32 << 20
 	}
 	if c.MaxBatchBytes <= 0 {
 		c.MaxBatchBytes = 1<<20 + 12

@@ -32,7 +32,7 @@ func (t *tail) init(e *Engine) {
 // flushBytes is how much may be appended before a pass over so many partitions: enough for writes to be large and for
 // looking at all partitions to cost nothing, so little that a commit which meets the pass does not wait long for the disk.
 func (e *Engine) flushBytes(partitions int) int64 {
-	return max(min(max(e.c.TailBytes/64, int64(partitions)*passBytesPerPart), e.c.TailBytes/8), 1)
+	return max(min(max(e.c.TailBytes/32, int64(partitions)*passBytesPerPart), e.c.TailBytes/4), 1)
 }
 
 const passBytesPerPart = 4 << 10
@@ -124,15 +124,15 @@ func (t *tail) run(e *Engine) {
 // for more, while there is memory: a thousand partitions that grow evenly are written in a fraction of the calls.
 const worthWriting = 256 << 10
 
-// pass writes what is unwritten, most of it first, until at most half of the budget is left in partitions that have little each,
-// and evicts down to three quarters of the budget, from each partition in proportion to what it holds, so that busy
+// pass writes what is unwritten, most of it first, until no more than the budget is left in partitions that have little
+// each, and evicts down to three quarters of the budget, from each partition in proportion to what it holds, so that busy
 // partitions keep more.
 func (t *tail) pass(e *Engine) error {
 	parts := e.allParts()
 	t.flushAt.Store(e.appended.Load() + e.flushBytes(len(parts)))
 	waiting, unwritten := waitingParts(parts)
 	for _, w := range waiting {
-		if w.bytes < worthWriting && unwritten <= e.c.TailBytes/2 {
+		if w.bytes < worthWriting && unwritten <= e.c.TailBytes {
 			break
 		}
 		if err := w.flush(); err != nil {

@@ -9,7 +9,7 @@ import (
 func TestPassLeavesLittleForLater(t *testing.T) {
 	const budget = 8 << 20
 	e := openMem(t, func(c *Config) { c.TailBytes = budget })
-	topic := makeTopic(t, e, "orders", 40)
+	topic := makeTopic(t, e, "orders", 80)
 	fill := func(partition int32, bytes int) int64 {
 		t.Helper()
 		a := appendNow(e, Partition{topic.ID, partition}, newBatch(-1, -1, strings.Repeat("a", bytes)))
@@ -37,20 +37,20 @@ func TestPassLeavesLittleForLater(t *testing.T) {
 	}
 
 	sum := little
-	for i := range int32(30) {
+	for i := range int32(60) {
 		bytes := 150<<10 + int(i)<<10
 		fill(10+i, bytes)
 		sum += int64(bytes)
 	}
-	if sum < budget/2 {
+	if sum < budget {
 		t.Fatalf("%d bytes are too little to ask for a pass", sum)
 	}
 	pass()
 	_, left := waitingParts(e.allParts())
-	if left > budget/2 || left < budget/2-worthWriting {
-		t.Errorf("%d bytes are left in memory only, want little less than %d", left, budget/2)
+	if left > budget || left < budget-worthWriting {
+		t.Errorf("%d bytes are left in memory only, want little less than %d", left, budget)
 	}
-	if unwritten(39) != 0 || unwritten(10) == 0 || unwritten(1) == 0 {
-		t.Errorf("left: %d of the largest, %d of the smallest large one, %d of the smallest; the largest go first", unwritten(39), unwritten(10), unwritten(1))
+	if unwritten(69) != 0 || unwritten(10) == 0 || unwritten(1) == 0 {
+		t.Errorf("left: %d of the largest, %d of the smallest large one, %d of the smallest; the largest go first", unwritten(69), unwritten(10), unwritten(1))
 	}
 }
