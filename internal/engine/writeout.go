@@ -9,7 +9,7 @@ import (
 // some partitions together are sent to the disk, awaited, and then synced, so that what the file system commits for the
 // first of them covers the others; then the disk is left to the journal for longer than it was taken.
 const (
-	groupParts = 32
+	groupParts = 8
 	groupBytes = 2 << 20 // a piece of a large partition isn't larger either: a sync of the journal may have to wait for one
 	restTimes  = 3       // how many times as long as a group took the disk is left alone
 	minRest    = 100 * time.Microsecond
