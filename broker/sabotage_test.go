@@ -18,8 +18,8 @@ func TestSabotageIsCaught(t *testing.T) {
 	}{
 		{"the journal does not sync", []string{"j.current.f.Sync(); err != nil", "error(nil); err != nil"}},
 		{"the journal acknowledges before it syncs", []string{
-			"if within == 0 || due {\n\t\tif err := j.sync(); err != nil {",
-			"if within == 0 || due {\n\t\tj.answer(append([]pending(nil), group...), nil)\n\t\tfor i := range group {\n\t\t\tgroup[i].Done, group[i].bytes = nil, 0\n\t\t}\n" +
+			"if synced {\n\t\tif err := j.sync(); err != nil {",
+			"if synced {\n\t\tj.answer(append([]pending(nil), group...), nil)\n\t\tfor i := range group {\n\t\t\tgroup[i].Done, group[i].bytes = nil, 0\n\t\t}\n" +
 				"\t\tif err := j.sync(); err != nil {",
 		}},
 	} {
