@@ -89,7 +89,7 @@ func (l *DiskLimit) Append(ctx context.Context, writeBytes int, d time.Duration)
 		}
 		at := end
 		end += int64(writeBytes)
-		if _, err := f.WriteParts([][]byte{l.data[:writeBytes]}, at, vfs.NoRead); err != nil {
+		if _, err := f.WriteParts([][]byte{l.data[:writeBytes]}, at, vfs.WontRead); err != nil {
 			return 0, err
 		}
 		return writeBytes, f.Sync()

@@ -163,11 +163,11 @@ func (f *killFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.around(func() { f.File.WriteAt(p[:len(p)/2], off) }, func() (int, error) { return f.File.WriteAt(p, off) })
 }
 
-func (f *killFile) WriteParts(parts [][]byte, off int64, next vfs.Next) (int, error) {
+func (f *killFile) WriteParts(parts [][]byte, off int64, hint vfs.Hint) (int, error) {
 	return f.around(func() {
 		joined := slices.Concat(parts...)
-		f.File.WriteParts([][]byte{joined[:len(joined)/2]}, off, next)
-	}, func() (int, error) { return f.File.WriteParts(parts, off, next) })
+		f.File.WriteParts([][]byte{joined[:len(joined)/2]}, off, hint)
+	}, func() (int, error) { return f.File.WriteParts(parts, off, hint) })
 }
 
 // around does a write, or half of it, unless the process is to die of it before.

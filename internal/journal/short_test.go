@@ -9,49 +9,38 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// hintsFS notes what was said to come after each write of a frame.
-type hintsFS struct {
-	vfs.FS
-	mu    sync.Mutex
-	hints []vfs.Next
+// hints are those of the writes to some files.
+type hints struct {
+	mu   sync.Mutex
+	list []vfs.Hint
 }
 
-type hintsFile struct {
+type hintedFile struct {
 	vfs.File
-	fs *hintsFS
+	hints *hints
 }
 
-func (h *hintsFS) noting(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &hintsFile{f, h}, nil
+func (f *hintedFile) WriteParts(parts [][]byte, off int64, hint vfs.Hint) (int, error) {
+	f.hints.mu.Lock()
+	f.hints.list = append(f.hints.list, hint)
+	f.hints.mu.Unlock()
+	return f.File.WriteParts(parts, off, hint)
 }
 
-func (h *hintsFS) Create(name string) (vfs.File, error) { return h.noting(h.FS.Create(name)) }
-func (h *hintsFS) Open(name string) (vfs.File, error)   { return h.noting(h.FS.Open(name)) }
-
-func (f *hintsFile) WriteParts(parts [][]byte, off int64, next vfs.Next) (int, error) {
-	f.fs.mu.Lock()
-	f.fs.hints = append(f.fs.hints, next)
-	f.fs.mu.Unlock()
-	return f.File.WriteParts(parts, off, next)
-}
-
-func (h *hintsFS) taken() []vfs.Next {
+func (h *hints) take() []vfs.Hint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	taken := h.hints
-	h.hints = nil
+	taken := h.list
+	h.list = nil
 	return taken
 }
 
 // Short frames that are synced at once may pass by the page cache, from the second in a row on. Large ones and those that
 // wait for another's sync go to it.
 func TestShortFramesMayPassByThePageCache(t *testing.T) {
-	fs := &hintsFS{FS: vfs.NewMem()}
-	j, _, _ := mustOpen(t, fs, 0, Options{})
-	fs.taken()
+	var hints hints
+	j, _, _ := mustOpen(t, vfs.Wrap(vfs.NewMem(), func(f vfs.File) vfs.File { return &hintedFile{f, &hints} }), 0, Options{})
+	hints.take()
 	const short, large = 100, shortFrameBytes
 	commit := func(sizeBytes int, within time.Duration) {
 		t.Helper()
@@ -70,8 +59,8 @@ func TestShortFramesMayPassByThePageCache(t *testing.T) {
 	commit(short, NoDeadline)
 	commit(short, 0)
 	commit(short, 0)
-	want := []vfs.Next{vfs.Anything, vfs.Anything, vfs.SyncNow, vfs.SyncNow, vfs.Anything, vfs.Anything, vfs.SyncNow, vfs.Anything, vfs.Anything, vfs.SyncNow}
-	if got := fs.taken(); !slices.Equal(got, want) {
+	want := []vfs.Hint{vfs.NoHint, vfs.NoHint, vfs.WillSync, vfs.WillSync, vfs.NoHint, vfs.NoHint, vfs.WillSync, vfs.NoHint, vfs.NoHint, vfs.WillSync}
+	if got := hints.take(); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	mustClose(t, j)

@@ -196,24 +196,24 @@ func (j *Journal) writeTo(file *openFile, h header, synced bool) error {
 			return fullError(err)
 		}
 	}
-	if _, err := file.f.WriteParts(parts, file.positionBytes, file.next(size, synced)); err != nil {
+	if _, err := file.f.WriteParts(parts, file.positionBytes, file.hint(size, synced)); err != nil {
 		return err
 	}
 	file.positionBytes += size
 	return nil
 }
 
-// next says what comes after a frame. Recycled files are in the page cache, where a large frame costs a copy, and passing
+// hint says what comes after a frame. Recycled files are in the page cache, where a large frame costs a copy, and passing
 // it by costs a sync more than it saves; a short one is on the disk sooner past it (ADR 11). The first short one after
 // others goes to the cache all the same: it may be the only one, and the next large one would have to read the page that
 // both are in.
-func (f *openFile) next(frameBytes int64, synced bool) vfs.Next {
+func (f *openFile) hint(frameBytes int64, synced bool) vfs.Hint {
 	before := f.short
 	f.short = synced && frameBytes <= shortFrameBytes
 	if before && f.short {
-		return vfs.SyncNow
+		return vfs.WillSync
 	}
-	return vfs.Anything
+	return vfs.NoHint
 }
 
 // sync makes durable whatever is written.

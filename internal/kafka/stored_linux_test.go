@@ -20,48 +20,51 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// sendingFS counts what is sent from its files by the kernel, and can break that.
-type sendingFS struct {
-	vfs.FS
+// watched says what becomes of the files of a disk: how many are open, how much of them the kernel has sent. It can break
+// the sending.
+type watched struct {
+	open      atomic.Int64
 	sentBytes atomic.Int64
 	broken    atomic.Bool
 }
 
-type sendingFile struct {
+type watchedFile struct {
 	vfs.File
-	fs *sendingFS
+	watched *watched
 }
 
 var errBroken = errors.New("broken")
 
-func (s *sendingFS) sending(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &sendingFile{f, s}, nil
+func (w *watched) files(disk vfs.FS) vfs.FS {
+	return vfs.Wrap(disk, func(f vfs.File) vfs.File {
+		w.open.Add(1)
+		return &watchedFile{f, w}
+	})
 }
 
-func (s *sendingFS) Create(name string) (vfs.File, error) { return s.sending(s.FS.Create(name)) }
-func (s *sendingFS) Open(name string) (vfs.File, error)   { return s.sending(s.FS.Open(name)) }
+func (f *watchedFile) Close() error {
+	f.watched.open.Add(-1)
+	return f.File.Close()
+}
 
-func (f *sendingFile) Cached(sizeBytes int, off int64) bool {
+func (f *watchedFile) Cached(sizeBytes int, off int64) bool {
 	return f.File.(vfs.Sender).Cached(sizeBytes, off)
 }
 
-func (f *sendingFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
-	if f.fs.broken.Load() {
+func (f *watchedFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
+	if f.watched.broken.Load() {
 		n, err := f.File.(vfs.Sender).SendTo(to, sizeBytes/2, off)
 		return n, errors.Join(err, errBroken)
 	}
 	n, err := f.File.(vfs.Sender).SendTo(to, sizeBytes, off)
-	f.fs.sentBytes.Add(int64(n))
+	f.watched.sentBytes.Add(int64(n))
 	return n, err
 }
 
 // shelf is a house on a real disk with two partitions of history, none of it in memory.
 type shelf struct {
 	*house
-	fs     *sendingFS
+	watched
 	topic  meta.Topic
 	stored [2][]byte // what each partition holds
 }
@@ -73,12 +76,12 @@ func newShelf(t *testing.T) *shelf {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { disk.(io.Closer).Close() })
-	s := &shelf{fs: &sendingFS{FS: disk}}
+	s := new(shelf)
 	if !canTellCached(t, disk) {
 		t.Skip("the kernel does not say what the page cache has: Linux before 6.5, or forbidden")
 	}
 
-	before := openHouse(t, s.fs)
+	before := openHouse(t, s.files(disk))
 	s.topic = before.topic("orders", int32(len(s.stored)))
 	w := before.dial()
 	noise := rand.NewChaCha8([32]byte{7})
@@ -93,8 +96,17 @@ func newShelf(t *testing.T) *shelf {
 		s.stored[p] = append(s.stored[p], b...)
 	}
 	before.close()
-	s.house = openHouse(t, s.fs)
+	s.house = openHouse(t, s.files(disk))
 	return s
+}
+
+// end closes the house: no file stays open for an answer that was sent, or wasn't.
+func (s *shelf) end() {
+	s.t.Helper()
+	s.close()
+	if n := s.open.Load(); n != 0 {
+		s.t.Errorf("%d files are open after the end", n)
+	}
 }
 
 // canTellCached says whether what was just written is known to be in the page cache.
@@ -118,7 +130,7 @@ func canTellCached(t *testing.T, disk vfs.FS) bool {
 // since what was just read ahead for others is still in memory.
 func (s *shelf) replay(w *wire, version int16) int64 {
 	s.t.Helper()
-	before := s.fs.sentBytes.Load()
+	before := s.sentBytes.Load()
 	var offsets [len(s.stored)]int64
 	var at [len(s.stored)]int
 	for at[0] < len(s.stored[0]) || at[1] < len(s.stored[1]) {
@@ -143,7 +155,7 @@ func (s *shelf) replay(w *wire, version int16) int64 {
 			}
 		}
 	}
-	return s.fs.sentBytes.Load() - before
+	return s.sentBytes.Load() - before
 }
 
 // History that was checked is sent from its files, over TCP in every version; the bytes are the same.
@@ -159,7 +171,7 @@ func TestHistoryIsSentFromItsFiles(t *testing.T) {
 	}
 
 	// Case: a real client.
-	before := s.fs.sentBytes.Load()
+	before := s.sentBytes.Load()
 	client := s.client(kgo.ConsumeTopics(s.topic.Name))
 	for got := 0; got < 80; {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -170,7 +182,7 @@ func TestHistoryIsSentFromItsFiles(t *testing.T) {
 		}
 		got += fetches.NumRecords()
 	}
-	if s.fs.sentBytes.Load() == before {
+	if s.sentBytes.Load() == before {
 		t.Error("a client was sent nothing from files")
 	}
 
@@ -181,6 +193,7 @@ func TestHistoryIsSentFromItsFiles(t *testing.T) {
 	if sent := s.replay(&wire{t: t, net: mine}, 12); sent != 0 {
 		t.Errorf("%d bytes were sent from files to a pipe", sent)
 	}
+	s.end()
 }
 
 // A file that fails in the middle of being sent ends the connection: the client can't take what it has for an answer.
@@ -190,13 +203,14 @@ func TestFileFailsWhileItIsSent(t *testing.T) {
 	w := s.dial()
 	s.replay(w, 12)
 	s.replay(w, 12)
-	s.fs.broken.Store(true)
+	s.broken.Store(true)
 	w.send(versioned(fetchFrom(s.topic, 0, 0, time.Second), 12))
 	w.closedByServer()
-	s.fs.broken.Store(false)
+	s.broken.Store(false)
 	if sent := s.replay(s.dial(), 12); sent == 0 {
 		t.Error("nothing came from files")
 	}
+	s.end()
 }
 
 // versioned is a request at a version.

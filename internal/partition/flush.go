@@ -142,7 +142,7 @@ func (l *Log) write(seg *segment, fresh bool, r *run) error {
 	// The tail in memory has these batches for those who read now. Whoever comes later is served by a large read, at the
 	// speed of the disk, while a fresh page of the cache for each page of a busy log would cost more than all the rest
 	// of an append (docs/adr/0007-segments-past-the-page-cache.md).
-	_, err = f.WriteParts(r.parts, seg.SizeBytes, vfs.NoRead)
+	_, err = f.WriteParts(r.parts, seg.SizeBytes, vfs.WontRead)
 	// Closing has nothing to add: the file stays dirty in the cache, or it is synced by name.
 	_ = f.release()
 	return err

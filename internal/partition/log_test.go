@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -374,13 +375,14 @@ func TestRetention(t *testing.T) {
 
 // However many logs there are, only so many files are open.
 func TestOpenFilesAreBounded(t *testing.T) {
-	counting := &countingFS{FS: vfs.NewMem()}
+	var open atomic.Int64
+	disk := countOpen(vfs.NewMem(), &open)
 	c := small()
 	c.Files = NewFiles(6)
 	logs, journals := make([]*Log, 40), make([]journal, 40)
 	var err error
 	for i := range logs {
-		logs[i], err = Create(counting, fmt.Sprintf("p%d", i), c)
+		logs[i], err = Create(disk, fmt.Sprintf("p%d", i), c)
 		check(t, err)
 		journals[i].append(logs[i], 30)
 	}
@@ -390,8 +392,8 @@ func TestOpenFilesAreBounded(t *testing.T) {
 			check(t, l.Flush())
 			l.EvictTail(0)
 			journals[i].expectRead(t, l, 0)
-			if open := counting.now(); open > 6 {
-				t.Fatalf("%d files are open", open)
+			if n := open.Load(); n > 6 {
+				t.Fatalf("%d files are open", n)
 			}
 		}
 	}
@@ -401,8 +403,8 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	for _, l := range logs {
 		check(t, l.Close())
 	}
-	if open := counting.now(); open != 0 {
-		t.Errorf("%d files are open after all logs were closed", open)
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d files are open after all logs were closed", n)
 	}
 }
 
@@ -411,7 +413,7 @@ func TestReadersBesideWriters(t *testing.T) {
 	config := small()
 	config.Ahead = anyAhead(10_000)
 	config.Files = sendingAnything(4)
-	l, err := Create(&sendingFS{FS: vfs.NewMem()}, "p", config)
+	l, err := Create((&pageCache{disk: vfs.NewMem()}).files(), "p", config)
 	check(t, err)
 	const batches = 3000
 	var all journal
@@ -644,41 +646,20 @@ func (j *journal) expectRead(t *testing.T, l *Log, offset int64) {
 	}
 }
 
-// countingFS counts open files.
-type countingFS struct {
-	vfs.FS
-	mu   sync.Mutex
-	open int
+// countOpen counts the open files of fs.
+func countOpen(fs vfs.FS, open *atomic.Int64) vfs.FS {
+	return vfs.Wrap(fs, func(f vfs.File) vfs.File {
+		open.Add(1)
+		return &countedFile{f, open}
+	})
 }
 
 type countedFile struct {
 	vfs.File
-	c *countingFS
+	open *atomic.Int64
 }
-
-func (c *countingFS) now() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open
-}
-
-func (c *countingFS) count(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open++
-	return &countedFile{f, c}, nil
-}
-
-func (c *countingFS) Create(name string) (vfs.File, error)   { return c.count(c.FS.Create(name)) }
-func (c *countingFS) Open(name string) (vfs.File, error)     { return c.count(c.FS.Open(name)) }
-func (c *countingFS) OpenRead(name string) (vfs.File, error) { return c.count(c.FS.OpenRead(name)) }
 
 func (f *countedFile) Close() error {
-	f.c.mu.Lock()
-	f.c.open--
-	f.c.mu.Unlock()
+	f.open.Add(-1)
 	return f.File.Close()
 }

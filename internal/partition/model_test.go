@@ -25,7 +25,7 @@ func TestModel(t *testing.T) {
 			Ahead:              anyAhead(rapid.Int64Range(0, 5000).Draw(t, "ahead")),
 		}}
 		var err error
-		m.log, err = Create(&sendingFS{FS: m.disk}, "p", m.config)
+		m.log, err = Create((&pageCache{disk: m.disk}).files(), "p", m.config)
 		m.must(t, err)
 		t.Repeat(map[string]func(*rapid.T){
 			"append":       m.append,
@@ -126,7 +126,7 @@ func (m *model) reopen(t *rapid.T) {
 		t.Fatalf("%d bytes after the state", len(rest))
 	}
 	m.must(t, m.log.Close())
-	m.log, err = Open(&sendingFS{FS: m.disk}, "p", m.config, s)
+	m.log, err = Open((&pageCache{disk: m.disk}).files(), "p", m.config, s)
 	m.must(t, err)
 	for m.log.End() < int64(len(m.records)) {
 		r := m.records[m.log.End()]

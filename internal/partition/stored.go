@@ -56,7 +56,7 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 		return Stored{}
 	}
 	if next >= 0 {
-		if !begins(f, &seg, end, next) {
+		if !beginsAt(f, &seg, end, next) {
 			return Stored{}
 		}
 		l.hints.keep(hint{segment: seg.SegmentName, offset: next, position: end})
@@ -91,8 +91,8 @@ func (l *Log) boundary(seg *segment, position int64) (at, offset int64) {
 	return int64(e.position), seg.Base + int64(e.offset)
 }
 
-// begins says whether a batch with this base offset begins at a position.
-func begins(f *openFile, seg *segment, position, offset int64) bool {
+// beginsAt says whether a batch with this base offset begins at a position.
+func beginsAt(f *openFile, seg *segment, position, offset int64) bool {
 	var head [batch.HeaderBytes]byte
 	if _, err := f.ReadAt(head[:], position); err != nil {
 		return false

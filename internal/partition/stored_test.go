@@ -12,29 +12,24 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// sendingFS has files that can be sent, and that the page cache holds until they are evicted.
-type sendingFS struct {
-	vfs.FS
+// pageCache is that of a disk. It has all of the files until they are evicted.
+type pageCache struct {
+	disk    vfs.FS
 	evicted atomic.Bool
 }
 
+// sendingFile is a file that can be sent.
 type sendingFile struct {
 	vfs.File
-	fs *sendingFS
+	cache *pageCache
 }
 
-func (s *sendingFS) sending(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &sendingFile{f, s}, nil
+// files are those of the disk, and can be sent.
+func (c *pageCache) files() vfs.FS {
+	return vfs.Wrap(c.disk, func(f vfs.File) vfs.File { return &sendingFile{f, c} })
 }
 
-func (s *sendingFS) Create(name string) (vfs.File, error)   { return s.sending(s.FS.Create(name)) }
-func (s *sendingFS) Open(name string) (vfs.File, error)     { return s.sending(s.FS.Open(name)) }
-func (s *sendingFS) OpenRead(name string) (vfs.File, error) { return s.sending(s.FS.OpenRead(name)) }
-
-func (f *sendingFile) Cached(int, int64) bool { return !f.fs.evicted.Load() }
+func (f *sendingFile) Cached(int, int64) bool { return !f.cache.evicted.Load() }
 
 func (f *sendingFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
 	n, err := io.Copy(to, io.NewSectionReader(f.File, off, int64(sizeBytes)))
@@ -94,10 +89,10 @@ func replay(t *testing.T, l *Log, all *journal, maxBytes int) (sentBytes int) {
 }
 
 // storedHistory is a log in files that can be sent, none of it in memory, with little index.
-func storedHistory(t *testing.T) (*sendingFS, *Log, *journal, int) {
+func storedHistory(t *testing.T) (*pageCache, *Log, *journal, int) {
 	t.Helper()
-	fs := &sendingFS{FS: vfs.NewMem()}
-	l, err := Create(fs, "p", Config{SegmentBytes: 20_000, IndexIntervalBytes: 500, Files: sendingAnything(20), Ahead: anyAhead(8000)})
+	cache := &pageCache{disk: vfs.NewMem()}
+	l, err := Create(cache.files(), "p", Config{SegmentBytes: 20_000, IndexIntervalBytes: 500, Files: sendingAnything(20), Ahead: anyAhead(8000)})
 	check(t, err)
 	var all journal
 	all.prepare(300)
@@ -108,13 +103,13 @@ func storedHistory(t *testing.T) (*sendingFS, *Log, *journal, int) {
 	}
 	check(t, l.Sync())
 	l.EvictTail(0)
-	return fs, l, &all, size
+	return cache, l, &all, size
 }
 
 // What was read twice is sent from its file from then on: the first time it passed by the page cache, the second time what
 // is there was checked. Only that, and only while it is there.
 func TestStored(t *testing.T) {
-	fs, l, all, size := storedHistory(t)
+	cache, l, all, size := storedHistory(t)
 	if first := replay(t, l, all, 3000); first != 0 {
 		t.Fatalf("%d bytes were sent that were not checked in the page cache", first)
 	}
@@ -126,11 +121,11 @@ func TestStored(t *testing.T) {
 	}
 
 	// Case: what is no longer in the page cache would come from the disk, unseen.
-	fs.evicted.Store(true)
+	cache.evicted.Store(true)
 	if sent := replay(t, l, all, 3000); sent != 0 {
 		t.Errorf("%d bytes were sent that are not in the page cache", sent)
 	}
-	fs.evicted.Store(false)
+	cache.evicted.Store(false)
 	if sent := replay(t, l, all, 3000); sent < size*9/10 {
 		t.Errorf("%d bytes were sent once they were back", sent)
 	}
@@ -173,10 +168,10 @@ func TestStoredForOtherReaders(t *testing.T) {
 
 // A damaged batch is never sent, wherever the reader comes from, and neither is what an index invents.
 func TestStoredIsWhatWasChecked(t *testing.T) {
-	fs, l, all, _ := storedHistory(t)
+	cache, l, all, _ := storedHistory(t)
 	check(t, l.files.drop(func(fileKey) bool { return true }))
 	const bad = 9000
-	flip(t, fs.FS, "p/00000000000000000000.log", bad)
+	flip(t, cache.disk, "p/00000000000000000000.log", bad)
 	for range 4 {
 		offset := int64(0)
 		for {
@@ -203,10 +198,10 @@ func TestStoredIsWhatWasChecked(t *testing.T) {
 
 // Case: an index whose entries are whole and lead to the middle of batches.
 func TestStoredDoesNotBelieveTheIndex(t *testing.T) {
-	fs, l, all, _ := storedHistory(t)
+	cache, l, all, _ := storedHistory(t)
 	replay(t, l, all, 3000)
 	replay(t, l, all, 3000)
-	f, err := fs.FS.Open("p/00000000000000000000.index")
+	f, err := cache.disk.Open("p/00000000000000000000.index")
 	check(t, err)
 	size, err := f.Size()
 	check(t, err)
@@ -229,7 +224,7 @@ func TestStoredDoesNotBelieveTheIndex(t *testing.T) {
 // What compaction has left has gaps in it that nobody is to be given.
 func TestCompactedIsNotSent(t *testing.T) {
 	disk, s, all := compactedLog(t)
-	l, err := Open(&sendingFS{FS: disk}, "p", Config{SegmentBytes: 900, IndexIntervalBytes: 150, Files: sendingAnything(9)}, s)
+	l, err := Open((&pageCache{disk: disk}).files(), "p", Config{SegmentBytes: 900, IndexIntervalBytes: 150, Files: sendingAnything(9)}, s)
 	check(t, err)
 	for range 4 {
 		var got []byte

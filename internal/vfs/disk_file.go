@@ -48,7 +48,7 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, pathError("write", f.name, err)
 }
 
-func (f *diskFile) WriteParts(parts [][]byte, off int64, next Next) (int, error) {
+func (f *diskFile) WriteParts(parts [][]byte, off int64, hint Hint) (int, error) {
 	if f.readOnly {
 		return 0, pathError("write", f.name, syscall.EBADF)
 	}
@@ -59,9 +59,9 @@ func (f *diskFile) WriteParts(parts [][]byte, off int64, next Next) (int, error)
 	var err error
 	size := partsBytes(parts)
 	switch {
-	case next == NoRead && size >= throughBytes:
+	case hint == WontRead && size >= throughBytes:
 		n, err = f.bypass.write(f.f, parts, off)
-	case next == SyncNow && size <= shortBytes && (off|int64(size))%SectorBytes == 0:
+	case hint == WillSync && size <= shortBytes && (off|int64(size))%sectorBytes == 0:
 		n, err = f.bypass.writeShort(f.f, parts, size, off)
 	default:
 		n, err = writeVector(f.f, parts, off)

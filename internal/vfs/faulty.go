@@ -193,10 +193,10 @@ func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	return f.WriteParts([][]byte{p}, off, Anything)
+	return f.WriteParts([][]byte{p}, off, NoHint)
 }
 
-func (f *faultyFile) WriteParts(parts [][]byte, off int64, next Next) (int, error) {
+func (f *faultyFile) WriteParts(parts [][]byte, off int64, hint Hint) (int, error) {
 	sizeBytes := partsBytes(parts)
 	err := f.faulty.ask(OpWriteAt, f.name, sizeBytes)
 	if short, ok := errors.AsType[*ShortWrite](err); ok && short.WrittenBytes < sizeBytes {
@@ -209,7 +209,7 @@ func (f *faultyFile) WriteParts(parts [][]byte, off int64, next Next) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	return f.file.WriteParts(parts, off, next)
+	return f.file.WriteParts(parts, off, hint)
 }
 
 func (f *faultyFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {

@@ -296,7 +296,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // WriteParts is one write: a power cut may keep any sectors of it, whatever part they are of.
-func (f *memFile) WriteParts(parts [][]byte, off int64, _ Next) (int, error) {
+func (f *memFile) WriteParts(parts [][]byte, off int64, _ Hint) (int, error) {
 	return f.WriteAt(slices.Concat(parts...), off)
 }
 

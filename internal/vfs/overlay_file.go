@@ -188,7 +188,7 @@ func (h *overlayHandle) WriteAt(p []byte, off int64) (int, error) {
 	return n, pathError("write", h.name, err)
 }
 
-func (h *overlayHandle) WriteParts(parts [][]byte, off int64, _ Next) (int, error) {
+func (h *overlayHandle) WriteParts(parts [][]byte, off int64, _ Hint) (int, error) {
 	return h.WriteAt(slices.Concat(parts...), off)
 }
 

@@ -30,6 +30,7 @@ func TestFS(t *testing.T) {
 		"Overlay": func(t *testing.T) FS {
 			return NewOverlay(NewMem())
 		},
+		"Wrap": func(t *testing.T) FS { return Wrap(NewMem(), func(f File) File { return f }) },
 	}
 	suite := map[string]func(*testing.T, FS){
 		"files": testFiles, "ranges": testRanges, "truncate": testTruncate, "allocate": testAllocate,
@@ -231,7 +232,7 @@ func testWriteParts(t *testing.T, f FS) {
 	want := make([]byte, 0, 8<<20)
 	file := create(t, f, "a", "")
 	defer file.Close()
-	writeParts := func(off int64, next Next, sizes ...int) {
+	writeParts := func(off int64, hint Hint, sizes ...int) {
 		t.Helper()
 		parts, size := make([][]byte, len(sizes)), 0
 		for i, n := range sizes {
@@ -241,7 +242,7 @@ func testWriteParts(t *testing.T, f FS) {
 			}
 			size += n
 		}
-		if n, err := file.WriteParts(parts, off, next); n != size || err != nil {
+		if n, err := file.WriteParts(parts, off, hint); n != size || err != nil {
 			t.Fatalf("wrote %d of %d bytes at %d: %v", n, size, off, err)
 		}
 		joined := slices.Concat(parts...)
@@ -249,32 +250,32 @@ func testWriteParts(t *testing.T, f FS) {
 		copy(want[off:], joined)
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(io.NewSectionReader(file, 0, int64(len(want))), got); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("after %v at %d, before %d: %v, or other bytes", sizes, off, next, err)
+			t.Fatalf("after %v at %d, hint %d: %v, or other bytes", sizes, off, hint, err)
 		}
 	}
-	for _, next := range []Next{Anything, NoRead, SyncNow} {
-		writeParts(0, next)
-		writeParts(0, next, 1)
-		writeParts(1, next, 0, 3, 0, 100_000)
-		writeParts(100_004, next, 1_000_000, 61, 1_000_000, 4096, 300_000)
-		writeParts(4096, next, 1<<20, 1<<20)
-		writeParts(2_404_221, next, 3<<20+17)
-		writeParts(int64(len(want))+5000, next, 700_001)
-		writeParts(12_345, next, slices.Repeat([]int{999}, 1100)...)
+	for _, hint := range []Hint{NoHint, WontRead, WillSync} {
+		writeParts(0, hint)
+		writeParts(0, hint, 1)
+		writeParts(1, hint, 0, 3, 0, 100_000)
+		writeParts(100_004, hint, 1_000_000, 61, 1_000_000, 4096, 300_000)
+		writeParts(4096, hint, 1<<20, 1<<20)
+		writeParts(2_404_221, hint, 3<<20+17)
+		writeParts(int64(len(want))+5000, hint, 700_001)
+		writeParts(12_345, hint, slices.Repeat([]int{999}, 1100)...)
 		// Short ones, among others in the same pages.
-		writeParts(8192, next, 512)
-		writeParts(8704, next, 48, 1000, 488)
-		writeParts(8200, next, 1024)
-		writeParts(10_240, next, 64<<10)
-		writeParts(10_752, Anything, 700)
-		writeParts(11_264, next, 512, 512)
-		writeParts(512, next)
+		writeParts(8192, hint, 512)
+		writeParts(8704, hint, 48, 1000, 488)
+		writeParts(8200, hint, 1024)
+		writeParts(10_240, hint, 64<<10)
+		writeParts(10_752, NoHint, 700)
+		writeParts(11_264, hint, 512, 512)
+		writeParts(512, hint)
 	}
 	if size, err := file.Size(); size != int64(len(want)) || err != nil {
 		t.Errorf("it has %d bytes, not %d: %v", size, len(want), err)
 	}
 	must(t, file.Sync())
-	if _, err := file.WriteParts([][]byte{{1}}, -1, Anything); err == nil {
+	if _, err := file.WriteParts([][]byte{{1}}, -1, NoHint); err == nil {
 		t.Error("a negative position was taken")
 	}
 }
@@ -286,7 +287,7 @@ func testReadPast(t *testing.T, f FS) {
 	want := make([]byte, 5<<20+4321)
 	rng.Read(want)
 	file := create(t, f, "a", "")
-	_, err := file.WriteParts([][]byte{want}, 0, NoRead)
+	_, err := file.WriteParts([][]byte{want}, 0, WontRead)
 	must(t, err)
 	for i := range 60 {
 		if i%20 == 10 { // some of it is dirty in the cache
@@ -353,7 +354,7 @@ func testReadOnly(t *testing.T, f FS) {
 	defer file.Close()
 	_, err = file.WriteAt([]byte("x"), 0)
 	wantError(t, "write", err, syscall.EBADF)
-	_, err = file.WriteParts([][]byte{[]byte("x"), make([]byte, 1<<20)}, 0, NoRead)
+	_, err = file.WriteParts([][]byte{[]byte("x"), make([]byte, 1<<20)}, 0, WontRead)
 	wantError(t, "write parts", err, syscall.EBADF)
 	wantError(t, "truncate", file.Truncate(0), syscall.EBADF)
 	wantError(t, "allocate", file.Allocate(100), syscall.EBADF)

@@ -39,9 +39,9 @@ type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// WriteParts writes the parts one after the other, as WriteAt writes them joined. They are not changed. What comes next
-	// may let it take another way to the disk.
-	WriteParts(parts [][]byte, off int64, next Next) (int, error)
+	// WriteParts writes the parts one after the other, as WriteAt writes them joined. They are not changed. The hint may let
+	// them take another way to the disk.
+	WriteParts(parts [][]byte, off int64, hint Hint) (int, error)
 	// ReadPast reads as ReadAt does, into memory that is the caller's from then on; fewer bytes than asked for come with
 	// io.EOF. Nobody is expected to read them again soon: what the page cache does not have may be read past it, large
 	// reads in several pieces at once.
@@ -61,17 +61,14 @@ type File interface {
 	WriteOut(from, sizeBytes int64, wait bool) error
 }
 
-// Next is what is expected to come after a write.
-type Next uint8
+// Hint says what is expected to come after a write.
+type Hint uint8
 
 const (
-	Anything Next = iota // the write goes to the page cache
-	NoRead               // nobody reads it soon: a large one may pass by the page cache
-	SyncNow              // a Sync follows, and more of the same: a short one of whole sectors may pass by the page cache
+	NoHint   Hint = iota // the write goes to the page cache
+	WontRead             // nobody reads it soon: a large one may pass by the page cache
+	WillSync             // a Sync follows, and more of the same: a short one of whole sectors may pass by the page cache
 )
-
-// SectorBytes is what positions and lengths are multiples of that a disk takes as they are.
-const SectorBytes = 512
 
 // Info describes one entry. Name is the base name.
 type Info struct {
