@@ -109,6 +109,16 @@ func makeSample(t testing.TB, clean bool) sample {
 	return s
 }
 
+// topic is the id of a topic, as directories are named.
+func (s sample) topic(name string) string {
+	for p, of := range s.topics {
+		if of == name {
+			return p.Topic.String()
+		}
+	}
+	return ""
+}
+
 // copyTree copies all files, synced or not.
 func copyTree(t testing.TB, from vfs.FS) *vfs.Mem {
 	t.Helper()
