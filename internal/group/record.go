@@ -190,6 +190,19 @@ func (d *decoder) varint(lo, hi int64) int64 {
 	return v
 }
 
+// latestMillis is how far a time may be from 1970, in either direction: the distance of two such times can be written, too.
+const latestMillis = math.MaxInt64 / 4
+
+// time reads a time, as its distance in milliseconds from another.
+func (d *decoder) time(fromMillis int64) time.Time {
+	millis := fromMillis + d.varint(-2*latestMillis, 2*latestMillis)
+	if millis < -latestMillis || millis > latestMillis {
+		d.fail("%d ms since 1970 is no time", millis)
+		return time.Time{}
+	}
+	return time.UnixMilli(millis)
+}
+
 // count reads how many things follow, each of at least minBytes.
 func (d *decoder) count(minBytes int) int {
 	n := d.uvarint(math.MaxInt32)
@@ -236,7 +249,7 @@ func (d *decoder) group() groupRecord {
 	}
 	r.generation = Generation(d.varint(0, math.MaxInt32))
 	r.protocolType, r.protocol, r.leader = d.string(), d.string(), MemberID(d.string())
-	r.since = time.UnixMilli(d.varint(math.MinInt64, math.MaxInt64))
+	r.since = d.time(0)
 	for range d.count(8) {
 		m := &member{id: MemberID(d.string())}
 		switch d.byte() {
@@ -262,16 +275,15 @@ func (d *decoder) group() groupRecord {
 }
 
 func (d *decoder) offsets() map[TopicPartition]Committed {
-	at := d.varint(math.MinInt64/2, math.MaxInt64/2)
+	at := d.time(0).UnixMilli()
 	offsets := make(map[TopicPartition]Committed)
 	d.eachPartition(5, func(tp TopicPartition) {
-		o := Committed{
+		offsets[tp] = Committed{
 			Offset:      d.varint(math.MinInt64, math.MaxInt64),
 			LeaderEpoch: int32(d.varint(math.MinInt32, math.MaxInt32)),
 			Metadata:    d.string(),
+			At:          d.time(at),
 		}
-		o.At = time.UnixMilli(at + d.varint(math.MinInt64/2, math.MaxInt64/2))
-		offsets[tp] = o
 	})
 	return offsets
 }
