@@ -168,12 +168,11 @@ func (r *rawReader) fetch() error {
 			}
 			next, records := walkBatches(p.RecordBatches)
 			r.records.Add(records)
-			switch {
-			case next > 0:
-				r.at[p.Partition] = next
-			case r.at[p.Partition] >= p.HighWatermark:
-				r.at[p.Partition] = 0
+			next = max(next, r.at[p.Partition])
+			if next >= p.HighWatermark {
+				next = 0 // at once: a fetch at the end would wait for more
 			}
+			r.at[p.Partition] = next
 		}
 	}
 	return nil
