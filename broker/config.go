@@ -30,7 +30,7 @@ type Config struct {
 	MaxConnectionBytes int           // 64 MiB of requests read and not yet handled, per connection
 	MaxInFlightBytes   int64         // 256 MiB of requests read and not yet handled, in all
 	MaxBatchBytes      int64         // 1 MiB + 12, the largest record batch; a topic's max.message.bytes overrides it
-	TailBytes          int64         // 32 MiB of recent records kept in memory for consumers, in all (8 MiB in memory mode)
+	TailBytes          int64         // 32 MiB of recent records kept in memory while consumers are there, in all (8 MiB in memory mode)
 	SegmentBytes       int64         // 64 MiB; a topic's segment.bytes overrides it
 	CheckpointBytes    int64         // 64 MiB of journal between checkpoints (8 MiB in memory mode); up to four times that with more than 256 partitions written to
 	RetentionInterval  time.Duration // 5 min between looks at what retention lets go

@@ -49,7 +49,6 @@ func (s *session) benchServeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Be the broker that a benchmark measures", Hidden: true, Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			keepHeapSmall()
 			l, err := listen(address, false)
 			if err != nil {
 				return err

@@ -59,7 +59,6 @@ type serving struct {
 }
 
 func (s *session) serve(ctx context.Context, config broker.Config, address string, insecure bool) error {
-	keepHeapSmall()
 	listener, err := listen(address, insecure)
 	if err != nil {
 		return err

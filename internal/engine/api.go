@@ -21,7 +21,7 @@ type Config struct {
 	SegmentBytes      int64            // 64 MiB; a topic's segment.bytes overrides it
 	JournalFileBytes  int64            // the journal's own default; the size of one of its files
 	CheckpointBytes   int64            // 64 MiB of journal between checkpoints, and up to four times that with many partitions
-	TailBytes         int64            // 32 MiB of recent batches shared by all partitions
+	TailBytes         int64            // 32 MiB of recent batches, shared by all partitions, as long as consumers are there
 	MaxBatchBytes     int64            // 1 MiB + overhead as in Kafka (1048588); a topic's max.message.bytes overrides it
 	MaxPendingBytes   int64            // 64 MiB of appends queued for the journal, in all
 	CompactionBytes   int              // 16 MiB; memory for keys while a partition is compacted, one at a time

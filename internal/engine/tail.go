@@ -5,18 +5,21 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// tail keeps the memory that all partitions' recent batches take within Config.TailBytes. Batches stay in memory after
-// they are in a segment file, for the consumers at the tail, and leave it oldest first. One goroutine writes segments
-// and evicts; it sleeps until enough has been appended.
+// tail keeps the memory that all partitions' recent batches take within its budget. Batches stay in memory after they are
+// in a segment file, for the consumers at the tail, and leave it oldest first. One goroutine writes segments and evicts; it
+// sleeps until enough has been appended.
 //
 // The size is known without a lock on the way of an append: everything appended since Open, plus a correction that
 // each pass of the goroutine sets from what the logs say.
 type tail struct {
-	want       chan struct{} // holds one
-	flushAt    atomic.Int64  // of Engine.appended: when the next pass is due
-	correction atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
+	want        chan struct{} // holds one
+	flushAt     atomic.Int64  // of Engine.appended: when the next pass is due
+	correction  atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
+	budgetBytes atomic.Int64  // as of the last pass
+	readAt      atomic.Int64  // when a pass last found that consumers were given something of it, Unix ns
 
 	mu   sync.Mutex
 	room sync.Cond // signalled after each pass, and when a checkpoint begins; on mu
@@ -26,30 +29,54 @@ type tail struct {
 func (t *tail) init(e *Engine) {
 	t.want = make(chan struct{}, 1)
 	t.room.L = &t.mu
-	t.flushAt.Store(e.flushBytes(0))
+	t.plan(e, nil)
 }
 
-// flushBytes is how much may be appended before a pass over so many partitions: enough for writes to be large and for
-// looking at all partitions to cost nothing, so little that a commit which meets the pass does not wait long for the disk.
-func (e *Engine) flushBytes(partitions int) int64 {
-	return max(min(max(e.c.TailBytes/32, int64(partitions)*passBytesPerPart), e.c.TailBytes/4), 1)
+// The budget is Config.TailBytes while consumers are at the tail, and with a thousand partitions, for writes that are worth
+// it. Otherwise an eighth of that is enough, for the consumers that come.
+const (
+	unreadAfter       = 10 * time.Second
+	unreadShare       = 8
+	budgetBytesOfPart = 32 << 10
+)
+
+// plan sets what the tails of these partitions may take until the next pass, and when that is due: when enough was appended
+// for writes to be large and for looking at all partitions to cost nothing, and so little that a commit which meets the
+// pass does not wait long for the disk.
+func (t *tail) plan(e *Engine, parts []*part) {
+	for _, p := range parts {
+		if p.log.TailWasRead() { // of all: each forgets what it is asked for
+			t.readAt.Store(time.Now().UnixNano())
+		}
+	}
+	budget := e.c.TailBytes
+	if time.Since(time.Unix(0, t.readAt.Load())) > unreadAfter {
+		budget = min(max(budget/unreadShare, int64(len(parts))*budgetBytesOfPart), budget)
+	}
+	t.budgetBytes.Store(budget)
+	t.flushAt.Store(e.appended.Load() + max(min(max(e.c.TailBytes/32, int64(len(parts))*passBytesOfPart), budget/4), 1))
 }
 
-const passBytesPerPart = 4 << 10
+const passBytesOfPart = 4 << 10
 
 // grown notes that bytes were appended, of which total is the sum since Open.
 func (t *tail) grown(total int64) {
 	if total >= t.flushAt.Load() {
-		select {
-		case t.want <- struct{}{}:
-		default:
-		}
+		t.ask()
 	}
 }
 
-// admit blocks while twice the memory that tails may take is taken, or while twice the journal that should lie between
-// checkpoints is written: segment files can't be written, or made durable, as fast as the journal. It returns at once
-// when the engine is fenced or closed; the error says that the disk is full.
+// ask has a pass begun soon.
+func (t *tail) ask() {
+	select {
+	case t.want <- struct{}{}:
+	default:
+	}
+}
+
+// admit blocks while tails take more memory than they may, or while twice the journal that should lie between checkpoints is
+// written: segment files can't be written, or made durable, as fast as the journal. It returns at once when the engine is
+// fenced or closed; the error says that the disk is full.
 func (t *tail) admit(e *Engine) error {
 	if !t.crowded(e) {
 		return e.Full()
@@ -63,6 +90,9 @@ func (t *tail) await(e *Engine, crowded func(*Engine) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for !t.free && crowded(e) && e.Full() == nil {
+		if t.overfull(e) {
+			t.ask() // none is due where the last one failed, or what was counted was refused since
+		}
 		t.room.Wait()
 	}
 }
@@ -74,9 +104,9 @@ func (t *tail) awaitRoom(e *Engine) {
 	}
 }
 
-// overfull says that twice the memory that tails may take is taken.
+// overfull says that tails take more than their budget and what may come in while a pass is under way.
 func (t *tail) overfull(e *Engine) bool {
-	return e.appended.Load()+t.correction.Load() > 2*e.c.TailBytes
+	return e.appended.Load()+t.correction.Load() > t.budgetBytes.Load()+e.c.TailBytes/4
 }
 
 func (t *tail) crowded(e *Engine) bool {
@@ -129,10 +159,11 @@ const worthWriting = 256 << 10
 // partitions keep more.
 func (t *tail) pass(e *Engine) error {
 	parts := e.allParts()
-	t.flushAt.Store(e.appended.Load() + e.flushBytes(len(parts)))
+	t.plan(e, parts)
+	budget := t.budgetBytes.Load()
 	waiting, unwritten := waitingParts(parts)
 	for _, w := range waiting {
-		if w.bytes < worthWriting && unwritten <= e.c.TailBytes {
+		if w.bytes < worthWriting && unwritten <= budget {
 			break
 		}
 		if err := w.flush(); err != nil {
@@ -140,9 +171,8 @@ func (t *tail) pass(e *Engine) error {
 		}
 		unwritten -= w.bytes
 	}
-	held := t.measure(e, parts)
-	if held > e.c.TailBytes {
-		target := e.c.TailBytes * 3 / 4
+	if held := t.measure(e, parts); held > budget {
+		target := budget * 3 / 4
 		for _, p := range parts {
 			p.log.EvictTail(int64(float64(p.log.TailBytes()) * float64(target) / float64(held)))
 		}

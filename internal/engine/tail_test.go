@@ -3,13 +3,15 @@ package engine
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A pass writes what makes a large write, and of partitions with little only what the budget asks for, most of it first.
 func TestPassLeavesLittleForLater(t *testing.T) {
-	const budget = 8 << 20
-	e := openMem(t, func(c *Config) { c.TailBytes = budget })
-	topic := makeTopic(t, e, "orders", 80)
+	const partitions, budget = 80, 80 * budgetBytesOfPart // as nobody reads
+	e := openMem(t, func(c *Config) { c.TailBytes = 2 * budget })
+	topic := makeTopic(t, e, "orders", partitions)
 	fill := func(partition int32, bytes int) int64 {
 		t.Helper()
 		a := appendNow(e, Partition{topic.ID, partition}, newBatch(-1, -1, strings.Repeat("a", bytes)))
@@ -53,4 +55,51 @@ func TestPassLeavesLittleForLater(t *testing.T) {
 	if unwritten(69) != 0 || unwritten(10) == 0 || unwritten(1) == 0 {
 		t.Errorf("left: %d of the largest, %d of the smallest large one, %d of the smallest; the largest go first", unwritten(69), unwritten(10), unwritten(1))
 	}
+}
+
+// Case: as long as consumers are at the tail all of the memory is theirs; when none has been there for a while an eighth of
+// it is kept, for the next one.
+func TestTailIsKeptForConsumers(t *testing.T) {
+	const most = 1 << 20
+	synctest.Test(t, func(t *testing.T) {
+		e := openMem(t, func(c *Config) { c.TailBytes = most })
+		id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+		fill := func(bytes int) {
+			t.Helper()
+			for range bytes / 1000 {
+				if a := appendNow(e, id, newBatch(-1, -1, strings.Repeat("a", 1000))); a.Err != nil {
+					t.Fatal(a.Err)
+				}
+			}
+			synctest.Wait()
+		}
+		keeps := func(when string, least, limit int64) {
+			t.Helper()
+			if got := e.parts[id].log.TailBytes(); got < least || got > limit {
+				t.Errorf("%s: %d bytes are in memory, want %d to %d", when, got, least, limit)
+			}
+		}
+		read := func() {
+			t.Helper()
+			end := e.parts[id].end()
+			got := e.Fetch(t.Context(), FetchRequest{Partitions: []FetchPartition{{Partition: id, Offset: end - 1, MaxBytes: 1, LeaderEpoch: -1}}, MaxBytes: 1}, nil)
+			if got[0].Err != nil || len(got[0].Records) != 1 {
+				t.Fatalf("%+v", got[0])
+			}
+		}
+		fill(2 * most)
+		keeps("before anybody reads", most/16, most/4)
+
+		read()
+		fill(2 * most)
+		keeps("while somebody reads", most/2, most+most/8)
+
+		time.Sleep(unreadAfter - time.Second)
+		fill(2 * most)
+		keeps("shortly after", most/2, most+most/8)
+
+		time.Sleep(unreadAfter + time.Second)
+		fill(2 * most)
+		keeps("after a while", most/16, most/4)
+	})
 }

@@ -26,7 +26,8 @@ func (r *run) clear() {
 
 var runs = sync.Pool{New: func() any { return new(run) }}
 
-// Flush writes what is in memory only to the segment files, without making it durable. After an error what wasn't
+// Flush writes what is in memory only to the segment files, without making it durable; what is appended meanwhile need not
+// be among it. After an error what wasn't
 // written stays in memory, and a later Flush writes it to the same place; after a failed sync it never succeeds again.
 func (l *Log) Flush() error {
 	l.io.Lock()
@@ -40,8 +41,8 @@ func (l *Log) flush() error {
 		r.clear()
 		runs.Put(r)
 	}()
-	for {
-		seg, fresh, err := l.gather(r)
+	for end := l.End(); ; {
+		seg, fresh, err := l.gather(r, end)
 		if err != nil || len(r.views) == 0 {
 			return err
 		}
@@ -62,9 +63,9 @@ func (l *Log) flush() error {
 	}
 }
 
-// gather collects the unwritten batches that go to one segment in one write: the active segment, or a fresh one that
-// nobody knows yet.
-func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
+// gather collects the unwritten batches that go to one segment in one write, if there is one below end: the active
+// segment, or a fresh one that nobody knows yet.
+func (l *Log) gather(r *run, end int64) (seg *segment, fresh bool, err error) {
 	r.clear()
 
 	l.mu.RLock()
@@ -76,7 +77,7 @@ func (l *Log) gather(r *run) (seg *segment, fresh bool, err error) {
 		return nil, false, ErrClosed
 	}
 	waiting := l.tail.unwritten()
-	if len(waiting) == 0 {
+	if len(waiting) == 0 || waiting[0].BaseOffset() >= end {
 		return nil, false, nil
 	}
 	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0].View, l.config) {

@@ -316,6 +316,13 @@ func (l *Log) TailBytes() int64 {
 	return l.tail.bytes
 }
 
+// TailWasRead says whether a reader was given something from memory since it was last asked.
+func (l *Log) TailWasRead() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.tail.read.Load() && l.tail.read.Swap(false)
+}
+
 // EvictTail drops batches that are in segment files from memory, oldest first, until at most keepBytes are left there.
 // After a failed sync it drops nothing: memory may then be the only good copy.
 func (l *Log) EvictTail(keepBytes int64) {

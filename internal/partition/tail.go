@@ -15,6 +15,7 @@ type tail struct {
 	written        int // batches[gone:written] are in a segment file
 	bytes          int64
 	unwrittenBytes int64
+	read           atomic.Bool // since somebody asked
 }
 
 // tailBatch is a batch in memory. Its memory goes back when it is evicted, unless a reader was given the bytes: then
@@ -42,6 +43,9 @@ func (t *tail) first(end int64) int64 {
 // lend appends to dst the batches from the one that holds offset on, while they fit; got bytes are taken already. They
 // may be kept for ever.
 func (t *tail) lend(dst [][]byte, offset int64, maxBytes, got int) [][]byte {
+	if !t.read.Load() {
+		t.read.Store(true)
+	}
 	live := t.batches[t.gone:]
 	live = live[sort.Search(len(live), func(i int) bool { return live[i].LastOffset() >= offset }):]
 	for i := range live {
@@ -85,7 +89,7 @@ func (t *tail) evict(keepBytes int64) {
 	}
 	switch live := len(t.batches) - t.gone; {
 	case live == 0:
-		*t = tail{} // an idle log keeps no memory
+		t.batches, t.gone, t.written = nil, 0, 0 // an idle log keeps no memory
 	case t.gone >= 64 && t.gone > live:
 		moved := append(make([]tailBatch, 0, live+live/2), t.batches[t.gone:]...)
 		t.batches, t.written, t.gone = moved, t.written-t.gone, 0
