@@ -19,7 +19,6 @@ type tail struct {
 	flushAt     atomic.Int64  // of Engine.appended: when the next pass is due
 	correction  atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
 	budgetBytes atomic.Int64  // as of the last pass
-	readAt      atomic.Int64  // when a pass last found that consumers were given something of it, Unix ns
 
 	mu   sync.Mutex
 	room sync.Cond // signalled after each pass, and when a checkpoint begins; on mu
@@ -44,13 +43,12 @@ const (
 // for writes to be large and for looking at all partitions to cost nothing, and so little that a commit which meets the
 // pass does not wait long for the disk.
 func (t *tail) plan(e *Engine, parts []*part) {
+	var readAt int64
 	for _, p := range parts {
-		if p.log.TailWasRead() { // of all: each forgets what it is asked for
-			t.readAt.Store(time.Now().UnixNano())
-		}
+		readAt = max(readAt, p.log.TailReadAt())
 	}
 	budget := e.c.TailBytes
-	if time.Since(time.Unix(0, t.readAt.Load())) > unreadAfter {
+	if time.Since(time.Unix(0, readAt)) > unreadAfter {
 		budget = min(max(budget/unreadShare, int64(len(parts))*budgetBytesOfPart), budget)
 	}
 	t.budgetBytes.Store(budget)

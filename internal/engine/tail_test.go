@@ -98,7 +98,7 @@ func TestTailIsKeptForConsumers(t *testing.T) {
 		fill(2 * most)
 		keeps("shortly after", most/2, most+most/8)
 
-		time.Sleep(unreadAfter + time.Second)
+		time.Sleep(2 * time.Second)
 		fill(2 * most)
 		keeps("after a while", most/16, most/4)
 	})

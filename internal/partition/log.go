@@ -316,11 +316,11 @@ func (l *Log) TailBytes() int64 {
 	return l.tail.bytes
 }
 
-// TailWasRead says whether a reader was given something from memory since it was last asked.
-func (l *Log) TailWasRead() bool {
+// TailReadAt is when a reader was last given something from memory, in Unix nanoseconds; 0 if that never was.
+func (l *Log) TailReadAt() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.tail.read.Load() && l.tail.read.Swap(false)
+	return l.tail.readAt.Load()
 }
 
 // EvictTail drops batches that are in segment files from memory, oldest first, until at most keepBytes are left there.

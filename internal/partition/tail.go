@@ -3,6 +3,7 @@ package partition
 import (
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"tidings.dev/internal/batch"
 )
@@ -15,7 +16,7 @@ type tail struct {
 	written        int // batches[gone:written] are in a segment file
 	bytes          int64
 	unwrittenBytes int64
-	read           atomic.Bool // since somebody asked
+	readAt         atomic.Int64 // when a reader was last given something of it, Unix ns
 }
 
 // tailBatch is a batch in memory. Its memory goes back when it is evicted, unless a reader was given the bytes: then
@@ -43,9 +44,7 @@ func (t *tail) first(end int64) int64 {
 // lend appends to dst the batches from the one that holds offset on, while they fit; got bytes are taken already. They
 // may be kept for ever.
 func (t *tail) lend(dst [][]byte, offset int64, maxBytes, got int) [][]byte {
-	if !t.read.Load() {
-		t.read.Store(true)
-	}
+	t.readAt.Store(time.Now().UnixNano())
 	live := t.batches[t.gone:]
 	live = live[sort.Search(len(live), func(i int) bool { return live[i].LastOffset() >= offset }):]
 	for i := range live {
