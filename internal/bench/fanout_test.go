@@ -9,7 +9,7 @@ import (
 	"tidings.dev/broker"
 )
 
-// Case: a raw reader never asks for what is not there yet, and would come late: each answer brings it something.
+// Case: a raw reader never asks for what is not there yet, which would come late: each answer brings it something.
 func TestRawReaderBeginsAgainAtTheEnd(t *testing.T) {
 	b, err := broker.Open(broker.Config{Memory: true})
 	if err != nil {

@@ -86,11 +86,7 @@ func (c powerCut) String() string {
 func (c powerCut) fault() func(vfs.Op) error {
 	counting, ops, no := !c.placing, 0, errors.New("the power is off")
 	return func(op vfs.Op) error {
-		switch op.Kind {
-		case vfs.OpOpenRead, vfs.OpReadAt, vfs.OpList, vfs.OpStat, vfs.OpSize:
-			return nil
-		}
-		if counting = counting || op.Kind == vfs.OpRename && op.Name == engine.FormatFile; !counting {
+		if counting = counting || op.Kind == vfs.OpRename && op.Name == engine.FormatFile; !counting || !op.Kind.Changes() {
 			return nil
 		}
 		if ops++; ops >= c.at {

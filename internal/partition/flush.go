@@ -27,8 +27,8 @@ func (r *run) clear() {
 var runs = sync.Pool{New: func() any { return new(run) }}
 
 // Flush writes what is in memory only to the segment files, without making it durable; what is appended meanwhile need not
-// be among it. After an error what wasn't
-// written stays in memory, and a later Flush writes it to the same place; after a failed sync it never succeeds again.
+// be among it. After an error what wasn't written stays in memory, and a later Flush writes it to the same place; after a
+// failed sync it never succeeds again.
 func (l *Log) Flush() error {
 	l.io.Lock()
 	defer l.io.Unlock()
