@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,7 +86,10 @@ func (c powerCut) String() string {
 
 func (c powerCut) fault() func(vfs.Op) error {
 	counting, ops, no := !c.placing, 0, errors.New("the power is off")
+	var mu sync.Mutex
 	return func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if counting = counting || op.Kind == vfs.OpRename && op.Name == engine.FormatFile; !counting || !op.Kind.Changes() {
 			return nil
 		}
