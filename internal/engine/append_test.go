@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -113,9 +114,9 @@ func TestLogAppendTime(t *testing.T) {
 // was acknowledged is still served, and is there after a restart.
 func TestFailedSyncFencesTheLog(t *testing.T) {
 	mem := vfs.NewMem()
-	var broken bool
+	var broken atomic.Bool
 	e := openWith(t, Config{FS: vfs.NewFaulty(mem, func(op vfs.Op) error {
-		if broken && op.Kind == vfs.OpSync {
+		if broken.Load() && op.Kind == vfs.OpSync {
 			return syscall.EIO
 		}
 		return nil
@@ -123,13 +124,13 @@ func TestFailedSyncFencesTheLog(t *testing.T) {
 	topic := makeTopic(t, e, "orders", 1)
 	id := Partition{topic.ID, 0}
 	appendNow(e, id, newBatch(-1, -1, "safe"))
-	broken = true
+	broken.Store(true)
 	for range 2 {
 		if a := appendNow(e, id, newBatch(-1, -1, "lost")); !errors.Is(a.Err, ErrStorage) || !errors.Is(a.Err, syscall.EIO) {
 			t.Errorf("append: %v", a.Err)
 		}
 	}
-	broken = false // it is never tried again
+	broken.Store(false) // it is never tried again
 	if a := appendNow(e, id, newBatch(-1, -1, "lost")); !errors.Is(a.Err, ErrStorage) {
 		t.Errorf("append after the fault has gone: %v", a.Err)
 	}

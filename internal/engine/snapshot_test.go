@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,10 +204,10 @@ func compareLogs(copied, original map[Partition]map[int64]string) (wrong []strin
 // Case: somebody gives up waiting, or the engine closes or is fenced: whoever asked for a snapshot is told.
 func TestSnapshotIsRefused(t *testing.T) {
 	disk := vfs.NewMem()
-	var fail error
+	var broken atomic.Bool
 	e := openWith(t, Config{FS: vfs.NewFaulty(disk, func(op vfs.Op) error {
-		if op.Kind == vfs.OpSync {
-			return fail
+		if broken.Load() && op.Kind == vfs.OpSync {
+			return errors.New("the disk is gone")
 		}
 		return nil
 	})})
@@ -219,7 +220,7 @@ func TestSnapshotIsRefused(t *testing.T) {
 	if names := listNames(t, disk); strings.Contains(names, SnapshotDir) {
 		t.Errorf("left: %s", names)
 	}
-	fail = errors.New("the disk is gone")
+	broken.Store(true)
 	if _, err := e.Snapshot(t.Context(), SnapshotDir); err == nil {
 		t.Error("a snapshot of a log that can't be synced")
 	}

@@ -65,16 +65,16 @@ func TestSyncedWithin(t *testing.T) {
 // Case: a sync that fails after entries were answered fences the journal at once, not at the next append.
 func TestLateSyncFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := false
+		var broken atomic.Bool
 		fs := vfs.NewFaulty(vfs.NewMem(), func(o vfs.Op) error {
-			if broken && o.Kind == vfs.OpSync {
+			if broken.Load() && o.Kind == vfs.OpSync {
 				return syscall.EIO
 			}
 			return nil
 		})
 		var told []error
 		j, _, _ := mustOpen(t, fs, 0, Options{OnFault: func(err error) { told = append(told, err) }})
-		broken = true
+		broken.Store(true)
 		if _, err := j.Append(Entry{Kind: 1, SyncWithin: time.Millisecond}); err != nil {
 			t.Fatal(err)
 		}
