@@ -62,10 +62,6 @@ const NoProducer = -1
 // check them with Check or Validate, before using any. A View aliases its bytes; it owns nothing.
 type View []byte
 
-// Memory is what a batch stands in, if that is to be used again. Release says that nobody looks at the batch any more; it
-// is called once or, where nobody can know, never.
-type Memory interface{ Release() }
-
 // BaseOffset is the offset of the batch's first record (of the first it was written with, if compaction took some).
 func (v View) BaseOffset() int64 { return int64(binary.BigEndian.Uint64(v[baseOffsetAt:])) }
 

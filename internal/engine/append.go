@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,7 +61,7 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, quiet
 		return
 	}
 	if op.records = records; memory == nil {
-		op.records = append(make([]byte, 0, len(records)), records...)
+		op.own(records)
 	}
 	switch done, err := op.assign(); {
 	case err != nil:
@@ -148,6 +149,18 @@ func newAppendOp() *appendOp {
 	op := &appendOp{}
 	op.durable = op.onDurable
 	return op
+}
+
+// own makes a copy the op's records. Small ones, which would fill no buffer, and several batches, which are not let go
+// together, are left to the garbage collector.
+func (op *appendOp) own(records []byte) {
+	if len(records) <= batch.SmallBytes || !single(records) {
+		op.records = slices.Clone(records)
+		return
+	}
+	b := batch.NewBuffer(len(records))
+	copy(b.Bytes, records)
+	op.records, op.memory = b.Bytes, b
 }
 
 // assign gives offsets and queues the batches, under the partition's lock, so that offsets and the journal have one

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -107,6 +109,57 @@ func TestLogAppendTime(t *testing.T) {
 	f := fetchNow(e, id, 0)
 	if v := batch.View(f.Records[0]); batch.Check(v) != nil || v.MaxTimestamp() != now.UnixMilli() {
 		t.Errorf("stored with %d, %v", v.MaxTimestamp(), batch.Check(v))
+	}
+}
+
+// Case: memory of batches is used again, at once. What is still read is never overwritten: the later of two batches that
+// came together, when the first has left memory; what an append repeated; what is in memory only.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	large := func(letter string) string { return strings.Repeat(letter, 2*batch.SmallBytes) }
+	e := openMem(t, nil)
+	others := makeTopicIn(t, e, meta.OS)
+	durable, inMemory := makeTopicIn(t, e, meta.Sync), makeTopicIn(t, e, meta.Memory)
+	two := slices.Concat(newBatch(-1, -1, large("a")), newBatch(-1, -1, large("b")))
+	once := newBatch(7, 0, large("c"))
+	for _, c := range []struct {
+		name    string
+		to      Partition
+		appends [][]byte
+		want    string // the values' letters
+	}{
+		{"two in one append", durable, [][]byte{two}, "ab"},
+		{"one, again", durable, [][]byte{once, once}, "abc"},
+		{"in memory only", inMemory, [][]byte{newBatch(-1, -1, large("d"))}, "d"},
+	} {
+		for _, records := range c.appends {
+			if a := appendNow(e, c.to, records); a.Err != nil {
+				t.Fatal(c.name, a.Err)
+			}
+		}
+		if p := e.parts[c.to]; p.ring == nil {
+			if err := p.flush(); err != nil {
+				t.Fatal(err)
+			}
+			p.log.EvictTail(int64(len(once)))
+		}
+		for range 4 {
+			appendNow(e, others, newBatch(-1, -1, large("x")))
+			appendNow(e, others, newBatch(-1, -1, large("x"), large("x")))
+		}
+		values, _, err := readLog(e, c.to)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		var got strings.Builder
+		for offset := range int64(len(values)) {
+			if v := values[offset]; v != large(v[:1]) {
+				t.Fatalf("%s: the value at %d is a mixture", c.name, offset)
+			}
+			got.WriteString(values[offset][:1])
+		}
+		if got.String() != c.want {
+			t.Errorf("%s: read %q, want %q", c.name, got.String(), c.want)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type tail struct {
 	flushAt     atomic.Int64  // of Engine.appended: when the next pass is due
 	correction  atomic.Int64  // Engine.appended + correction = bytes in memory, or slightly more
 	budgetBytes atomic.Int64  // as of the last pass
+	mostBytes   atomic.Int64  // beyond which producers wait, as of the last pass
 
 	mu   sync.Mutex
 	room sync.Cond // signalled after each pass, and when a checkpoint begins; on mu
@@ -32,16 +33,16 @@ func (t *tail) init(e *Engine) {
 }
 
 // The budget is Config.TailBytes while consumers are at the tail, and with a thousand partitions, for writes that are worth
-// it. Otherwise an eighth of that is enough, for the consumers that come.
+// it. Otherwise a sixteenth of that is enough, for the consumers that come.
 const (
 	unreadAfter       = 10 * time.Second
-	unreadShare       = 8
+	unreadShare       = 16
 	budgetBytesOfPart = 32 << 10
 )
 
 // plan sets what the tails of these partitions may take until the next pass, and when that is due: when enough was appended
 // for writes to be large and for looking at all partitions to cost nothing, and so little that a commit which meets the
-// pass does not wait long for the disk.
+// pass does not wait long for the disk. What may come in while it is under way is not in the budget.
 func (t *tail) plan(e *Engine, parts []*part) {
 	var readAt int64
 	for _, p := range parts {
@@ -51,8 +52,10 @@ func (t *tail) plan(e *Engine, parts []*part) {
 	if time.Since(time.Unix(0, readAt)) > unreadAfter {
 		budget = min(max(budget/unreadShare, int64(len(parts))*budgetBytesOfPart), budget)
 	}
+	due := max(min(max(e.c.TailBytes/32, int64(len(parts))*passBytesOfPart), budget/2), 1)
 	t.budgetBytes.Store(budget)
-	t.flushAt.Store(e.appended.Load() + max(min(max(e.c.TailBytes/32, int64(len(parts))*passBytesOfPart), budget/4), 1))
+	t.mostBytes.Store(budget + max(e.c.TailBytes/8, 2*due))
+	t.flushAt.Store(e.appended.Load() + due)
 }
 
 const passBytesOfPart = 4 << 10
@@ -102,9 +105,9 @@ func (t *tail) awaitRoom(e *Engine) {
 	}
 }
 
-// overfull says that tails take more than their budget and what may come in while a pass is under way.
+// overfull says that tails take more than they may with what comes in while a pass is under way.
 func (t *tail) overfull(e *Engine) bool {
-	return e.appended.Load()+t.correction.Load() > t.budgetBytes.Load()+e.c.TailBytes/4
+	return e.appended.Load()+t.correction.Load() > t.mostBytes.Load()
 }
 
 func (t *tail) crowded(e *Engine) bool {

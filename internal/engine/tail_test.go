@@ -57,8 +57,8 @@ func TestPassLeavesLittleForLater(t *testing.T) {
 	}
 }
 
-// Case: as long as consumers are at the tail all of the memory is theirs; when none has been there for a while an eighth of
-// it is kept, for the next one.
+// Case: as long as consumers are at the tail all of the memory is theirs; when none has been there for a while a sixteenth
+// of it is kept, for the next one.
 func TestTailIsKeptForConsumers(t *testing.T) {
 	const most = 1 << 20
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestTailIsKeptForConsumers(t *testing.T) {
 			}
 		}
 		fill(2 * most)
-		keeps("before anybody reads", most/16, most/4)
+		keeps("before anybody reads", most/32, most/8)
 
 		read()
 		fill(2 * most)
@@ -100,6 +100,6 @@ func TestTailIsKeptForConsumers(t *testing.T) {
 
 		time.Sleep(2 * time.Second)
 		fill(2 * most)
-		keeps("after a while", most/16, most/4)
+		keeps("after a while", most/32, most/8)
 	})
 }

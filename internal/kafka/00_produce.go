@@ -104,10 +104,11 @@ func (c *conn) produce(f *frame, lead bool) error {
 			}
 			to := engine.Partition{Topic: topic.ID, Index: row.index}
 			if rows == 2 && f.holds(records) { // one topic, one partition
-				// The frame is the log's from here on: not a byte of it may be read any more.
+				// Its bytes are the log's from here on: not one of them may be read any more.
 				p.topics[0].hi = 1
-				held := f.held
-				c.server.engine.AppendQuiet(to, records, f, row.done)
+				buf, held := f.buf, f.held
+				f.leave()
+				c.server.engine.AppendQuiet(to, records, buf, row.done)
 				c.giveBack(held)
 				p.finish()
 				c.commit(place, lead)

@@ -74,7 +74,7 @@ func (c *conn) fetch(f *frame) error {
 
 	g := fetchedPool.Get().(*fetched)
 	g.committed = committed
-	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf)
+	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf.Bytes)
 	if err := c.fetchedRows(&d, g, version, budgetBytes); err != nil {
 		c.release(f)
 		return err

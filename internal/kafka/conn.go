@@ -166,7 +166,7 @@ func (c *conn) handle(f *frame) error {
 	case keySaslAuthenticate:
 		return c.saslAuthenticate(f)
 	}
-	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf)
+	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf.Bytes)
 	if err := layouts[f.api.key].check(f.body, f.version, budgetBytes); err != nil {
 		return err
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"sync"
 	"time"
+
+	"tidings.dev/internal/batch"
 )
 
 // A request frame, big-endian. The size counts what follows it.
@@ -27,11 +28,10 @@ const (
 // understand; the connection is closed, as Apache Kafka does.
 var ErrUnsupported = errors.New("kafka: unsupported api or version")
 
-// frame is one request's bytes in a pooled buffer. It has one owner at a time, who releases it once; nothing may alias
-// it afterwards.
+// frame is one request's bytes in a buffer that is used again, as the frame is. It has one owner at a time, who releases
+// it once; nothing may alias it afterwards.
 type frame struct {
-	buf         []byte // from the api key on
-	class       int    // of the pool it came from; -1: not pooled
+	buf         *batch.Buffer // from the api key on
 	api         *versions
 	version     int16
 	correlation int32
@@ -40,47 +40,30 @@ type frame struct {
 	held        int // bytes held in the budgets
 }
 
-// Frames come in powers of two, from 4 KiB.
-const (
-	smallestFrameShift = 12
-	frameClasses       = 16
-)
-
-var framePools [frameClasses]sync.Pool
+var frames = sync.Pool{New: func() any { return new(frame) }}
 
 // newFrame returns a frame with sizeBytes of room.
 func newFrame(sizeBytes int) *frame {
-	class := max(bits.Len(uint(sizeBytes-1))-smallestFrameShift, 0)
-	if class >= frameClasses {
-		return &frame{buf: make([]byte, sizeBytes), class: -1}
-	}
-	if f, ok := framePools[class].Get().(*frame); ok {
-		f.buf = f.buf[:sizeBytes]
-		return f
-	}
-	return &frame{buf: make([]byte, sizeBytes, 1<<(class+smallestFrameShift)), class: class}
+	f := frames.Get().(*frame)
+	f.buf = batch.NewBuffer(sizeBytes)
+	return f
 }
 
-// heldShare is how much of a frame's buffer, in quarters, a batch must take for the log to keep it where it is: what is
-// left over is memory that nobody counts.
-const heldShare = 3
-
-// holds says whether the log should keep records, which stand in the frame, where they are.
+// holds says whether the log should keep records, which stand in the frame, where they are: what is left over of the buffer
+// is memory that nobody counts.
 func (f *frame) holds(records []byte) bool {
-	return f.class >= 0 && len(records) >= cap(f.buf)/4*heldShare && cap(f.buf) > 1<<smallestFrameShift
+	return len(records) >= cap(f.buf.Bytes)/4*3
 }
 
-// Release is recycle, called by the log.
-func (f *frame) Release() { f.recycle() }
+// leave recycles the frame without its bytes, which are somebody else's.
+func (f *frame) leave() {
+	*f = frame{}
+	frames.Put(f)
+}
 
-// recycle gives the buffer back to its pool.
 func (f *frame) recycle() {
-	if f.class < 0 {
-		return
-	}
-	pool := &framePools[f.class]
-	*f = frame{buf: f.buf, class: f.class}
-	pool.Put(f)
+	f.buf.Release()
+	f.leave()
 }
 
 // frameLimits bound one frame by its API.
@@ -124,7 +107,7 @@ func parsePrefix(b []byte, l frameLimits) (sizeBytes int, api *versions, version
 
 // parseHeader reads what stands between version and body.
 func (f *frame) parseHeader() error {
-	d := decoder{rest: f.buf[4:]}
+	d := decoder{rest: f.buf.Bytes[4:]}
 	f.correlation = d.int32()
 	f.clientID = d.nullableStr() // never compact
 	if d.flexible = f.version >= f.api.flexible; d.flexible {
@@ -162,8 +145,8 @@ func (c *conn) readFrame() (*frame, error) {
 	}
 	f := newFrame(size)
 	f.api, f.version, f.held = api, version, size
-	copy(f.buf, prefix[sizeFieldBytes:])
-	if err := c.readWithin(frameTime(size), f.buf[prefixBytes-sizeFieldBytes:]); err != nil {
+	copy(f.buf.Bytes, prefix[sizeFieldBytes:])
+	if err := c.readWithin(frameTime(size), f.buf.Bytes[prefixBytes-sizeFieldBytes:]); err != nil {
 		c.release(f)
 		return nil, torn(err)
 	}
