@@ -59,6 +59,7 @@ func (s *session) benchServeCommand() *cobra.Command {
 				l.Close()
 				return err
 			}
+			go new(heap).keepTidy(cmd.Context())
 			served := make(chan error, 1)
 			go func() { served <- b.Serve(l) }()
 			err = s.tellAndWait(cmd.Context(), brokerChild{l.Addr().String()}, served)

@@ -69,6 +69,7 @@ func (s *session) serve(ctx context.Context, config broker.Config, address strin
 		return err
 	}
 	indexing := startIndexing(ctx, b, config.Logger)
+	go new(heap).keepTidy(ctx)
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(listener) }()
 
