@@ -14,7 +14,7 @@ type Memory interface{ Release() }
 // Buffer is a Memory for requests and batches. Its bytes are not cleared between uses.
 type Buffer struct{ Bytes []byte }
 
-// Buffers of up to SmallBytes take a power of two; larger ones are filled to three quarters at least.
+// Buffers of up to SmallBytes take a power of two; larger ones are filled by what they were made or taken for.
 const SmallBytes = 1 << (smallestShift + smallSizes - 1)
 
 // Small buffers are many and short-lived, and kept by pools that the garbage collector empties. Large ones are few: they
@@ -50,6 +50,9 @@ func NewBuffer(sizeBytes int) *Buffer {
 	return b
 }
 
+// FilledBy says whether so many bytes leave over no more than a quarter of the buffer's memory.
+func (b *Buffer) FilledBy(sizeBytes int) bool { return sizeBytes >= cap(b.Bytes)/4*3 }
+
 // Release gives the buffer back. It may not be used any more, nor anything that aliases its bytes.
 func (b *Buffer) Release() {
 	if n := cap(b.Bytes); n > SmallBytes {
@@ -69,13 +72,13 @@ type spares struct {
 	watched bool // tidy is called after the next one
 }
 
-// take returns the buffer given back last that is large enough and at most a third larger; nil if there is none.
+// take returns the buffer given back last that is large enough and filled by so many bytes; nil if there is none.
 func (s *spares) take(sizeBytes int) *Buffer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = true
 	for i, b := range slices.Backward(s.buffers) {
-		if n := cap(b.Bytes); n >= sizeBytes && n <= sizeBytes+sizeBytes/3 {
+		if n := cap(b.Bytes); n >= sizeBytes && b.FilledBy(sizeBytes) {
 			s.buffers, s.bytes = slices.Delete(s.buffers, i, i+1), s.bytes-n
 			return b
 		}
@@ -105,7 +108,7 @@ func (s *spares) watch() {
 		return
 	}
 	s.watched = true
-	runtime.AddCleanup(new([1 << 5]byte), (*spares).tidy, s)
+	runtime.AddCleanup(new([32]byte), (*spares).tidy, s) // a smaller one may share its memory with others that live on
 }
 
 // tidy lets all go if nobody has come for any.

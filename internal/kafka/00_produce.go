@@ -106,9 +106,8 @@ func (c *conn) produce(f *frame, lead bool) error {
 			if rows == 2 && f.holds(records) { // one topic, one partition
 				// Its bytes are the log's from here on: not one of them may be read any more.
 				p.topics[0].hi = 1
-				buf, held := f.buf, f.held
-				f.leave()
-				c.server.engine.AppendQuiet(to, records, buf, row.done)
+				held := f.held
+				c.server.engine.AppendQuiet(to, records, f.handOver(), row.done)
 				c.giveBack(held)
 				p.finish()
 				c.commit(place, lead)

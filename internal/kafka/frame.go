@@ -51,20 +51,18 @@ func newFrame(sizeBytes int) *frame {
 
 // holds says whether the log should keep records, which stand in the frame, where they are: what is left over of the buffer
 // is memory that nobody counts.
-func (f *frame) holds(records []byte) bool {
-	return len(records) >= cap(f.buf.Bytes)/4*3
-}
+func (f *frame) holds(records []byte) bool { return f.buf.FilledBy(len(records)) }
 
-// leave recycles the frame without its bytes, which are somebody else's.
-func (f *frame) leave() {
+// handOver gives the frame back without its bytes, which are the caller's from now on.
+func (f *frame) handOver() *batch.Buffer {
+	buf := f.buf
 	*f = frame{}
 	frames.Put(f)
+	return buf
 }
 
-func (f *frame) recycle() {
-	f.buf.Release()
-	f.leave()
-}
+// recycle gives the frame and its bytes back.
+func (f *frame) recycle() { f.handOver().Release() }
 
 // frameLimits bound one frame by its API.
 type frameLimits struct {
