@@ -9,74 +9,93 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/quietlog"
+	"tidings.dev/internal/reactor"
+	"tidings.dev/internal/settled"
 )
 
-// App is one service: it emits facts under its name, and runs its reactions. Made by Open; methods are safe for
-// concurrent use.
+// App is one component: it emits facts under its name, and runs its reactions. [Open] makes an App; [App.Close]
+// releases it, and so does [App.Main] when it returns. The methods of an App are safe for concurrent use.
 type App struct {
 	name string
 	opts appOptions
 	log  *slog.Logger
 
-	link     *Link
-	release  func()        // gives the instance's name back
-	producer *kgo.Client   // emissions and marks of the whole app; only produce.go sends
-	slots    chan struct{} // one taken for each record that is not durable yet
-	topics   *topics
-	settled  settledFollower
-	outage   outage
+	link *Link
+	// release makes the instance's name available to other apps of this process again (see instanceNames). It does
+	// nothing if Open took no name.
+	release func()
+	// client appends the app's events and marks, and the questions that [Receipt.Settled] asks an indexer.
+	client   *logclient.Client
+	settled  *settled.Follower
+	defs     definitions
+	findings *findings
 
-	ready    chan struct{}
-	closed   chan struct{}
-	life     context.Context // ends with Abort: then nothing is waited for any more
-	abort    context.CancelFunc
-	running  atomic.Int32 // handlers now, to look for rootless emissions only then
-	rootless atomic.Int64
+	// ready is closed when all reactions are ready: see Ready.
+	ready      chan struct{}
+	onTheirWay onTheirWay
+	runs       handlerRuns
+	// detached is the number that DetachedEmissions returns.
+	detached atomic.Int64
 
-	mu        sync.Mutex
+	mu        sync.Mutex // protects the fields below
 	reactions map[string]*reaction
 	state     appState
-	ended     chan struct{} // closed when Run has returned; nil before Run
-	stop      context.CancelFunc
+	ended     chan struct{} // closed when Run has returned; nil before Run is called
+	// stop cancels the context of Run; nil before Run is called
+	stop context.CancelFunc
 }
 
+// appState is the stage that an App has reached: what it has been asked to do so far.
 type appState int
 
 const (
-	appOpen appState = iota
-	appRunning
-	appStopped
-	appClosed
+	appOpen    appState = iota // Run was not called
+	appRunning                 // Run was called and has not returned
+	appStopped                 // Run has returned
+	appClosed                  // Close or Abort was called
 )
 
-// Open makes an app. The name is what its events say they come from, and its reaction's name. Nothing is dialled yet;
-// where may start a broker.
+// Open returns a new app on the log that where leads to. The name becomes the source of the app's events and the name
+// of its reaction: 1 to 100 letters, digits, '.', '_' and '-', the first of which is a letter or a digit.
+//
+// Open does not connect to the log, so it succeeds while the log is away; [App.Run] and [Fact.Emit] connect. With a
+// connection of package embedded, Open starts a broker in this process, which [App.Close] stops. Open returns an error
+// if the name, where or an option is not valid, and the error of where if its Connect fails.
 func Open(name string, where Connection, opts ...Option) (*App, error) {
 	if !reactionName.MatchString(name) {
 		return nil, fmt.Errorf("tidings: Open(%q): %w", name, errBadName)
+	}
+	if where == nil {
+		return nil, fmt.Errorf("tidings: Open(%q): %w", name, errNoConnection)
 	}
 	a := &App{
 		name:      name,
 		release:   func() {},
 		ready:     make(chan struct{}),
-		closed:    make(chan struct{}),
-		slots:     make(chan struct{}, maxBufferedRecords),
 		reactions: make(map[string]*reaction),
 		opts: appOptions{
 			connectTimeout: 10 * time.Second,
 			drainTimeout:   20 * time.Second,
+			emitTimeout:    30 * time.Second,
 			metadataMaxAge: 30 * time.Second,
 		},
 	}
 	for _, o := range opts {
+		if o == nil {
+			return nil, fmt.Errorf("tidings: Open(%q): an option is nil", name)
+		}
 		o(&a.opts)
 	}
-	a.life, a.abort = context.WithCancel(context.Background())
+	if a.opts.version.IsZero() {
+		a.opts.version = obligation.BuiltVersion()
+	}
 	if a.opts.log == nil {
 		a.opts.log = slog.Default()
 	}
-	a.log = a.opts.log.With("app", name)
+	a.log = slog.New(quietlog.New(a.opts.log.Handler())).With("app", name)
 	if a.opts.instance != "" && !reactionName.MatchString(a.opts.instance) {
 		return nil, fmt.Errorf("tidings: Instance(%q): %w", a.opts.instance, errBadName)
 	}
@@ -86,48 +105,43 @@ func Open(name string, where Connection, opts ...Option) (*App, error) {
 		return nil, fmt.Errorf("tidings: app %q: %w", name, err)
 	}
 	a.link = link
-	a.outage.log = a.log
 	if a.opts.instance == "" && link.Instance != "" {
 		a.opts.instance, a.release = instances.take(link.Instance + "." + name)
 	}
-	a.producer, err = kgo.NewClient(a.clientOptions(
-		kgo.ProducerLinger(0), // a synchronous emit waits for nothing
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // murmur2 of the key, as all Kafka clients have it
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedRecords(2*maxBufferedRecords), // never reached: see App.send
-	)...)
+	a.client, err = logclient.New(logclient.Config{
+		Addresses: link.Addresses, Dial: link.Dial, ClientID: name, ConnectTimeout: a.opts.connectTimeout, Logger: a.log,
+	})
 	if err != nil {
 		a.release()
 		return nil, errors.Join(fmt.Errorf("tidings: app %q: %w", name, err), link.close())
 	}
-	a.topics = newTopics(a)
-	a.settled.app = a
+	for _, t := range obligation.Topics() {
+		a.client.Declare(t.Name, t.Partitions, t.Configs)
+	}
+	a.settled = settled.New(a.client, link.Indexed, a.log)
+	a.defs = definitions{app: a, emitted: make(map[string]time.Time)}
+	a.findings = newFindings(a)
 	return a, nil
 }
 
-// metadataMinAge is how soon a client may ask again where topics are: a topic just made is to be usable at once.
-const metadataMinAge = 100 * time.Millisecond
-
-func (a *App) clientOptions(more ...kgo.Opt) []kgo.Opt {
-	opts := append(a.link.Options(), kgo.ClientID(a.name), kgo.MetadataMinAge(metadataMinAge), kgo.WithHooks(&a.outage))
-	return append(opts, more...)
-}
-
-// Name is the name given to Open.
+// Name returns the name given to Open.
 func (a *App) Name() string { return a.name }
 
-// Context binds ctx to the app, so that facts can be emitted with it.
+// Context returns a copy of ctx that is bound to the app: [Fact.Emit] with that context emits as this app.
 func (a *App) Context(ctx context.Context) context.Context { return context.WithValue(ctx, appKey, a) }
 
-// Ready is closed when Run has come so far that every event emitted from now on will be seen by all reactions of the
-// app, and states are rebuilt.
+// Ready returns a channel that is closed once all reactions of the app have joined their groups and have rebuilt their
+// states: events that are emitted after that are seen by each of them. The channel is never closed if Run ends
+// earlier, so wait for the end of Run as well, or use [App.Main].
 func (a *App) Ready() <-chan struct{} { return a.ready }
 
-// Run runs the reactions of the app and blocks. When ctx is done it drains: no new event is begun, running handlers
-// finish, what they emitted is sent, positions are committed, the group is left; then it returns nil. It returns an
-// error when the log cannot be reached at the start (ErrUnreachable), and when a reaction cannot go on: *LostError,
-// *BeyondError, or what the log refused. A log that is away later is waited for. Run may be called once.
+// Run runs the reactions of the app until ctx is done. It then drains: no new event is begun, running handlers finish,
+// the events that they emitted are made durable, positions are committed, and the app leaves its groups. After that
+// Run returns nil.
+//
+// Run returns an error that matches [ErrUnreachable] if the log cannot be reached when Run begins. If a reaction cannot
+// go on, Run lets the other reactions drain and returns the reason: a [*LostError], a [*BeyondError], or the error with
+// which the log refused a request. While the log is away later on, Run waits for it. Run may be called once.
 func (a *App) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -159,35 +173,40 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) run(ctx context.Context, reactions map[string]*reaction) error {
-	if err := a.reach(ctx); err != nil {
+	if err := a.client.Reach(ctx); err != nil {
 		if ctx.Err() != nil && !errors.Is(err, ErrUnreachable) {
-			return nil // stopped before it began
+			return nil // ctx was done before Run had reached the log
 		}
 		return err
 	}
-	consumers := make([]*consumer, 0, len(reactions))
 	for _, r := range reactions {
-		consumers = append(consumers, newConsumer(r))
+		r.reactor.Store(reactor.New(a.client, r.spec()))
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	var all sync.WaitGroup
-	for _, c := range consumers {
+	recording, stopRecording := context.WithCancel(a.client.Life())
+	var recorder, all sync.WaitGroup
+	recorder.Go(func() { a.findings.run(recording, reactions) })
+	defer recorder.Wait() // after the last event was handled
+	defer stopRecording()
+	for _, r := range reactions {
 		all.Go(func() {
-			if err := c.run(ctx); err != nil {
+			if err := r.runReactor(ctx); err != nil {
 				fail(err)
 			}
 		})
 	}
 	all.Go(func() {
-		for _, c := range consumers {
+		for _, r := range reactions {
 			select {
-			case <-c.ready:
+			case <-r.reactor.Load().Ready():
 			case <-ctx.Done():
 				return
 			}
 		}
 		close(a.ready)
+		a.defs.listens(reactions)
+		a.defs.forget(reactions)
 		<-ctx.Done()
 	})
 	all.Wait()
@@ -197,44 +216,25 @@ func (a *App) run(ctx context.Context, reactions map[string]*reaction) error {
 	return nil
 }
 
-// reach waits until the log answers, at most for the connect timeout.
-func (a *App) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.opts.connectTimeout)
-	defer cancel()
-	for {
-		err := a.producer.Ping(ctx)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, kgo.ErrClientClosed) {
-			return ErrClosed
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return fmt.Errorf("%w at %v within %v: %w", ErrUnreachable, a.link.Addresses, a.opts.connectTimeout, err)
-		}
-	}
-}
-
-// Abort ends the app at once, as the death of its process would: nothing is begun any more, and what is under way is
-// given up. The contexts of running handlers are cancelled and they are not waited for; emissions that wait for the log
-// fail with ErrClosed; no mark and no position is written, and no group is left. Run returns, and so does a Run or a
-// Close that drains already. Nothing is lost by it: whoever comes next goes on from the last position, handles again what
-// was handled since, and emits the same ids. But unless the instance has a lasting name (see Instance), its partitions
-// are missed until its session ends, after 10 seconds.
+// Abort ends the app at once, as if its process had been killed. The contexts of running handlers are cancelled, and
+// Abort does not wait for the handlers to return. Emissions that wait for the log fail with [ErrClosed]. No mark and
+// no position is written, and the app does not leave its groups. Run returns, and so does a Close that is waiting for
+// Run to drain.
 //
-// It is for those who cannot wait: the log is gone for good, or the second ctrl-C has come. Close is the stop in order.
+// Abort loses nothing: the next instance goes on from the last committed position, handles again the events that were
+// handled after it, and emits the same ids again. But unless the instance keeps its name across restarts (see
+// [Instance]), its partitions stay unassigned until its session ends, after 10 seconds.
+//
+// Use Abort when the program cannot wait, because the log is gone for good or the user has interrupted it a second
+// time. [App.Close] is the orderly end.
 func (a *App) Abort() error {
-	a.abort()
+	a.client.Abort()
 	return a.Close()
 }
 
-// Close ends Run if it is running, waits for it to drain, and releases the connection. Emissions fail from then on.
-// Closing twice is allowed; the second call does not wait for the first.
+// Close ends Run if it is running and waits until Run has drained. It then waits until the log has answered for all
+// events of [Fact.EmitAsync], for at most [DrainTimeout], and releases the connection. Emissions fail with [ErrClosed]
+// from then on. Close may be called again; a second call returns nil at once, without waiting for the first.
 func (a *App) Close() error {
 	a.mu.Lock()
 	if a.state == appClosed {
@@ -248,18 +248,24 @@ func (a *App) Close() error {
 		stop()
 		<-ended
 	}
-	close(a.closed)
-	a.abort()
-	a.settled.close()
-	a.producer.Close()
+	a.onTheirWay.wait(a.client.Life(), a.opts.drainTimeout)
+	a.client.Abort() // ends every Receipt.Settled that still waits
+	a.settled.Close()
+	a.defs.close()
+	a.client.Close()
 	a.release()
 	return a.link.close()
 }
 
-// reaction finds or makes the reaction that a call of React belongs to. It is for set-up: wrong use panics.
+// reaction returns the reaction that opts name, and adds it to the app if there is none of that name yet. It also
+// returns the options as a struct. It panics if an option is nil, if the name is not valid, and if Run or Close has
+// been called.
 func (a *App) reaction(opts []ReactOption) (*reaction, reactOptions) {
-	o := reactOptions{name: a.name, backoff: defaultBackoff, window: -1}
+	o := reactOptions{name: a.name, backoff: defaultBackoff, slow: defaultSlow, undecodable: retryUndecodable, window: -1}
 	for _, opt := range opts {
+		if opt == nil {
+			panic(fmt.Sprintf("tidings: app %q: React: an option is nil", a.name))
+		}
 		opt(&o)
 	}
 	if !reactionName.MatchString(o.name) {

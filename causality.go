@@ -2,29 +2,32 @@ package tidings
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"strings"
+
+	"tidings.dev/internal/cloudevent"
 )
 
-// What flows by context: the app, the event being handled, the correlation and the trace.
+// A context carries the app, the event being handled, the correlation and the trace, each under one of these keys.
 
 type contextKey int
 
 const (
+	// appKey has the *App that App.Context bound; runKey the *handlerRun of the handler that runs; correlationKey and
+	// traceKey the strings of WithCorrelation and WithTraceParent.
 	appKey contextKey = iota
 	runKey
 	correlationKey
 	traceKey
 )
 
-// WithCorrelation makes root emissions with this context part of the story named id, in place of beginning a new one.
-// Emissions inside a handler always belong to the story of the event that is handled.
+// WithCorrelation returns a copy of ctx with which root emissions belong to the story named id instead of beginning a
+// story of their own. Inside a handler it has no effect: emissions there belong to the story of the event being
+// handled. Emissions fail if id has more than 512 bytes or is not valid UTF-8. An empty id counts as none.
 func WithCorrelation(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, correlationKey, id)
 }
 
-// Correlation is the correlation id that an emission with this context would carry; empty if it would begin a story.
+// Correlation returns the correlation id that an emission with ctx would carry, or "" if the emission would begin a
+// story of its own.
 func Correlation(ctx context.Context) string {
 	if r := runOf(ctx); r != nil {
 		return r.cause.Correlation
@@ -33,16 +36,17 @@ func Correlation(ctx context.Context) string {
 	return id
 }
 
-// WithTraceParent makes root emissions with this context continue a W3C trace: the value of a traceparent header. A
-// malformed one is ignored.
+// WithTraceParent returns a copy of ctx with which root emissions continue a W3C trace. traceparent is the value of a
+// traceparent header; if it is malformed, WithTraceParent returns ctx unchanged.
 func WithTraceParent(ctx context.Context, traceparent string) context.Context {
-	if !validTraceParent(traceparent) {
+	if !cloudevent.ValidTraceParent(traceparent) {
 		return ctx
 	}
 	return context.WithValue(ctx, traceKey, traceparent)
 }
 
-// TraceParent is the traceparent of what is going on: that of the event being handled, or what WithTraceParent set.
+// TraceParent returns the W3C traceparent of the event being handled or, outside handlers, the one that
+// [WithTraceParent] set. It returns "" if there is none.
 func TraceParent(ctx context.Context) string {
 	if r := runOf(ctx); r != nil {
 		return r.cause.TraceParent
@@ -51,7 +55,7 @@ func TraceParent(ctx context.Context) string {
 	return tp
 }
 
-// Cause is the event that a handler's context belongs to; false outside handlers.
+// Cause returns the event whose handler ctx belongs to. Outside handlers it returns false.
 func Cause(ctx context.Context) (Meta, bool) {
 	if r := runOf(ctx); r != nil {
 		return r.cause, true
@@ -59,44 +63,14 @@ func Cause(ctx context.Context) (Meta, bool) {
 	return Meta{}, false
 }
 
+// runOf returns the run of the handler that ctx belongs to, or nil outside handlers.
 func runOf(ctx context.Context) *handlerRun {
 	r, _ := ctx.Value(runKey).(*handlerRun)
 	return r
 }
 
+// appOf returns the app that ctx is bound to, or nil.
 func appOf(ctx context.Context) *App {
 	a, _ := ctx.Value(appKey).(*App)
 	return a
-}
-
-// A traceparent (W3C Trace Context, version 00):
-//
-//	00-<trace id, 32 hex>-<parent span id, 16 hex>-<flags, 2 hex>
-const traceParentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
-
-// childTraceParent continues a trace with a new span, or begins one, unsampled, when parent is none.
-func childTraceParent(parent string) string {
-	var random [24]byte
-	rand.Read(random[:])
-	span := hex.EncodeToString(random[:8])
-	if validTraceParent(parent) {
-		return "00-" + parent[3:35] + "-" + span + "-" + parent[53:55]
-	}
-	return "00-" + hex.EncodeToString(random[8:]) + "-" + span + "-00"
-}
-
-func validTraceParent(s string) bool {
-	// A later version may be longer, but begins the same way.
-	if len(s) < traceParentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' || s[:2] == "ff" {
-		return false
-	}
-	if len(s) > traceParentLen && (s[:2] == "00" || s[traceParentLen] != '-') {
-		return false
-	}
-	for _, part := range []string{s[:2], s[3:35], s[36:52], s[53:55]} {
-		if strings.Trim(part, "0123456789abcdef") != "" {
-			return false
-		}
-	}
-	return strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
 }

@@ -4,40 +4,36 @@ import (
 	"context"
 	"net"
 	"strings"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Connection says where the log is. Kafka and Socket make one here; package embedded makes those that run a broker in
-// this process. One Connection may serve several apps at the same time.
+// Connection is the way to a log. [Kafka] and [Socket] return a Connection to a log that runs elsewhere; package
+// embedded has connections that run a broker in this process. One Connection may be used by several apps at the same
+// time.
 type Connection interface {
-	// Connect prepares a link to the log; it may start a broker, and it does not dial. Each link is closed by whoever
-	// asked for it.
+	// Connect returns a link to the log. It may start a broker, but opens no network connection itself. The caller
+	// closes the link by calling Link.Close if that is not nil.
 	Connect(ctx context.Context) (*Link, error)
 }
 
-// Link is how Kafka clients reach the log.
+// Link is how Kafka clients reach a log. Package kgolink turns a Link into options of a kgo client.
 type Link struct {
-	// Addresses are the brokers to ask first.
+	// Addresses are the brokers that a client asks first for the rest of the cluster, as "host:port" or "host".
 	Addresses []string
-	// Dial makes one connection; nil means TCP.
+	// Dial opens one network connection to a broker; nil means TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Instance says that the log lives and dies with this process, and names it for ever: apps on it become static
-	// members, so that a process which was killed takes up its partitions at once when it is back. Empty: not so.
+	// Instance is a name that the log has for ever, set only for a log that lives in this process. Apps on such a log
+	// become static members of their groups (KIP-345), under names that begin with Instance, so that a process that
+	// was killed gets its partitions back at once when it is started again. It is empty for any other log.
 	Instance string
-	// Close releases what Connect took; nil means nothing to release. Clients made of the link are to be closed before.
+	// Indexed reports whether an indexer was started together with the log. If so, [Receipt.Settled] waits ten seconds
+	// instead of one for an indexer to appear before it fails with [ErrNoIndexer].
+	Indexed bool
+	// Close releases what Connect has opened, such as a broker; nil means that there is nothing to release. All
+	// clients that use the link must be closed before.
 	Close func() error
 }
 
-// Options are the options by which a Kafka client uses this link.
-func (l *Link) Options() []kgo.Opt {
-	opts := []kgo.Opt{kgo.SeedBrokers(l.Addresses...)}
-	if l.Dial != nil {
-		opts = append(opts, kgo.Dialer(l.Dial))
-	}
-	return opts
-}
-
+// close calls Close, and returns nil if there is none.
 func (l *Link) close() error {
 	if l.Close == nil {
 		return nil
@@ -45,8 +41,8 @@ func (l *Link) close() error {
 	return l.Close()
 }
 
-// Kafka reaches a Tidings server, or an Apache Kafka cluster, by TCP. Addresses are "host:port", joined by commas;
-// a missing port is 9092.
+// Kafka returns a connection over TCP to a Tidings server or an Apache Kafka cluster. addresses are one or more
+// brokers, "host:port" joined by commas; a missing port means 9092. If addresses names no broker, [Open] fails.
 func Kafka(addresses string) Connection {
 	c := remote{}
 	for a := range strings.SplitSeq(addresses, ",") {
@@ -57,16 +53,18 @@ func Kafka(addresses string) Connection {
 	return c
 }
 
-// Socket reaches a broker on this machine by its unix socket.
+// Socket returns a connection to a broker on this machine through the unix socket at path.
 func Socket(path string) Connection {
 	return remote{addresses: []string{"localhost:9092"}, socket: path}
 }
 
+// remote is the Connection to a broker outside of this process.
 type remote struct {
 	addresses []string
-	socket    string
+	socket    string // path of a unix socket; empty means TCP
 }
 
+// Connect implements Connection.
 func (r remote) Connect(context.Context) (*Link, error) {
 	if len(r.addresses) == 0 {
 		return nil, errNoAddress

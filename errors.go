@@ -3,23 +3,93 @@ package tidings
 import (
 	"errors"
 	"fmt"
+	"time"
+
+	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/reactor"
+	"tidings.dev/internal/settled"
 )
 
-// ErrNoApp is matched when a fact is emitted with a context that is bound to no App.
+// ErrNoApp is the error of an emission with a context that is not bound to an [App]: see [App.Context].
 var ErrNoApp = errors.New("tidings: the context is bound to no app: emit with the handler's own context, or with app.Context(ctx)")
 
-// ErrUnreachable is matched when the log cannot be reached in time.
-var ErrUnreachable = errors.New("tidings: the log cannot be reached")
+// ErrUnreachable is matched by errors of [App.Run] and of emissions when the log does not answer in time
+// ([ConnectTimeout], [EmitTimeout]).
+var ErrUnreachable = logclient.ErrUnreachable
 
-// ErrClosed is matched by whatever is asked of an App that has been closed.
-var ErrClosed = errors.New("tidings: the app is closed")
+// ErrNoIndexer is matched by the error of [Receipt.Settled] when no indexer runs: without one, no story settles.
+var ErrNoIndexer = settled.ErrNoIndexer
 
-// ErrNotEmitted is matched by Receipt.Settled on a receipt that stands for no durable event: the zero Receipt, and one
-// that a handler got, whose event is sent only after the handler has returned.
+// ErrClosed is matched by the errors of emissions, of [App.Run] and of [Receipt.Settled] once the app is closed or
+// aborted.
+var ErrClosed = logclient.ErrClosed
+
+// UnacknowledgedError is the error of an emission that the log has not acknowledged before [EmitTimeout] was over or
+// the context was done. It unwraps to Err.
+type UnacknowledgedError struct {
+	Fact      string // name of the fact
+	ID        string // id of the event
+	Topic     string
+	Partition int32         // where the event belongs; -1 if it has no subject, or the topic's partitions are not known yet
+	Addresses []string      // the brokers that are asked first
+	Tried     time.Duration // how long the emission has waited
+	// MayBeInLog reports whether the event may be in the log, or be written to it later: it was sent and not answered,
+	// or still waits to be sent. Emit it again with the same [ID] then, so that a second record counts as a copy. If
+	// MayBeInLog is false, the event is not in the log and never will be.
+	MayBeInLog bool
+	// Err is the reason, if it is known, and otherwise nil. It matches [ErrUnreachable] if the log could not be
+	// reached, or is the error of the context, or the last error that the log answered.
+	Err error
+}
+
+func (e *UnacknowledgedError) Error() string {
+	remedy := "emit it again"
+	if e.MayBeInLog {
+		remedy = fmt.Sprintf("emit it again with tidings.ID(%q), so that it counts once", e.ID)
+	}
+	why := logclient.Unacknowledged{Topic: e.Topic, Partition: e.Partition, Addresses: e.Addresses, Tried: e.Tried, MayBeInLog: e.MayBeInLog, Err: e.Err}
+	return fmt.Sprintf("%s not emitted: %s; %s", e.Fact, why.Error(), remedy)
+}
+
+func (e *UnacknowledgedError) Unwrap() error { return e.Err }
+
+// TooLargeError is the error of an emission of an event that takes more bytes than its topic allows. Emitting it again
+// fails again, unless the topic's max.message.bytes is raised.
+type TooLargeError struct {
+	Fact  string // name of the fact
+	ID    string // id of the event
+	Topic string
+	Size  int // bytes that the event takes in the log, including its headers and the overhead of a batch
+	Limit int // the topic's max.message.bytes
+}
+
+func (e *TooLargeError) Error() string {
+	why := logclient.TooLarge{Topic: e.Topic, Size: e.Size, Limit: e.Limit}
+	return fmt.Sprintf("%s not emitted: %s: keep the data elsewhere and emit where it is, or raise the limit with `tidings topic edit %s max.message.bytes=%d`",
+		e.Fact, why.Error(), e.Topic, e.Size)
+}
+
+// notEmitted returns the error of Emit for the event e, which the log has not taken because of err.
+func notEmitted(e *outgoing, err error) error {
+	if why, ok := errors.AsType[*logclient.Unacknowledged](err); ok {
+		return &UnacknowledgedError{
+			Fact: e.meta.Type, ID: e.meta.ID, Topic: why.Topic, Partition: why.Partition, Addresses: why.Addresses,
+			Tried: why.Tried, MayBeInLog: why.MayBeInLog, Err: why.Err,
+		}
+	}
+	if why, ok := errors.AsType[*logclient.TooLarge](err); ok {
+		return &TooLargeError{Fact: e.meta.Type, ID: e.meta.ID, Topic: why.Topic, Size: why.Size, Limit: why.Limit}
+	}
+	return fmt.Errorf("%s not emitted: %w", e.meta.Type, err)
+}
+
+// ErrNotEmitted is the error of [Receipt.Settled] on a receipt without a place in the log: the zero [Receipt], or one
+// that Emit returned inside a handler, whose event is sent only after the handler has returned.
 var ErrNotEmitted = errors.New("tidings: the event of this receipt is not in the log yet")
 
-// LostError says that a reaction's next events are gone from the log: retention deleted the offsets [From, To) before
-// they were handled. The reaction stops rather than pass over them; moving its position by hand lets it go on.
+// LostError is returned by [App.Run] when events were deleted from the log before a reaction had handled them:
+// retention deleted the offsets [From, To) of a partition. The reaction stops and does not pass over the gap by
+// itself. It goes on after its position has been moved by hand, as with `tidings group seek`.
 type LostError struct {
 	Reaction  string
 	Topic     string
@@ -27,13 +97,11 @@ type LostError struct {
 	From, To  int64
 }
 
-func (e *LostError) Error() string {
-	return fmt.Sprintf("lost: retention deleted offsets %d–%d of %s/%d before reaction %q handled them; to go on, move its position with `tidings group seek %s --topic %s`",
-		e.From, e.To-1, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
-}
+func (e *LostError) Error() string { return (*reactor.Lost)(e).Error() }
 
-// BeyondError says that a reaction has come past the end of the log: the topic was deleted and made anew, or its log was
-// cut. Position is where it stands, or, while it runs, what it would read next.
+// BeyondError is returned by [App.Run] when a reaction's position is higher than the end of the partition: the topic
+// was deleted and created again, or the log's tail was cut. Position is the committed position when the reaction
+// started, or, if it was running, the next offset that it would have read. End is the offset after the last record.
 type BeyondError struct {
 	Reaction      string
 	Topic         string
@@ -41,9 +109,22 @@ type BeyondError struct {
 	Position, End int64
 }
 
-func (e *BeyondError) Error() string {
-	return fmt.Sprintf("reaction %q stands at offset %d of %s/%d, but the log ends at %d: was the topic made anew? To go on, move its position with `tidings group seek %s --topic %s`",
-		e.Reaction, e.Position, e.Topic, e.Partition, e.End, e.Reaction, e.Topic)
+func (e *BeyondError) Error() string { return (*reactor.Beyond)(e).Error() }
+
+// FoldError is the error of every event of a subject whose state is broken: the fold has panicked, or has ended its
+// goroutine, with the event Meta. The subject's events fail with it until the state is built anew, by a process that
+// starts again or gets the partition again.
+type FoldError struct {
+	Meta Meta
+	Err  error
 }
+
+func (e *FoldError) Error() string {
+	return fmt.Sprintf("fold of event %s (%s at %s/%d offset %d): %v", e.Meta.ID, e.Meta.Type, e.Meta.Topic, e.Meta.Partition, e.Meta.Offset, e.Err)
+}
+
+func (e *FoldError) Unwrap() error { return e.Err }
+
+var errNoConnection = errors.New("the connection is nil: pass embedded.Memory(), embedded.File(dir) or tidings.Kafka(addresses)")
 
 var errNoAddress = errors.New("tidings: Kafka: no address given: \"host:port\", several joined by commas")

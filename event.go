@@ -4,56 +4,70 @@ import (
 	"fmt"
 	"time"
 
-	"tidings.dev/internal/delivery"
+	"tidings.dev/internal/cloudevent"
 )
 
-// Meta is what is known of an event besides its data. It is a value: handlers may keep it.
+// Meta is everything that is known of an event except its data. Handlers may keep and copy it.
 type Meta struct {
-	// ID identifies the event; copies of one event share it. A record that is no CloudEvent has the ID
-	// "topic/partition/offset".
+	// ID identifies the event among those of the same Source and Type; copies of one event share all three. A record
+	// that is no CloudEvent has the ID "topic/partition/offset".
 	ID string
 	// Type is the fact's name; empty for a record that is no CloudEvent.
 	Type string
-	// Subject is what the event is about, and the record's key.
+	// Subject is what the event is about, such as "order/123". It is also the key of the record.
 	Subject string
-	// Source is the app that emitted it.
+	// Source is the name of the app that emitted the event.
 	Source string
-	// Correlation is shared by all events that follow from one root.
+	// Correlation names the story that the event belongs to; all events that follow from one root emission share it. A
+	// name from a foreign program that is longer than 512 bytes or not valid UTF-8 is replaced by its short form: its
+	// beginning and a hash.
 	Correlation string
-	// Causation is the ID of the event whose handling emitted this one; empty for a root.
+	// Causation is the ID of the event whose handler emitted this event; empty for a root emission.
 	Causation string
-	// TraceParent is the W3C trace context; may be empty.
+	// TraceParent is the event's W3C trace context, as in a traceparent header; empty if it has none.
 	TraceParent string
-	// Time is when it happened, as the emitter says.
+	// Time is when the fact happened, according to the emitter.
 	Time time.Time
-	// Version is the schema version; 0 when the event carries none.
+	// Version is the schema version; 0 if the event does not say.
 	Version int
 
-	// Topic, Partition and Offset are its place in the log.
+	// Topic, Partition and Offset are the event's place in the log.
 	Topic     string
 	Partition int32
 	Offset    int64
 
-	reaction string // who is handling it; empty outside handlers
+	handling cloudevent.Cause // which reaction handles the event; zero outside handlers
 }
 
-// Key is the idempotency key for effects outside the log: the same whenever this reaction handles this event, and
-// another for every other reaction and event. Hand it to the payment provider, or keep it in a unique column.
-func (m Meta) Key() string { return delivery.DeriveID("key", m.reaction, m.ID) }
+// Key returns an idempotency key for effects outside the log, 32 hexadecimal digits. The key is the same whenever this
+// reaction handles this event, also in another process, and differs from the keys of all other reactions and events.
+// Pass it to a payment provider, for example, or keep it in a unique column.
+func (m Meta) Key() string {
+	if m.handling.Reaction == "" { // outside handlers: the Meta was made by hand, or was received by other means
+		e := cloudevent.Event{Source: m.Source, Type: m.Type, ID: m.ID}
+		return e.Cause("").Key()
+	}
+	return m.handling.Key()
+}
 
-// Event is an event with its data decoded.
+// Event is an event of the fact whose data is of type T.
 type Event[T any] struct {
 	Meta
 	Data T
 }
 
-// Any is an event of any type, its data as it was received. Payload must not be changed.
+// Any is an event of any type, with its data as it was received. Payload must not be changed.
 type Any struct {
 	Meta
 	Payload []byte
+
+	unread     *unread     // set while a fold is called with the event; nil otherwise
+	mismatches *mismatches // those of the reaction that handles or folds the event; nil otherwise
 }
 
-// PayloadError says that the payload of an event does not decode as the fact's type.
+// PayloadError is the error of an event whose payload does not decode as the fact's type. The handler of [React] is
+// not called for such an event. By default the event is tried again, as after a handler's error; [OnUndecodable]
+// changes that.
 type PayloadError struct {
 	Meta Meta
 	Err  error

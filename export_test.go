@@ -9,8 +9,12 @@ func FindPartitionsWithin(d time.Duration) Option {
 
 // The tests of what has no face.
 var (
-	ValidTraceParent = validTraceParent
-	ChildTraceParent = childTraceParent
 	LastWord         = lastWord
 	CommonImperative = func(word string) bool { return imperatives[word] }
 )
+
+// Watched returns an event as the handlers of a reaction get it, for benchmarks.
+func Watched(e Any) Any {
+	e.mismatches = &mismatches{from: make(map[sender]*sent)}
+	return e
+}

@@ -7,27 +7,34 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 
-	"tidings.dev/internal/delivery"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/reactor"
 )
 
-// handlerRun is one run of a handler: the cause of what it emits, and the buffer for it.
+// handlerRun is one run of a handler. It buffers the events that the handler emits, so that they are sent only if the
+// handler succeeds.
 type handlerRun struct {
 	reaction *reaction
-	cause    Meta
+	// cause is the event being handled: the cause of what the handler emits.
+	cause Meta
 
+	// mu protects the fields below; emissions may come from several goroutines.
 	mu        sync.Mutex
-	ended     bool
-	emissions []*outgoing
-	nth       map[string]int // how many of a type and subject were emitted in this run
+	ended     bool // end was called: no more emissions are accepted
+	emissions []*kgo.Record
+	nth       map[string]int // the number of emissions in this run, by type and subject: see derive
 }
 
 var errHandlerReturned = errors.New("the handler whose context this is has returned: wait in the handler for the goroutines that emit")
 
-// emit keeps an event until the handler has returned.
-func (r *handlerRun) emit(d *definition, e *outgoing) (Receipt, error) {
+// emit buffers an event until the handler has returned. It returns a *TooLargeError if the topic would not take the
+// event. It asks the log only about a topic that the app has not used before, or whose known limit the event exceeds.
+// After end it returns an error that matches errHandlerReturned.
+func (r *handlerRun) emit(ctx context.Context, d *definition, e *outgoing) (Receipt, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
@@ -39,15 +46,22 @@ func (r *handlerRun) emit(d *definition, e *outgoing) (Receipt, error) {
 	e.meta.Source = r.reaction.app.name
 	e.meta.Correlation = r.cause.Correlation
 	e.meta.Causation = r.cause.ID
-	e.meta.TraceParent = childTraceParent(r.cause.TraceParent)
+	e.meta.TraceParent = cloudevent.ChildTraceParent(r.cause.TraceParent)
 	e.reaction = r.reaction.name
-	r.emissions = append(r.emissions, e)
-	r.reaction.app.topics.declare(d)
+	app := r.reaction.app
+	app.client.Declare(d.topic, d.partitions, nil)
+	record := e.record()
+	if err := app.client.Fits(ctx, app.opts.emitTimeout, record); err != nil {
+		return Receipt{}, notEmitted(e, err)
+	}
+	r.emissions = append(r.emissions, record)
+	app.defs.emits(d.name, d.topic, e.begun)
 	return Receipt{ID: e.meta.ID, Correlation: e.meta.Correlation, Topic: e.meta.Topic, Partition: -1, Offset: -1}, nil
 }
 
-// derive makes the id of the next emission of a type and subject. A run after a crash, or after a failure, makes the
-// same ids again, whichever process it is in; that is what lets the reactions downstream drop the copies.
+// derive returns the id of the run's next emission of a type and subject. It works the id out from the cause, so
+// another run of the handler for the same event, in any process, derives the same ids: that lets the reactions
+// downstream drop the copies. r.mu must be held.
 func (r *handlerRun) derive(typ, subject string) string {
 	key := typ + "\x00" + subject
 	if r.nth == nil {
@@ -55,36 +69,107 @@ func (r *handlerRun) derive(typ, subject string) string {
 	}
 	n := r.nth[key]
 	r.nth[key] = n + 1
-	return delivery.DeriveID("event", r.cause.ID, r.reaction.name, typ, subject, strconv.Itoa(n))
+	return r.cause.handling.EmissionID(typ, subject, n)
 }
 
-// end closes the buffer and gives what is in it.
-func (r *handlerRun) end() []*outgoing {
+// end makes later emissions fail and returns the records of those made before.
+func (r *handlerRun) end() []*kgo.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
 	return r.emissions
 }
 
-// panicError is a panic of a handler.
-type panicError struct {
-	value any
-	stack []byte
+// run calls a handler once for the received event and returns its outcome. folded is what the handler's fold returned
+// for the event; nil without a fold. If the handler ends its goroutine (runtime.Goexit), run does not return.
+func (r *reaction) run(ctx context.Context, h *handler, received *cloudevent.Event, folded any) reactor.Outcome {
+	e := anyOf(received)
+	e.handling, e.mismatches = received.Cause(r.name), r.mismatches
+	run := &handlerRun{reaction: r, cause: e.Meta}
+	defer run.end()
+	r.app.runs.begin(run)
+	defer r.app.runs.end(run) // also if the handler ends its goroutine
+	out := callHandler(context.WithValue(ctx, runKey, run), h, e, folded)
+	if out.Err != nil {
+		return out
+	}
+	if out.Skip == nil {
+		out.Emit = run.end()
+	}
+	out.Appended = r.app.runs.end(run)
+	return out
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+// handlerRuns are the runs of an app that have not ended. The zero value has none; its methods may be called from any goroutine, and
+// do not block.
+type handlerRuns struct {
+	mu sync.Mutex
+	// byStory has the runs by the correlation of their causes, and of each what is durable already of its story that was emitted
+	// meanwhile without a handler's context.
+	byStory map[string]map[*handlerRun][]*kgo.Record
+}
 
-// handlerFrame is callHandler's name on the stack.
+func (r *handlerRuns) begin(run *handlerRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byStory == nil {
+		r.byStory = make(map[string]map[*handlerRun][]*kgo.Record)
+	}
+	of := r.byStory[run.cause.Correlation]
+	if of == nil {
+		of = make(map[*handlerRun][]*kgo.Record, 1)
+		r.byStory[run.cause.Correlation] = of
+	}
+	of[run] = nil
+}
+
+// end ends a run and returns what was emitted meanwhile. If it has ended before, it does nothing.
+func (r *handlerRuns) end(run *handlerRun) []*kgo.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.byStory[run.cause.Correlation]
+	appended := of[run]
+	delete(of, run)
+	if len(of) == 0 {
+		delete(r.byStory, run.cause.Correlation)
+	}
+	return appended
+}
+
+// any reports whether there is a run.
+func (r *handlerRuns) any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byStory) > 0
+}
+
+// appended notes that a record of a story is durable that was emitted without a handler's context. If a handler runs for an event of
+// that story it may be the one that has emitted it: then the story must not settle before the record was read.
+func (r *handlerRuns) appended(correlation string, record *kgo.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.byStory[correlation]
+	for run := range of {
+		of[run] = append(of[run], record)
+	}
+}
+
+// handlerFrame is the name by which callHandler appears on a goroutine's stack: see insideHandler.
 var handlerFrame = runtime.FuncForPC(reflect.ValueOf(callHandler).Pointer()).Name()
 
-// callHandler is the one place that runs handlers. It is found on the stack by insideHandler, so it must not be inlined.
+// callHandler calls a handler and turns its error or panic into an Outcome. All handlers are called by it:
+// insideHandler looks for it on the stack, so it must not be inlined.
 //
 //go:noinline
-func callHandler(ctx context.Context, h *handler, e Any) (err error) {
+func callHandler(ctx context.Context, h *handler, e Any, folded any) (out reactor.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicError{p, debug.Stack()}
+			out = reactor.Outcome{Err: &failedRun{text: panicText(p), stack: debug.Stack()}}
 		}
 	}()
-	return h.handle(ctx, e, e.Partition)
+	if err := h.handle(ctx, e, folded); err != nil {
+		// outcomeOf is called under the recover above, since methods of err may panic, too.
+		return outcomeOf(err) // here, since methods of err may panic, too
+	}
+	return reactor.Outcome{}
 }

@@ -2,10 +2,12 @@ package tidings_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +21,7 @@ import (
 	"tidings.dev"
 	"tidings.dev/embedded"
 	"tidings.dev/internal/obligation"
+	"tidings.dev/kgolink"
 )
 
 // The facts of these stories. An order's number tells handlers what to do; Seq counts the facts of one order.
@@ -41,7 +44,7 @@ const patience = 20 * time.Second
 // keep opens a log that outlives the apps of a test.
 func keep(t *testing.T) tidings.Connection {
 	t.Helper()
-	where := embedded.Memory()
+	where := embedded.WithoutStory(embedded.Memory())
 	link, err := where.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +211,7 @@ func client(t *testing.T, where tidings.Connection, opts ...kgo.Opt) *kgo.Client
 	if err != nil {
 		t.Fatal(err)
 	}
-	cl, err := kgo.NewClient(append(append(link.Options(), kgo.MetadataMinAge(10*time.Millisecond)), opts...)...)
+	cl, err := kgo.NewClient(append(append(kgolink.Options(link), kgo.MetadataMinAge(10*time.Millisecond)), opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +256,19 @@ func header(r *kgo.Record, key string) string {
 	return ""
 }
 
+// factsIfAny is facts of a topic that need not be there.
+func factsIfAny[F obligation.Fact](t *testing.T, where tidings.Connection, topic string) []F {
+	t.Helper()
+	found, err := kadm.NewClient(client(t, where)).ListTopics(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found.Has(topic) {
+		return nil
+	}
+	return facts[F](t, where, topic)
+}
+
 // facts decodes what is on a topic of the framework.
 func facts[F obligation.Fact](t *testing.T, where tidings.Connection, topic string) []F {
 	t.Helper()
@@ -285,6 +301,12 @@ type faulty struct {
 	tidings.Connection
 	refuse atomic.Pointer[func(apiKey int16) bool] // nil: nothing
 	down   atomic.Bool                             // nothing can be dialled, and what is open breaks
+	deaf   atomic.Bool                             // requests are taken and go nowhere
+	pause  sync.RWMutex                            // answers do not arrive while it is locked
+	lost   atomic.Int32                            // requests of this kind are taken and go nowhere; none with 0 or less
+
+	mu    sync.Mutex
+	conns []net.Conn // all that were made
 
 	refused atomic.Int64 // requests
 }
@@ -300,7 +322,13 @@ func (f *faulty) Connect(ctx context.Context) (*tidings.Link, error) {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError("the network is down")}
 		}
 		c, err := dial(ctx, network, address)
-		return &faultyConn{c, f}, err
+		if err != nil {
+			return nil, err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.conns = append(f.conns, c)
+		return &faultyConn{c, f}, nil
 	}
 	return link, nil
 }
@@ -310,9 +338,20 @@ type faultyConn struct {
 	f *faulty
 }
 
+func (c *faultyConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.f.pause.RLock()
+	defer c.f.pause.RUnlock()
+	return n, err
+}
+
 // Write gets one request at a time: length (4 bytes), API key (2 bytes), and so on.
 func (c *faultyConn) Write(b []byte) (int, error) {
 	refuse := c.f.refuse.Load()
+	lost := c.f.lost.Load()
+	if c.f.deaf.Load() || lost > 0 && len(b) >= 6 && int32(b[4])<<8|int32(b[5]) == lost {
+		return len(b), nil
+	}
 	if c.f.down.Load() || refuse != nil && len(b) >= 6 && (*refuse)(int16(b[4])<<8|int16(b[5])) {
 		c.f.refused.Add(1)
 		c.Conn.Close()
@@ -320,6 +359,19 @@ func (c *faultyConn) Write(b []byte) (int, error) {
 	}
 	return c.Conn.Write(b)
 }
+
+// breakConnections ends all connections that there are.
+func (f *faulty) breakConnections() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		c.Close()
+	}
+	f.conns = nil
+}
+
+// loseKey makes all requests of a kind go nowhere from now on. Produce, whose key is 0, cannot be lost.
+func (f *faulty) loseKey(key int16) { f.lost.Store(int32(key)) }
 
 // refuseKeys makes all requests of these kinds fail from now on.
 func (f *faulty) refuseKeys(keys ...int16) {
@@ -345,8 +397,45 @@ func (l *logged) Write(b []byte) (int, error) {
 	return l.b.Write(b)
 }
 
+// logger returns a logger that writes to l.
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
 func (l *logged) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// TestMain fails when the tests are over and goroutines of an app, a client or a broker are left. As a child of the test
+// of kills it is the app that is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killEnv); dir != "" {
+		beKilled(dir)
+	}
+	code := m.Run()
+	if left := leftGoroutines(5 * time.Second); code == 0 && left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines are left after all tests:\n%s\n", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leftGoroutines waits until no goroutine of this module or of kgo runs but the caller's, and returns the stacks of those
+// that still do after the given time.
+func leftGoroutines(patience time.Duration) string {
+	deadline := time.Now().Add(patience)
+	for {
+		var left []string
+		buf := make([]byte, 1<<20)
+		stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+		for _, s := range stacks[1:] { // the first is the caller
+			if strings.Contains(s, "tidings.dev") || strings.Contains(s, "franz-go") {
+				left = append(left, s)
+			}
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
+			return strings.Join(left, "\n\n")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

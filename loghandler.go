@@ -5,12 +5,14 @@ import (
 	"log/slog"
 )
 
-// LogHandler adds to each log line what its context knows of the story: event, correlation and reaction inside handlers,
-// the correlation elsewhere. Use it around the handler of your logger, and log with the context:
+// LogHandler returns a slog handler that adds attributes to the lines that next writes: inside handlers "event",
+// "correlation" and "reaction", and elsewhere "correlation" if the line's context has one ([WithCorrelation]). Wrap it
+// around the handler of your logger, and pass the context when you log:
 //
 //	slog.SetDefault(slog.New(tidings.LogHandler(slog.NewJSONHandler(os.Stderr, nil))))
 func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
 
+// logHandler is what LogHandler returns. It implements slog.Handler.
 type logHandler struct{ next slog.Handler }
 
 func (h logHandler) Enabled(ctx context.Context, level slog.Level) bool {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,59 +18,74 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"tidings.dev"
+	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/obligation"
 )
 
-// Payment handles events and what it emits is durable, but it dies before it can commit. The next instance handles the
+// Payment handles events and what it emits is durable, but it ends before it can mark them. The next instance handles the
 // same events again and emits the same ids, so email, which listens downstream, handles each capture once.
-func TestACrashBetweenHandlingAndCommitRepeatsTheSameIDs(t *testing.T) {
+func TestACrashBetweenHandlingAndMarkRepeatsTheSameIDs(t *testing.T) {
 	t.Parallel()
 	where := keep(t)
-	var mails journal
-	email := open(t, "email", where)
-	tidings.React(email, captured, func(_ context.Context, e tidings.Event[order]) error { mails.note(e); return nil })
-	downstream := start(t, email)
-
-	network := &faulty{Connection: where}
 	var runs atomic.Int32
 	capture := func(ctx context.Context, e tidings.Event[order]) error {
 		runs.Add(1)
 		_, err := captured.Emit(ctx, e.Data)
 		return err
 	}
-	dying := open(t, "payment", network)
-	tidings.React(dying, placed, capture)
-	first := start(t, dying)
-	network.refuseKeys(keyOffsetCommit)
+	dying := open(t, "payment", where)
+	tidings.React(dying, placed, capture, tidings.Concurrency(10))
+	died := make(chan error, 1)
+	go func() { died <- dying.Run(t.Context()) }()
+	<-dying.Ready()
+
+	setLimit(t, where, obligation.ReactionsTopic, "100") // marks are refused
 	for i := range 10 {
-		downstream.emit(placed, order{ID: fmt.Sprint(i)})
+		if _, err := placed.Emit(dying.Context(t.Context()), order{ID: fmt.Sprint(i)}); err != nil {
+			break // it has died: others are emitted by the next
+		}
 	}
-	eventually(t, "the mails are out", func() bool { return mails.len() == 10 })
-	first.stop()
-	if n := runs.Load(); n != 10 {
-		t.Fatalf("%d runs", n)
+	if err := <-died; err == nil || !strings.Contains(err.Error(), "marks") {
+		t.Fatalf("payment ends by %v", err)
 	}
+	setLimit(t, where, obligation.ReactionsTopic, "1048588")
+	first := int(runs.Load())
 
 	again := open(t, "payment", where)
 	tidings.React(again, placed, capture)
 	second := start(t, again)
-	eventually(t, "the events are handled again", func() bool { return runs.Load() == 20 })
-	eventually(t, "the copies are dropped", func() bool { return downstream.Stats()["email"].Duplicates == 10 })
+	emitted, _ := ofTypes(t, where)
+	eventually(t, "the events are handled again", func() bool { return int(runs.Load()) == first+emitted })
 	second.stop()
-	downstream.stop()
-	if n := mails.len(); n != 10 {
-		t.Errorf("%d mails", n)
-	}
+	_, captures := ofTypes(t, where)
 
-	copies := map[string]int{}
+	var mails journal
+	email := open(t, "email", where)
+	tidings.React(email, captured, func(_ context.Context, e tidings.Event[order]) error { mails.note(e); return nil }, tidings.FromBeginning())
+	downstream := start(t, email)
+	eventually(t, "the mails are out", func() bool { return mails.len() == emitted })
+	eventually(t, "the copies are dropped", func() bool { return int(downstream.Stats()["email"].Duplicates) == len(captures)-emitted })
+	downstream.stop()
+	if n := mails.len(); n != emitted || len(captures) == emitted {
+		t.Errorf("%d mails of %d events, which were captured %d times", n, emitted, len(captures))
+	}
+	slices.Sort(captures)
+	if ids := slices.Compact(captures); len(ids) != emitted {
+		t.Errorf("%d ids: %v", len(ids), ids)
+	}
+}
+
+// ofTypes returns how many orders were placed, and the ids of all records of captures.
+func ofTypes(t *testing.T, where tidings.Connection) (orders int, captures []string) {
 	for _, r := range dump(t, where, "orders") {
-		if header(r, obligation.HeaderType) == "shop.payment.captured" {
-			copies[header(r, obligation.HeaderID)]++
+		switch header(r, cloudevent.HeaderType) {
+		case placed.Name():
+			orders++
+		case captured.Name():
+			captures = append(captures, header(r, cloudevent.HeaderID))
 		}
 	}
-	if len(copies) != 10 {
-		t.Errorf("%d ids: %v", len(copies), copies)
-	}
+	return orders, captures
 }
 
 // One event fails for long; those of other subjects go on. A restart in between handles none of them again, because what
@@ -159,7 +175,7 @@ func TestACopyIsToldAcrossARestart(t *testing.T) {
 	seen.ordered(t)
 	var dropped int
 	for _, m := range facts[*obligation.Marks](t, where, obligation.ReactionsTopic) {
-		dropped += len(m.Duplicates)
+		dropped += len(m.Copies)
 	}
 	if dropped != 2 {
 		t.Errorf("marks tell %d copies", dropped)
@@ -206,6 +222,66 @@ func TestStoppingDrains(t *testing.T) {
 	if n := runs.Load(); n != 3 {
 		t.Errorf("%d runs", n)
 	}
+}
+
+// A rolling restart: the next instance joins while handlers of the last one run, which is asked to stop. The group moves its
+// partitions; the handlers finish all the same, none of them is cancelled, and no event runs in both instances.
+func TestARollingRestartLetsHandlersFinish(t *testing.T) {
+	t.Parallel()
+	where := dynamic{keep(t)}
+	const events = 8
+	var running, twice, cancelled atomic.Int32
+	started, finish := make(chan struct{}, events), make(chan struct{})
+	var seen journal
+	instance := func() *tidings.App {
+		app := open(t, "payment", where)
+		tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
+			running.Add(1)
+			defer running.Add(-1)
+			started <- struct{}{}
+			select {
+			case <-finish:
+			case <-ctx.Done():
+				cancelled.Add(1)
+				return ctx.Err()
+			}
+			seen.note(e)
+			return nil
+		})
+		return app
+	}
+	last := start(t, instance())
+	for i := range events {
+		last.emit(placed, order{fmt.Sprint(i), 1})
+		<-started
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		last.stop()
+	}()
+	next := start(t, instance()) // so the last one has joined the new generation, and knows what it loses
+	deadline := time.After(1500 * time.Millisecond)
+	for over := false; !over; {
+		select {
+		case <-started:
+			twice.Add(1)
+		case <-deadline:
+			over = true
+		}
+	}
+	if n := cancelled.Load(); n > 0 || twice.Load() > 0 || running.Load() != events {
+		t.Errorf("%d handlers were cancelled, %d events run twice, %d run", n, twice.Load(), running.Load())
+	}
+	close(finish)
+	<-stopped
+	if n := next.Stats()["payment"].Handled; n != 0 || seen.len() != events {
+		t.Errorf("%d events were handled, %d of them again", seen.len(), n)
+	}
+	next.emit(placed, order{"0", 2})
+	eventually(t, "the next instance has the partitions", func() bool { return next.Stats()["payment"].Handled == 1 })
+	next.stop()
+	seen.ordered(t)
 }
 
 // A handler that does not end holds up the stop for the drain timeout and no longer; its event is handled again.
@@ -601,5 +677,46 @@ func TestStatesOverTwoTopics(t *testing.T) {
 	tidings.ReactWith(app, tidings.Facts(left, uneven), fold, nil)
 	if err := app.Run(t.Context()); err == nil {
 		t.Error("a state over topics of 3 and 2 partitions was accepted")
+	}
+}
+
+// What people have to say about an event may be of any size: it is cut, and neither the reason of a skip nor an error can make
+// a record too large for the log. Case: also one of 64 KiB in a topic that takes less.
+func TestWhatIsSaidOfAnEventNeverStopsAReaction(t *testing.T) {
+	where := keep(t)
+	small := map[string]*string{"max.message.bytes": kadm.StringPtr("6000")}
+	if _, err := kadm.NewClient(client(t, where)).CreateTopic(t.Context(), 1, 1, small, obligation.ReactionsTopic); err != nil {
+		t.Fatal(err)
+	}
+	app := open(t, "payment", where)
+	var failed atomic.Bool
+	tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error {
+		if e.Data.ID == "2" && !failed.Swap(true) {
+			return errors.New(strings.Repeat("wrong ", 1<<18))
+		}
+		if e.Data.ID == "1" {
+			return tidings.Skip(strings.Repeat("of no concern ", 1<<17))
+		}
+		return nil
+	}, tidings.Retry(tidings.Backoff(time.Millisecond, time.Millisecond)))
+	run := start(t, app)
+	for n := range 400 {
+		run.emit(placed, order{strconv.Itoa(n % 3), n})
+	}
+	eventually(t, "all are handled or skipped", func() bool {
+		s := run.Stats()["payment"]
+		return s.Handled+s.Skipped == 400
+	})
+	run.stop()                        // fails the test if Run has failed
+	marked := make(map[[2]int64]bool) // partition and offset: a round of which a part was refused is written again
+	for _, m := range facts[*obligation.Marks](t, where, obligation.ReactionsTopic) {
+		for _, r := range m.Done {
+			for o := r.Lo; o < r.Hi; o++ {
+				marked[[2]int64{int64(m.Partition), o}] = true
+			}
+		}
+	}
+	if len(marked) != 400 {
+		t.Errorf("%d events are marked", len(marked))
 	}
 }

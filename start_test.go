@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,32 +88,174 @@ func TestNewPartitionsAreReadFromTheirBeginning(t *testing.T) {
 	}
 }
 
-// A reaction that stops handling a topic retires its subscription, and one that handles more types says so.
-func TestSubscriptionsFollowTheProgram(t *testing.T) {
+// What a reaction is subscribed to follows the highest version of its program. One of the same version takes nothing away,
+// and a lower one changes nothing.
+func TestSubscriptionsFollowTheVersionOfTheProgram(t *testing.T) {
 	where := keep(t)
 	other := tidings.Define[order]("test.other.happened", tidings.In("others", tidings.Partitions(1)))
 	nothing := func(context.Context, tidings.Event[order]) error { return nil }
-	versions := [][]*tidings.Fact[order]{{placed, other}, {placed, captured}, {placed, captured}, {captured, placed, other}}
-	for _, version := range versions {
-		app := open(t, "email", where)
-		for _, f := range version {
+	const (
+		p = "shop.order.placed"
+		c = "shop.payment.captured"
+		o = "test.other.happened"
+	)
+	for _, program := range []struct {
+		version        string
+		handles        []*tidings.Fact[order]
+		orders, others string
+	}{
+		{"", []*tidings.Fact[order]{placed, other}, p, o},
+		{"", []*tidings.Fact[order]{placed, captured}, p + " " + c, o},
+		{"1.9", []*tidings.Fact[order]{placed, captured}, p + " " + c, "retired"},
+		{"1.10", []*tidings.Fact[order]{captured, other}, c, o},
+		{"1.9", []*tidings.Fact[order]{placed}, c, o},
+		{"", []*tidings.Fact[order]{placed}, c, o},
+		{"1.10", []*tidings.Fact[order]{placed, shipped}, p + " shop.order.shipped " + c, o},
+	} {
+		app := open(t, "email", where, tidings.AppVersion(program.version))
+		for _, f := range program.handles {
 			tidings.React(app, f, nothing)
 		}
 		start(t, app).stop()
+		last := make(map[string]*obligation.Subscription)
+		for _, s := range facts[*obligation.Subscription](t, where, obligation.SubscriptionsTopic) {
+			last[s.Topic] = s
+		}
+		for topic, want := range map[string]string{"orders": program.orders, "others": program.others} {
+			have := last[topic]
+			got := strings.Join(have.Types, " ")
+			if have.Retired {
+				got = "retired"
+			}
+			if got != want || len(have.Joining) > 0 || have.App != "email" {
+				t.Errorf("after version %q with %d handlers, %s: %+v, want %s", program.version, len(program.handles), topic, have, want)
+			}
+		}
 	}
-	var story []string
+}
+
+// A name of a reaction belongs to one app.
+func TestAReactionBelongsToOneApp(t *testing.T) {
+	where := keep(t)
+	nothing := func(context.Context, tidings.Event[order]) error { return nil }
+	other := tidings.Define[order]("test.other.happened", tidings.In("others", tidings.Partitions(1)))
+	billing := open(t, "billing", where)
+	tidings.React(billing, placed, nothing, tidings.Named("audit"))
+	start(t, billing)
+	shipping := open(t, "shipping", where)
+	tidings.React(shipping, other, nothing, tidings.Named("audit"))
+	err := shipping.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `reaction "audit" belongs to app "billing"`) || !strings.Contains(err.Error(), `app "shipping"`) {
+		t.Errorf("%v", err)
+	}
 	for _, s := range facts[*obligation.Subscription](t, where, obligation.SubscriptionsTopic) {
-		story = append(story, fmt.Sprint(s.Topic, s.Types)+fmt.Sprint(s.Retired))
+		if s.Topic != "orders" || s.Retired {
+			t.Errorf("%+v", s)
+		}
 	}
-	slices.Sort(story[:2])
-	slices.Sort(story[2:4])
-	want := []string{
-		"orders[shop.order.placed]false", "others[test.other.happened]false",
-		"orders[shop.order.placed shop.payment.captured]false", "others[test.other.happened]true",
-		"others[test.other.happened]false",
+}
+
+// Two versions of one program run as one reaction. The new one handles a type more: none of its events is passed over by the
+// old one, which leaves them and stands by.
+func TestARollingDeploymentPassesOverNothing(t *testing.T) {
+	t.Parallel()
+	where := dynamic{keep(t)}
+	var byOld, byNew journal
+	old := open(t, "payment", where)
+	tidings.React(old, placed, func(_ context.Context, e tidings.Event[order]) error { byOld.note(e); return nil })
+	oldRun := start(t, old)
+	shop := open(t, "shop", where)
+	ctx := shop.Context(t.Context())
+	emit := func(f *tidings.Fact[order], seq int) {
+		t.Helper()
+		for i := range 50 {
+			if _, err := f.Emit(ctx, order{fmt.Sprint(i), seq}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	if !slices.Equal(story, want) {
-		t.Errorf("got  %q\nwant %q", story, want)
+	// Case: nobody handles these. The old version passes over them, which it may.
+	emit(captured, 1)
+	eventually(t, "they are passed over", func() bool { return oldRun.Stats()["payment"].Unhandled == 50 })
+
+	next := open(t, "payment", where)
+	tidings.React(next, placed, func(_ context.Context, e tidings.Event[order]) error { byNew.note(e); return nil })
+	tidings.React(next, captured, func(_ context.Context, e tidings.Event[order]) error { byNew.note(e); return nil })
+	nextRun := start(t, next)
+	emit(placed, 2)
+	emit(captured, 3)
+	emit(placed, 4)
+	eventually(t, "all is handled", func() bool { return byOld.len()+byNew.len() == 150 })
+	if n := oldRun.Stats()["payment"].Unhandled; n != 50 {
+		t.Errorf("the old version has passed over %d events", n-50)
+	}
+
+	// Case: the new version is gone. The old one stands by, also after a restart, until the new one is back.
+	nextRun.stop()
+	oldRun.stop()
+	old = open(t, "payment", where)
+	tidings.React(old, placed, func(_ context.Context, e tidings.Event[order]) error { byOld.note(e); return nil })
+	oldRun = start(t, old)
+	emit(captured, 5)
+	eventually(t, "the old version stands by", func() bool { return oldRun.Stats()["payment"].StandsBy })
+	if n := oldRun.Stats()["payment"].Unhandled; n != 0 {
+		t.Errorf("the old version has passed over %d events", n)
+	}
+	next = open(t, "payment", where)
+	tidings.React(next, placed, func(_ context.Context, e tidings.Event[order]) error { byNew.note(e); return nil })
+	tidings.React(next, captured, func(_ context.Context, e tidings.Event[order]) error { byNew.note(e); return nil })
+	start(t, next)
+	eventually(t, "the rest is handled", func() bool { return byOld.len()+byNew.len() == 200 })
+}
+
+// A deployment is taken back, and made again. The old version meets an event that only the new one handles: it does not handle
+// later events of that subject, which the new version handles in their order. What was there before a type was subscribed to
+// is not handled.
+func TestOrderIsKeptOverVersions(t *testing.T) {
+	t.Parallel()
+	where := dynamic{keep(t)}
+	var seen journal
+	service := func(version string, facts ...*tidings.Fact[order]) *running {
+		app := open(t, "payment", where, tidings.AppVersion(version))
+		for _, f := range facts {
+			tidings.React(app, f, func(_ context.Context, e tidings.Event[order]) error { seen.note(e); return nil })
+		}
+		return start(t, app)
+	}
+	shop := open(t, "shop", where)
+	ctx := shop.Context(t.Context())
+	seq := 0
+	emit := func(f *tidings.Fact[order], subjects int) {
+		t.Helper()
+		seq++
+		for i := range subjects {
+			if _, err := f.Emit(ctx, order{fmt.Sprint(i), seq}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	old := service("1", placed)
+	old.stop()
+	for i := range 10 { // before the type is subscribed to
+		if _, err := captured.Emit(ctx, order{fmt.Sprint("early-", i), 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	service("2", placed, captured).stop()
+	old = service("1", placed)
+	emit(placed, 10)
+	emit(captured, 10)
+	emit(placed, 10)
+	emit(placed, 10)
+	eventually(t, "the old version stands by", func() bool { return old.Stats()["payment"].StandsBy })
+	emit(placed, 10)
+	service("2", placed, captured)
+	eventually(t, "all is handled", func() bool { return seen.len() >= 50 })
+	emit(placed, 1)
+	eventually(t, "and the next one", func() bool { return seen.len() >= 51 })
+	seen.ordered(t)
+	if n := seen.len(); n != 51 {
+		t.Errorf("%d events were handled, want 51: those from before the type was subscribed to are not", n)
 	}
 }
 

@@ -2,76 +2,140 @@ package tidings
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"log/slog"
+	"reflect"
 	"sync"
 )
 
-// States are the states of a ReactWith, one for each subject of the partitions that this instance owns. They are in
-// memory, and rebuilt from the log when a partition is assigned; App.Ready is closed after the first rebuild. Methods
-// are safe for concurrent use.
+// States are the states that a [ReactWith] keeps, one for each subject of the partitions that this instance owns. They
+// are in memory, and are rebuilt from the log whenever a partition is assigned to the instance; [App.Ready] is closed
+// once the first rebuild is complete. The methods of States are safe for concurrent use.
 //
-// What is given out are copies of S. A copy is shallow, unless S has a method Clone() S: add one if S holds maps,
-// slices or pointers that fold writes to.
+// The methods return copies of S. A copy is shallow unless S has a method Clone() S. Define one if S has maps, slices
+// or pointers to values that fold changes.
 type States[S any] struct {
-	mu         sync.RWMutex
-	partitions map[int32]map[string]*S // by partition number: equal numbers of all its topics are owned together
+	log *slog.Logger
+	mu  sync.RWMutex // protects partitions and everything in it
+	// partitions has the states by partition number and subject. Partitions of the same number are owned together,
+	// whatever their topic.
+	partitions map[int32]map[string]*kept[S]
 }
 
-// ReactWith keeps a state for each subject and lets react decide by it.
+// kept is the state of one subject. When the subject's partition goes to another instance, States drops its kept.
+// Handlers that still run have a pointer to it and read it to the end; it does not change any more. If the partition
+// comes back, its states are built anew, in new values.
+type kept[S any] struct {
+	state S
+	// broken is a *FoldError if a fold of the subject has failed, so that state is not what the events say; otherwise
+	// nil.
+	broken error
+}
+
+// folded is the result of folding one event: the state that it was folded into.
+type folded[S any] struct {
+	*kept[S]
+	unread *PayloadError // set if the fold called From and the event did not decode
+}
+
+// ReactWith keeps a state of type S for each subject and calls react with it.
 //
-// fold is called with every event of the facts, in the order of the log per subject, once in the life of this
-// instance's ownership of the partition, history first. It must be pure: it changes *s by what the event says and does
-// nothing else. A new subject begins with the zero S.
+// fold changes the state *s of the subject of event e by what e says. It is called with every event of the facts, in
+// the order of the log within a subject, and begins with the oldest event in the log. The first event of a subject
+// finds the zero S. While this instance owns the partition, fold is called once for each event. fold must be pure: it
+// must do nothing but change *s. No other handler of the reaction is started while fold runs, so fold must not block.
+// If fold panics or ends its goroutine, the state of the subject is broken until it is built anew: see [States.Err].
+// If fold calls [Fact.From] and the event does not decode, react is not called for the event: see [OnUndecodable].
 //
-// react is called after fold, with the state as of that event, for events that this reaction has not handled yet, and
-// follows the rules of React. It must not change what s points to. A nil react makes a pure view.
+// react is called after fold, with the state as of event e, for each event that the reaction has not handled yet. It
+// follows the rules of a handler of [React]. It must not change values that s refers to. A nil react makes a view: a
+// state that is only read.
 //
-// Facts on several topics need equal partition counts (Run fails otherwise); per subject, the order between topics is
-// not defined.
+// Facts on several topics need topics with equal numbers of partitions; otherwise [App.Run] fails. Events of one
+// subject on different topics are in no defined order. ReactWith panics as [React] does, and if facts is empty.
 func ReactWith[S any](app *App, facts []Definition, fold func(s *S, e Any), react func(ctx context.Context, s S, e Any) error, opts ...ReactOption) *States[S] {
-	states := &States[S]{partitions: make(map[int32]map[string]*S)}
+	checkReactWith(app, facts, fold == nil)
 	r, o := app.reaction(opts)
+	states := &States[S]{log: r.log, partitions: make(map[int32]map[string]*kept[S])}
 	folder := &folder{
-		fold: func(e Any) { states.fold(e, fold) },
+		fold: func(e Any) any { return states.fold(e, fold) },
 		drop: states.drop,
 	}
 	for _, f := range facts {
-		r.fold(f.definition(), folder)
-		r.handle(f.definition(), o, func(ctx context.Context, e Any, partition int32) error {
-			if react == nil {
+		r.handle(f.definition(), o, folder, func(ctx context.Context, e Any, result any) error {
+			event := result.(folded[S])
+			s, err := states.read(event.kept)
+			switch {
+			case err != nil:
+				return err
+			case event.unread != nil:
+				return o.undecodable(ctx, e, event.unread)
+			case react == nil:
 				return nil
 			}
-			s, _ := states.get(partition, e.Subject)
 			return react(ctx, s, e)
 		})
 	}
 	return states
 }
 
-// Get is the state of a subject; false when nothing was folded for it here.
+// checkReactWith panics if an argument of ReactWith is missing.
+func checkReactWith(app *App, facts []Definition, noFold bool) {
+	switch {
+	case app == nil:
+		panic("tidings: ReactWith: the app is nil: pass the one that tidings.Open returned")
+	case len(facts) == 0:
+		panic(fmt.Sprintf("tidings: app %q: ReactWith: no facts are given: pass tidings.Facts(…)", app.name))
+	case noFold:
+		panic(fmt.Sprintf("tidings: app %q: ReactWith: fold is nil: without state, use React", app.name))
+	}
+	for i, f := range facts {
+		if f == nil || reflect.ValueOf(f).IsNil() {
+			panic(fmt.Sprintf("tidings: app %q: ReactWith: fact number %d is nil: pass what tidings.Define returned", app.name, i+1))
+		}
+	}
+}
+
+// Get returns the state of a subject. It returns false if no event of the subject was folded by this instance, and if
+// the subject's state is broken.
 func (t *States[S]) Get(subject string) (S, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, subjects := range t.partitions {
-		if s, ok := subjects[subject]; ok {
-			return clone(s), true
-		}
+	if k := t.find(subject); k != nil && k.broken == nil {
+		return clone(&k.state), true
 	}
 	return *new(S), false
 }
 
-// All gives every subject and its state, in no order. The states are those of the moment when the loop begins.
+// Err returns a [*FoldError] if the state of a subject is broken, and otherwise nil. A state is broken when its fold
+// has failed with some event: what the subject's events say is unknown until the state is built anew, by a process
+// that starts again with a mended fold. Until then, the subject's handlers are not called, and its events are tried
+// again.
+func (t *States[S]) Err(subject string) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if k := t.find(subject); k != nil {
+		return k.broken
+	}
+	return nil
+}
+
+// find returns the state of a subject, or nil if there is none. t.mu must be held.
+func (t *States[S]) find(subject string) *kept[S] {
+	for _, subjects := range t.partitions {
+		if k := subjects[subject]; k != nil {
+			return k
+		}
+	}
+	return nil
+}
+
+// All returns an iterator over all subjects and their states, in no particular order. Subjects whose state is broken
+// are left out. The states are copied when the loop begins.
 func (t *States[S]) All() iter.Seq2[string, S] {
 	return func(yield func(string, S) bool) {
-		t.mu.RLock()
-		all := make(map[string]S)
-		for _, subjects := range t.partitions {
-			for subject, s := range subjects {
-				all[subject] = clone(s)
-			}
-		}
-		t.mu.RUnlock()
-		for subject, s := range all {
+		for subject, s := range t.copyAll() {
 			if !yield(subject, s) {
 				return
 			}
@@ -79,7 +143,22 @@ func (t *States[S]) All() iter.Seq2[string, S] {
 	}
 }
 
-// Len is the number of subjects.
+// copyAll returns copies of all states that are not broken, by subject.
+func (t *States[S]) copyAll() map[string]S {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make(map[string]S)
+	for _, subjects := range t.partitions {
+		for subject, k := range subjects {
+			if k.broken == nil {
+				all[subject] = clone(&k.state)
+			}
+		}
+	}
+	return all
+}
+
+// Len returns the number of subjects that have a state, including broken ones.
 func (t *States[S]) Len() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -90,40 +169,62 @@ func (t *States[S]) Len() int {
 	return n
 }
 
-func (t *States[S]) get(partition int32, subject string) (S, bool) {
+// read returns a copy of k's state, or the error by which it is broken. The caller is the handler of the event that
+// was folded into k last: no later event of the subject is folded before that event is done, so the state is that as
+// of the event.
+func (t *States[S]) read(k *kept[S]) (S, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	s, ok := t.partitions[partition][subject]
-	if !ok {
-		return *new(S), false
+	if k.broken != nil {
+		return *new(S), k.broken
 	}
-	return clone(s), true
+	return clone(&k.state), nil
 }
 
-func (t *States[S]) fold(e Any, fold func(*S, Any)) {
+// fold folds an event into the state of its subject with the user's function. If the state is broken already, or the
+// function fails, the result's state is broken.
+func (t *States[S]) fold(e Any, fold func(*S, Any)) folded[S] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	subjects := t.partitions[e.Partition]
 	if subjects == nil {
-		subjects = make(map[string]*S)
+		subjects = make(map[string]*kept[S])
 		t.partitions[e.Partition] = subjects
 	}
-	s := subjects[e.Subject]
-	if s == nil {
-		s = new(S)
-		subjects[e.Subject] = s
+	k := subjects[e.Subject]
+	if k == nil {
+		k = new(kept[S])
+		subjects[e.Subject] = k
 	}
-	fold(s, e)
+	if k.broken != nil {
+		return folded[S]{kept: k}
+	}
+	e.unread = new(unread)
+	if err := isolated(func() { fold(&k.state, e) }); err != nil {
+		k.broken = &FoldError{Meta: e.Meta, Err: err}
+		var stack []byte
+		if panicked, ok := err.(*failedRun); ok {
+			stack = panicked.stack
+		}
+		t.log.Error("the state of a subject is broken: its events wait until it is built anew by a program that can fold them",
+			"error", k.broken, "event", e.ID, "type", e.Type, "subject", e.Subject, "topic", e.Topic, "partition", e.Partition, "offset", e.Offset, "stack", string(stack))
+	}
+	failed := e.unread.failed.Load()
+	if failed != nil {
+		t.log.Warn("an event does not decode: the state of its subject is without it",
+			"error", failed, "event", e.ID, "type", e.Type, "subject", e.Subject, "topic", e.Topic, "partition", e.Partition, "offset", e.Offset)
+	}
+	return folded[S]{k, failed}
 }
 
-// drop forgets a partition that has gone to another instance.
+// drop forgets the states of the partitions with this number, which this instance does not own any more.
 func (t *States[S]) drop(partition int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.partitions, partition)
 }
 
-// clone is called with the lock held.
+// clone returns a copy of *s, made by its Clone method if it has one. The lock of the States must be held.
 func clone[S any](s *S) S {
 	if c, ok := any(s).(interface{ Clone() S }); ok {
 		return c.Clone()

@@ -1,12 +1,3 @@
-// Package broker is a durable event log that speaks the Apache Kafka protocol, to run inside a Go process or to serve
-// on the network. A record that was acknowledged survives the process, the operating system and the power supply.
-//
-//	b, err := broker.Open(broker.Config{Dir: "./data"})
-//	…
-//	conn, err := b.Dial(ctx) // in memory, for a Kafka client in this process
-//	go b.Serve(listener)     // for all others
-//	…
-//	err = b.Close()          // answers what is under way
 package broker
 
 import (
@@ -19,39 +10,49 @@ import (
 	"sync"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/kafka"
 	"tidings.dev/internal/pipe"
 	"tidings.dev/internal/vfs"
 )
 
-// Broker is an open log. Make one with Open; its methods are safe for concurrent use.
+// Broker is an open log. [Open] makes a Broker. On the zero value, Dial, Serve, Close, Err and Full return an error that
+// says so, and ClusterID returns the empty string. All methods are safe for concurrent use.
+//
+// The field mu protects listeners and closing. Once closing is true, nothing is added to listeners and no connection is
+// begun.
 type Broker struct {
-	config Config
-	log    *slog.Logger
-	engine *engine.Engine
-	server *kafka.Server
-	disk   io.Closer // the descriptor of Dir; nil without one
-	lock   *vfs.DirLock
-	socket *socket // nil without Dir, or where the path is too long
+	config  Config
+	log     *slog.Logger
+	engine  *engine.Engine
+	server  *kafka.Server
+	disk    io.Closer    // the descriptor of Dir; nil if Dir is empty
+	lock    *vfs.DirLock // the lock on Dir; nil if Dir is empty
+	socket  *socket      // for DialDir; nil if Dir is empty or its path is too long for a socket
+	control *socket      // for SnapshotOf and CheckpointOf; nil likewise
 
-	control   *socket    // the same
-	snapshots sync.Mutex // held while there is one
+	snapshots sync.Mutex // held while a snapshot exists, since there is only one at a time
 
-	ctx    context.Context // ends when Close gives up waiting
+	ctx    context.Context // done when Close ends the remaining connections
 	cancel context.CancelFunc
-	conns  sync.WaitGroup
+	conns  sync.WaitGroup // counts the goroutines of connections and sockets
 
 	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
-	closing   bool
+	listeners map[net.Listener]struct{} // listeners that Serve is serving
+	closing   bool                      // set when Close begins
+
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Open opens the log in a data directory, or makes one, and brings back everything that was acknowledged. It returns
-// when the broker is ready. Errors: *LockedError (with the owner's process id), *ForeignError, *FormatError, those of
-// recovery, which name the file and the position, and those of the file system.
+// Open opens the log that c describes, and creates it if it does not exist. It recovers all acknowledged records, which
+// may take seconds after a crash, and returns when the broker is ready. Open also creates unix sockets in the data
+// directory, for [DialDir], [SnapshotOf] and [CheckpointOf].
+//
+// Errors: for a Config that cannot be used, an error that names the field; *[LockedError] if another broker has the
+// directory open; *[ForeignError]; *[FormatError]; for a damaged log, an error that names the file, the position and
+// the command that repairs it; and errors of the file system. The caller must call [Broker.Close].
 func Open(c Config) (_ *Broker, err error) {
 	c, err = c.withDefaults()
 	if err != nil {
@@ -109,15 +110,21 @@ func Open(c Config) (_ *Broker, err error) {
 	return b, nil
 }
 
+// nodeID is Kafka's node id of the broker, which is the only one in its cluster.
+const nodeID = 1
+
+// Sizes in bytes for a broker in memory, in place of the larger defaults. Its files are filled with zeros when they are
+// created, so that a broker with large files would open slowly.
 const (
-	nodeID                 = 1
-	memoryJournalFileBytes = 1 << 20 // memory is zeroed at once: small files make small brokers open fast
-	memoryBytes            = 8 << 20
+	memoryJournalFileBytes = 1 << 20
+	memoryBytes            = 8 << 20 // for CheckpointBytes and TailBytes
 )
 
+// withDefaults checks c and returns it with the defaults of Logger, DrainTimeout and, for a broker in memory,
+// CheckpointBytes and TailBytes. Packages engine and kafka set the others.
 func (c Config) withDefaults() (Config, error) {
-	if c.fs == nil && (c.Dir == "") != c.Memory {
-		return c, errors.New("broker: Config needs either Dir or Memory")
+	if err := c.check(); err != nil {
+		return c, err
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -134,8 +141,8 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// openFS finds the broker's files. A directory that is not ours is refused before anything, a lock included, is put
-// into it.
+// openFS returns the file system for the broker's files, and locks the data directory if there is one. It returns an
+// error for a directory that contains other files before it creates the file of the lock.
 func (b *Broker) openFS() (vfs.FS, error) {
 	switch {
 	case b.config.fs != nil:
@@ -148,7 +155,7 @@ func (b *Broker) openFS() (vfs.FS, error) {
 		return nil, fmt.Errorf("open %s: %w", b, err)
 	}
 	b.disk, _ = fs.(io.Closer)
-	if err := engine.CheckDirectory(fs); err != nil {
+	if err := datadir.Check(fs); err != nil {
 		return nil, fmt.Errorf("open %s: %w", b, err)
 	}
 	if b.lock, err = vfs.Lock(b.config.Dir); err != nil {
@@ -157,7 +164,7 @@ func (b *Broker) openFS() (vfs.FS, error) {
 	return fs, nil
 }
 
-// String names the broker by where its log is.
+// String returns Config.Dir, or "broker in memory" if Dir is empty.
 func (b *Broker) String() string {
 	if b.config.Dir == "" {
 		return "broker in memory"
@@ -165,30 +172,54 @@ func (b *Broker) String() string {
 	return b.config.Dir
 }
 
-// ClusterID is the identity of the log for ever.
-func (b *Broker) ClusterID() string { return b.engine.ClusterID() }
+// ClusterID returns the id of the log, which Kafka's clients see as the cluster id. The id is chosen when the log is
+// created and never changes.
+func (b *Broker) ClusterID() string {
+	if b.checkOpened("ClusterID") != nil {
+		return ""
+	}
+	return b.engine.ClusterID()
+}
 
-// Err returns why nothing can be written any more (matches ErrStorage), or nil. Reads go on; a new Open may mend it.
-func (b *Broker) Err() error { return b.engine.Err() }
+// Err returns nil while the log can be written. After a failed write or sync it returns the cause, an error that
+// matches [ErrStorage]: the broker then writes nothing more, but clients can still read. Closing the broker and opening
+// the log again may help.
+func (b *Broker) Err() error {
+	if err := b.checkOpened("Err"); err != nil {
+		return err
+	}
+	return b.engine.Err()
+}
 
-// Full returns why nothing can be appended until there is room on the disk (matches ErrStorage), or nil. Reads go on;
-// positions and deletions do as long as what is kept back for them lasts, and appends once there is room.
-func (b *Broker) Full() error { return b.engine.Full() }
+// Full returns nil while the disk has room. Otherwise it returns an error that matches [ErrStorage]: the broker then
+// refuses records until there is room again. Meanwhile clients can read, and, as long as the space reserved for that
+// lasts, commit positions and delete topics and records.
+func (b *Broker) Full() error {
+	if err := b.checkOpened("Full"); err != nil {
+		return err
+	}
+	return b.engine.Full()
+}
 
-// Dial connects within the process: a buffered connection without a network, which behaves as a TCP connection does,
-// deadlines included. ErrClosed after Close.
+// Dial connects a client in this process to the broker. The connection is in memory and buffered; it behaves like a TCP
+// connection, including deadlines. The caller must close it. Dial does not block. It returns ctx's error if ctx is
+// done; once [Broker.Close] has begun, its error matches [ErrClosed].
 func (b *Broker) Dial(ctx context.Context) (net.Conn, error) {
+	if err := b.checkOpened("Dial"); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	ours, theirs := pipe.New(0, pipe.Addr("tidings"), pipe.Addr("client"))
 	if !b.serve(ours) {
-		return nil, ErrClosed
+		return nil, fmt.Errorf("broker: Dial of %s: %w; broker.Open opens the log again", b, ErrClosed)
 	}
 	return theirs, nil
 }
 
-// serve takes a connection on in the background; false: the broker closes.
+// serve starts a goroutine that serves conn, and reports true. Once Close has begun, it reports false, and the caller
+// must close conn.
 func (b *Broker) serve(conn net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,10 +230,22 @@ func (b *Broker) serve(conn net.Conn) bool {
 	return true
 }
 
-// Serve takes connections from l until the broker closes or l fails, and closes l. It returns ErrClosed in the first
-// case. Several listeners may be served at the same time. Clients are told the address that they dialled, unless
-// Config.AdvertisedAddr says otherwise.
+// Serve accepts connections from l and serves them. It blocks, so it is usually called in a goroutine. Several calls
+// with different listeners may run at the same time.
+//
+// When [Broker.Close] begins, Serve returns [ErrClosed]. An error of l.Accept that may pass, such as a lack of file
+// descriptors, is logged, and Serve calls l.Accept again after at most a second. Serve returns any other error of
+// l.Accept; if l was closed in another way than by Close, it matches [net.ErrClosed]. Serve closes l before it returns,
+// except when b was not made by Open.
+//
+// Clients are told to connect to the address that they dialled, unless Config.AdvertisedAddr is set.
 func (b *Broker) Serve(l net.Listener) error {
+	if l == nil {
+		return errors.New("broker: Serve needs a listener, and got nil: make one with net.Listen")
+	}
+	if err := b.checkOpened("Serve"); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	if b.closing {
 		b.mu.Unlock()
@@ -218,45 +261,40 @@ func (b *Broker) Serve(l net.Listener) error {
 		l.Close()
 	}()
 
-	var pause time.Duration
 	for {
-		conn, err := l.Accept()
+		conn, err := b.accept(l)
 		switch {
-		case err == nil:
-			pause = 0
-			if !b.serve(conn) {
-				conn.Close()
-				return ErrClosed
-			}
-		case b.isClosing():
+		case err != nil && b.isClosing():
 			return ErrClosed
-		case errors.Is(err, net.ErrClosed):
+		case err != nil:
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
-		default:
-			// Most likely the process has no file descriptors left; some will come back.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			b.log.Warn("a connection could not be accepted", "address", l.Addr(), "err", err, "retry_in", pause)
-			select {
-			case <-time.After(pause):
-			case <-b.ctx.Done():
-			}
+		case !b.serve(conn):
+			conn.Close()
+			return ErrClosed
 		}
 	}
 }
 
+// isClosing reports whether Close has begun.
 func (b *Broker) isClosing() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closing
 }
 
-// Close stops accepting, answers the requests that have come in, for at most Config.DrainTimeout, cuts off the rest,
-// and closes the log with a checkpoint, so that the next Open has nothing to replay. Calling it again returns the same.
+// Close closes the broker. It closes all listeners, waits at most Config.DrainTimeout for the requests that have
+// arrived to be answered, closes all connections, and closes the log with a checkpoint, so that the next Open has no
+// journal to replay. It blocks until that is done. An error means that a part could not be closed properly; all
+// acknowledged records are durable nevertheless. Later calls wait for the first and return the same error.
 func (b *Broker) Close() error {
+	if err := b.checkOpened("Close"); err != nil {
+		return err
+	}
 	b.closeOnce.Do(func() { b.closeErr = b.close() })
 	return b.closeErr
 }
 
+// close does the work of Close. It must be called once.
 func (b *Broker) close() error {
 	b.mu.Lock()
 	b.closing = true
@@ -279,7 +317,16 @@ func (b *Broker) close() error {
 	return b.release()
 }
 
-// release gives back what Open took, in whatever state that is.
+// checkOpened returns an error if b was not made by Open. method is the name of the calling method, for the text.
+func (b *Broker) checkOpened(method string) error {
+	if b == nil || b.server == nil {
+		return fmt.Errorf("broker: %s on a Broker that was not opened: make it with broker.Open", method)
+	}
+	return nil
+}
+
+// release closes the engine, the lock and the directory, as far as Open has opened them. The broker must not be used
+// afterwards.
 func (b *Broker) release() error {
 	var errs []error
 	if b.engine != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,8 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestMain is also the other process of TestLockNamesItsOwner: a broker on the directory in the environment, until its
-// standard input ends.
+// TestMain runs the tests. If BROKER_TEST_DIR is set in the environment, it instead runs a broker on that directory
+// until its standard input ends; TestLockNamesItsOwner starts such a process.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("BROKER_TEST_DIR"); dir != "" {
 		b, err := Open(Config{Dir: dir})
@@ -34,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Case: a second broker on a directory is refused and told who has it, in another process as in this one. When the
-// owner is killed the directory is free.
+// TestLockNamesItsOwner checks that a second broker on a directory is refused with the process id of the first, in
+// another process and in the same one, and that the directory is free once the first is killed.
 func TestLockNamesItsOwner(t *testing.T) {
 	dir := t.TempDir()
 	other := exec.Command(os.Args[0])
@@ -64,7 +65,7 @@ func TestLockNamesItsOwner(t *testing.T) {
 	}
 	other.Wait()
 
-	b := open(t, Config{Dir: dir}) // what the killed one left, its socket included, is no hindrance
+	b := open(t, Config{Dir: dir}) // the socket that the killed broker has left must not prevent this
 	_, err = Open(Config{Dir: dir})
 	if locked, ok := errors.AsType[*LockedError](err); !ok || locked.PID != os.Getpid() {
 		t.Errorf("while this process has it: %v", err)
@@ -75,7 +76,8 @@ func TestLockNamesItsOwner(t *testing.T) {
 	open(t, Config{Dir: dir})
 }
 
-// Case: a directory with somebody's files is refused by their names, and nothing is put into it.
+// TestForeignDirectoryIsRefused checks that a directory with other files is refused, that the error names them, and
+// that nothing is created in the directory.
 func TestForeignDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), nil, 0o600); err != nil {
@@ -90,7 +92,8 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-// Case: what can't be a data directory gives an error that says so.
+// TestUnusableDirectories checks that Open returns an error which names the path if it cannot be used as a data
+// directory.
 func TestUnusableDirectories(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -115,8 +118,8 @@ func TestUnusableDirectories(t *testing.T) {
 	}
 }
 
-// Case: the socket in the data directory leads to the broker, is its owner's alone, and goes with it; also where the
-// directory's path is longer than a socket's may be.
+// TestSocket checks that DialDir connects to the broker, that only the owner can use the socket, and that Close removes
+// it; also in a directory whose path is too long for a socket address.
 func TestSocket(t *testing.T) {
 	short := t.TempDir()
 	for _, dir := range []string{short, filepath.Join(short, strings.Repeat("a long name/", 20))} {
@@ -136,14 +139,15 @@ func TestSocket(t *testing.T) {
 		if _, err := DialDir(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("after Close: %v", err)
 		}
-		if dir == short { // the other lies in it, and is foreign to it
+		if dir == short { // the other directory is inside this one, where a broker would refuse foreign files
 			os.RemoveAll(dir)
 			os.Mkdir(dir, 0o700)
 		}
 	}
 }
 
-// Case: over TCP a client is sent back to the address that it dialled.
+// TestServe checks that a client over TCP is told the address that it dialled, and what Serve and Dial return after
+// Close.
 func TestServe(t *testing.T) {
 	b := open(t, Config{Memory: true, AutoCreateTopics: true})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -181,13 +185,13 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Case: Close in the middle of traffic. A long poll does not hold it up, and all that a producer was told is there
-// afterwards.
+// TestCloseDrains closes a broker while clients produce and wait in a Fetch. The Fetch must not delay Close, and every
+// acknowledged record must be there when the log is opened again.
 func TestCloseDrains(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, AutoCreateTopics: true})
 	produce(t, b, "orders", 0, 1)
-	cl := client(t, b, kgo.RecordRetries(0), kgo.RecordDeliveryTimeout(5*time.Second))
+	cl := client(t, b, kgo.RecordRetries(0), kgo.RecordDeliveryTimeout(5*time.Second), kgo.MaxBufferedRecords(100))
 	reader := client(t, b, kgo.ConsumeTopics("orders"), kgo.FetchMaxWait(time.Minute))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -196,18 +200,24 @@ func TestCloseDrains(t *testing.T) {
 			reader.PollFetches(ctx)
 		}
 	}()
-	acknowledged := make(chan string, 100_000)
+	var mu sync.Mutex
+	var acknowledged []string
+	underWay := make(chan struct{}) // closed when 1000 records are acknowledged; others are then in flight
 	go func() {
 		for i := 1; ctx.Err() == nil; i++ {
 			cl.Produce(ctx, &kgo.Record{Topic: "orders", Value: fmt.Append(nil, i)}, func(r *kgo.Record, err error) {
-				if err == nil {
-					acknowledged <- string(r.Value)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if acknowledged = append(acknowledged, string(r.Value)); len(acknowledged) == 1000 {
+					close(underWay)
 				}
 			})
-			time.Sleep(50 * time.Microsecond)
 		}
 	}()
-	time.Sleep(100 * time.Millisecond)
+	<-underWay
 	began := time.Now()
 	if err := b.Close(); err != nil {
 		t.Error(err)
@@ -217,19 +227,17 @@ func TestCloseDrains(t *testing.T) {
 	}
 	cancel()
 	b = open(t, Config{Dir: dir})
-	want := len(acknowledged)
-	if want == 0 {
-		t.Fatal("nothing was acknowledged")
-	}
-	there := readAll(t, b, "orders", want)
-	for range want {
-		if value := <-acknowledged; !there[value] {
+	mu.Lock()
+	defer mu.Unlock()
+	there := readAll(t, b, "orders", len(acknowledged))
+	for _, value := range acknowledged {
+		if !there[value] {
 			t.Errorf("record %s was acknowledged and is lost", value)
 		}
 	}
 }
 
-// readAll reads a topic without a group until it has at least so many records.
+// readAll reads a topic from its beginning until it has at least atLeast different values, and returns the values.
 func readAll(t *testing.T, b *Broker, topic string, atLeast int) map[string]bool {
 	t.Helper()
 	cl := client(t, b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))

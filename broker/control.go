@@ -12,36 +12,40 @@ import (
 	"os"
 	"path/filepath"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 )
 
-// ControlName is the unix socket in the data directory by which the programs of this machine ask a running broker for
-// what is no part of the Kafka protocol. Whoever may read the directory, and nobody else, reaches it. One connection
-// carries one request: a line of JSON, answered by a line of JSON.
+// ControlName is the name of a unix socket in the data directory of a running broker. [SnapshotOf] and [CheckpointOf]
+// use it to send the broker requests that are not part of the Kafka protocol. Only the owner of the directory can
+// connect to it. A connection carries one request and one answer, each a line of JSON:
 //
 //	→ {"request":"snapshot"}
 //	← {"dir":"snapshot.new","snapshot":{…}}   or {"error":"…"}
 //	→ {"request":"checkpoint"}
-//	← {}   when it is durable                 or {"error":"…"}
+//	← {}   when the checkpoint is durable     or {"error":"…"}
 //
-// A snapshot stays as long as its connection: when that ends, however it ends, the broker removes it.
+// A snapshot exists as long as its connection: when the connection ends, the broker removes the snapshot.
 const ControlName = "control.sock"
 
+// controlRequest is a request on the control socket.
 type controlRequest struct {
 	Request string `json:"request"`
 }
 
+// controlAnswer is the answer to a controlRequest. Error is empty if the request succeeded. Dir and Snapshot are set in
+// the answer to a "snapshot" request only.
 type controlAnswer struct {
 	Error    string           `json:"error,omitempty"`
 	Dir      string           `json:"dir,omitempty"`
 	Snapshot *engine.Snapshot `json:"snapshot,omitempty"`
 }
 
-// maxControlBytes bounds a request.
+// maxControlBytes is the maximum length of a request on the control socket, in bytes.
 const maxControlBytes = 4096
 
-// listenForControl makes the control socket and serves it. Without one, for a path that is too long, the broker serves
-// all the same.
+// listenForControl creates the control socket and serves it in the background. If the path is too long for a socket, it
+// creates none and returns nil.
 func (b *Broker) listenForControl() error {
 	socket, err := b.listenUnix(filepath.Join(b.config.Dir, ControlName))
 	if err != nil || socket == nil {
@@ -50,7 +54,7 @@ func (b *Broker) listenForControl() error {
 	b.control = socket
 	b.conns.Go(func() {
 		for {
-			conn, err := socket.listener.Accept()
+			conn, err := b.accept(socket.listener)
 			if err != nil {
 				if !b.isClosing() && !errors.Is(err, net.ErrClosed) {
 					b.log.Error("the control socket has failed", "err", err)
@@ -63,9 +67,9 @@ func (b *Broker) listenForControl() error {
 	return nil
 }
 
-// serveControl answers one request.
+// serveControl reads the one request of a connection, answers it, and closes the connection.
 func (b *Broker) serveControl(conn net.Conn) {
-	// Connections end with the broker, whatever their peers do.
+	// When the broker closes, the connection must end even if the client does nothing.
 	stop := context.AfterFunc(b.ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
@@ -73,27 +77,28 @@ func (b *Broker) serveControl(conn net.Conn) {
 	in := bufio.NewReaderSize(conn, maxControlBytes)
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return // it has said nothing that could be answered
+		return // the client has gone, or its request is too long
 	}
 	var request controlRequest
 	answer := json.NewEncoder(conn)
 	switch err := json.Unmarshal(line, &request); {
 	case err != nil:
-		_ = answer.Encode(controlAnswer{Error: "no request: " + err.Error()}) // if it has gone, there is nobody to tell
+		_ = answer.Encode(controlAnswer{Error: "no request: " + err.Error()}) // Encode fails only if the client has gone
 	case request.Request == "snapshot":
 		b.serveSnapshot(in, answer)
 	case request.Request == "checkpoint":
-		var said controlAnswer
+		var done controlAnswer
 		if err := b.engine.Checkpoint(b.ctx); err != nil {
-			said.Error = err.Error()
+			done.Error = err.Error()
 		}
-		_ = answer.Encode(said) // the same
+		_ = answer.Encode(done)
 	default:
 		_ = answer.Encode(controlAnswer{Error: fmt.Sprintf("this broker knows no request %q", request.Request)})
 	}
 }
 
-// serveSnapshot makes a snapshot and keeps it until the connection ends, or its peer says no more.
+// serveSnapshot makes a snapshot and answers the client. It removes the snapshot when the client closes its side of the
+// connection, or the broker closes. in is the connection after the request.
 func (b *Broker) serveSnapshot(in *bufio.Reader, answer *json.Encoder) {
 	if !b.snapshots.TryLock() {
 		_ = answer.Encode(controlAnswer{Error: "another backup is under way"})
@@ -103,33 +108,37 @@ func (b *Broker) serveSnapshot(in *bufio.Reader, answer *json.Encoder) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	go func() {
-		_, _ = in.ReadByte() // nothing more is to come but the end
+		_, _ = in.ReadByte() // returns when the connection ends, because the client sends nothing after its request
 		cancel()
 	}()
-	taken, err := b.engine.Snapshot(ctx, engine.SnapshotDir)
+	taken, err := b.engine.Snapshot(ctx, datadir.SnapshotDir)
 	if err != nil {
 		_ = answer.Encode(controlAnswer{Error: err.Error()})
 		return
 	}
 	b.log.Info("made a snapshot", "last_lsn", taken.Last, "files", taken.Files, "bytes", taken.SizeBytes)
-	if err := answer.Encode(controlAnswer{Dir: engine.SnapshotDir, Snapshot: &taken}); err == nil {
+	if err := answer.Encode(controlAnswer{Dir: datadir.SnapshotDir, Snapshot: &taken}); err == nil {
 		<-ctx.Done()
 	}
-	if err := os.RemoveAll(filepath.Join(b.config.Dir, engine.SnapshotDir)); err != nil {
+	if err := os.RemoveAll(filepath.Join(b.config.Dir, datadir.SnapshotDir)); err != nil {
 		b.log.Warn("a snapshot could not be removed; the next start does it", "err", err)
 	}
 }
 
-// Snapshot is an image of a running broker's data directory. It stays until Close or until the broker ends.
+// Snapshot is an image of a running broker's data directory at one moment. [SnapshotOf] makes a Snapshot. The image
+// exists until [Snapshot.Close] is called, the process that called SnapshotOf ends, or the broker closes.
 type Snapshot struct {
 	engine.Snapshot
-	Dir  string // the image: a data directory; only as much of each file as its CONTENT says belongs to it
+	// Dir is the directory of the image, which is itself a data directory. A file of it may be longer than it was at
+	// that moment; its file CONTENT lists how many bytes of each file belong to the image.
+	Dir  string
 	conn net.Conn
 }
 
-// SnapshotOf asks the broker that runs on a data directory, in whichever process of this machine, for an image of it. It
-// blocks while the broker takes a checkpoint. The error matches fs.ErrNotExist or syscall.ECONNREFUSED where no broker
-// runs.
+// SnapshotOf asks the broker that has dir open as its data directory, in any process of this machine, for an image of
+// it. SnapshotOf blocks while the broker takes a checkpoint. The caller must call [Snapshot.Close]. There can be one
+// snapshot at a time; for a second, SnapshotOf returns an error. If no broker has dir open, the error is that of
+// [DialDir]. If ctx is done first, the error is ctx's.
 func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
 	answer, conn, err := ask(ctx, dir, "snapshot")
 	if err != nil {
@@ -142,9 +151,10 @@ func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
 	return &Snapshot{Snapshot: *answer.Snapshot, Dir: filepath.Join(dir, answer.Dir), conn: conn}, nil
 }
 
-// CheckpointOf asks the broker that runs on a data directory, in whichever process of this machine, for a checkpoint,
-// and returns when it is durable: after it, and with nothing written since, a start has nothing to replay. A broker takes
-// checkpoints by itself; nobody needs this but to choose the moment. Errors are as of SnapshotOf.
+// CheckpointOf asks the broker that has dir open as its data directory, in any process of this machine, for a
+// checkpoint, and blocks until the checkpoint is durable. If nothing is written afterwards, the next Open has no
+// journal to replay. A broker takes checkpoints by itself; CheckpointOf is for choosing the moment. If no broker has
+// dir open, the error is that of [DialDir]. If ctx is done first, the error is ctx's.
 func CheckpointOf(ctx context.Context, dir string) error {
 	_, conn, err := ask(ctx, dir, "checkpoint")
 	if err != nil {
@@ -153,10 +163,11 @@ func CheckpointOf(ctx context.Context, dir string) error {
 	return conn.Close()
 }
 
-// ask sends one request to the broker on a data directory and returns its answer, with the connection that it came on.
+// ask sends a request to the control socket of the broker that has dir open. It returns the answer and the open
+// connection, which the caller must close. An answer with an error is returned as an error, without a connection.
 func ask(ctx context.Context, dir, request string) (controlAnswer, net.Conn, error) {
 	var answer controlAnswer
-	conn, err := dialUnix(ctx, filepath.Join(dir, ControlName))
+	conn, err := dialSocket(ctx, dir, ControlName)
 	if err != nil {
 		return answer, nil, err
 	}
@@ -180,10 +191,14 @@ func ask(ctx context.Context, dir, request string) (controlAnswer, net.Conn, err
 	return answer, nil, err
 }
 
-// Close gives the snapshot up. It returns when the broker has removed it, or has ended.
+// Close makes the broker remove the image. It blocks until the image is removed or the broker has closed. A second call
+// returns an error that matches [net.ErrClosed].
 func (s *Snapshot) Close() error {
+	if s == nil || s.conn == nil {
+		return errors.New("broker: Close of a Snapshot that was not made: use broker.SnapshotOf")
+	}
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, s.conn) // an end of any kind will do
+		_, _ = io.Copy(io.Discard, s.conn) // blocks until the broker closes its side
 	}
 	return s.conn.Close()
 }

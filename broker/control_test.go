@@ -16,17 +16,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"tidings.dev/internal/engine"
+	"tidings.dev/internal/datadir"
 )
 
-// Case: while a client produces, somebody asks for a snapshot. It holds all that was acknowledged before, can be opened
-// as a data directory, and goes away with the connection.
+// TestSnapshotOfARunningBroker makes a snapshot while a client produces. The snapshot must contain all records that
+// were acknowledged before, must be a data directory that can be opened, and must be removed by Close.
 func TestSnapshotOfARunningBroker(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, AutoCreateTopics: true})
 	cl := client(t, b, kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"))
-	var mu sync.Mutex
-	acked := 0
+	const before = 10 // number of records acknowledged before SnapshotOf is called
+	enough := make(chan struct{})
 	stop := make(chan struct{})
 	var producing sync.WaitGroup
 	producing.Go(func() {
@@ -40,17 +40,15 @@ func TestSnapshotOfARunningBroker(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			mu.Lock()
-			acked++
-			mu.Unlock()
+			if i+1 == before {
+				close(enough)
+			}
 		}
 	})
-	before := 0
-	for before < 10 {
-		time.Sleep(time.Millisecond)
-		mu.Lock()
-		before = acked
-		mu.Unlock()
+	select {
+	case <-enough:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%d records were not acknowledged", before)
 	}
 	snap, err := SnapshotOf(t.Context(), dir)
 	if err != nil {
@@ -60,7 +58,7 @@ func TestSnapshotOfARunningBroker(t *testing.T) {
 		t.Errorf("%d acknowledged before; %+v", before, snap.Snapshot)
 	}
 
-	// Case: a second one meanwhile.
+	// Case: a second snapshot is refused while the first exists.
 	if _, err := SnapshotOf(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "another backup") {
 		t.Errorf("a second snapshot: %v", err)
 	}
@@ -73,15 +71,10 @@ func TestSnapshotOfARunningBroker(t *testing.T) {
 	if err := snap.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(dir, engine.SnapshotDir)); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the snapshot stays after its connection has ended")
-		}
+	if _, err := os.Stat(filepath.Join(dir, datadir.SnapshotDir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the snapshot is still there after its Close: %v", err)
 	}
-	if err := os.Remove(filepath.Join(copied, engine.SnapshotContent)); err != nil {
+	if err := os.Remove(filepath.Join(copied, datadir.SnapshotContent)); err != nil {
 		t.Fatal(err)
 	}
 	restored := open(t, Config{Dir: copied})
@@ -97,7 +90,8 @@ func TestSnapshotOfARunningBroker(t *testing.T) {
 	}
 }
 
-// Case: no broker runs there, and requests that no broker knows. A broker closes with a snapshot in use.
+// TestControlSocket calls SnapshotOf where no broker runs, sends requests that the broker does not know, and closes a
+// broker while a snapshot exists.
 func TestControlSocket(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := SnapshotOf(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
@@ -136,8 +130,8 @@ func TestControlSocket(t *testing.T) {
 	}
 }
 
-// Case: somebody asks for a checkpoint. It is durable when the answer comes, and a second one, with nothing new, is the
-// same; a request that this broker does not know is told.
+// TestCheckpointOfARunningBroker checks that CheckpointOf makes a newer checkpoint, that a second call with nothing new
+// makes none, and that an unknown request is refused.
 func TestCheckpointOfARunningBroker(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, AutoCreateTopics: true})
@@ -148,7 +142,7 @@ func TestCheckpointOfARunningBroker(t *testing.T) {
 		if err != nil || len(files) == 0 {
 			t.Fatalf("checkpoints: %v %v", files, err)
 		}
-		return files[len(files)-1] // Glob sorts
+		return files[len(files)-1] // Glob returns the names in order
 	}
 	before := newest()
 	if err := cl.ProduceSync(t.Context(), kgo.StringRecord("one")).FirstErr(); err != nil {

@@ -3,21 +3,23 @@ package broker
 import (
 	"errors"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/vfs"
 )
 
-// ErrClosed is returned by Dial and Serve once Close has begun.
+// ErrClosed is the error of [Broker.Serve] once Close has begun; the error of [Broker.Dial] then matches it.
 var ErrClosed = errors.New("broker is closed")
 
-// ErrStorage matches Err once a write or sync has failed.
+// ErrStorage matches the errors of [Broker.Err] and [Broker.Full]: the file system has failed or refused a write.
 var ErrStorage = engine.ErrStorage
 
-// LockedError says that another process, or another broker in this one, owns the data directory.
+// LockedError is the error of [Open] for a data directory that another broker has open, in this process or another. PID
+// is the id of that process, or 0 if it is not known.
 type LockedError = vfs.LockedError
 
-// ForeignError says that the directory holds files that no broker made, and names some.
-type ForeignError = engine.ForeignError
+// ForeignError is the error of [Open] for a directory that contains files other than a broker's. It names some of them.
+type ForeignError = datadir.ForeignError
 
-// FormatError says that another version of the program made the data directory.
-type FormatError = engine.FormatError
+// FormatError is the error of [Open] for a data directory in a format that this version of the program does not read.
+type FormatError = datadir.FormatError

@@ -10,13 +10,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// client returns a kgo client of b, connected with Dial. It is closed at the end of the test.
 func client(t testing.TB, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers("tidings:9092"),
 		kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) { return b.Dial(ctx) }),
 		kgo.ProducerLinger(0),
-		// kgo has one fetch at a time: partitions whose offsets it learns late wait for the one under way.
+		// kgo sends one Fetch at a time, so a partition that it learns of later waits until the present Fetch returns.
 		kgo.FetchMaxWait(250 * time.Millisecond),
 	}, opts...)...)
 	if err != nil {
@@ -26,7 +27,8 @@ func client(t testing.TB, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// Case: a real client produces, another consumes in a group, and what the group committed is there after a restart.
+// TestClientProducesAndConsumesAcrossARestart produces records and consumes them in a group. After a restart, the group
+// must continue at its committed position.
 func TestClientProducesAndConsumesAcrossARestart(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, AutoCreateTopics: true})
@@ -44,6 +46,7 @@ func TestClientProducesAndConsumesAcrossARestart(t *testing.T) {
 	}
 }
 
+// open opens a broker, which is closed at the end of the test.
 func open(t testing.TB, c Config) *Broker {
 	t.Helper()
 	b, err := Open(c)
@@ -54,7 +57,7 @@ func open(t testing.TB, c Config) *Broker {
 	return b
 }
 
-// produce sends the records "from" to "to"-1 of a topic and waits for each to be acknowledged.
+// produce produces the numbers from "from" to "to"-1 as values of a topic, and waits until all are acknowledged.
 func produce(t testing.TB, b *Broker, topic string, from, to int) {
 	t.Helper()
 	cl := client(t, b, kgo.AllowAutoTopicCreation())
@@ -69,7 +72,8 @@ func produce(t testing.TB, b *Broker, topic string, from, to int) {
 	}
 }
 
-// consume reads as a member of a group and wants the records "from" to "to"-1, each once, and commits them.
+// consume reads a topic as a member of a group, and commits. It fails the test unless it gets the numbers from "from"
+// to "to"-1, each once.
 func consume(t testing.TB, b *Broker, topic, group string, from, to int) {
 	t.Helper()
 	cl := client(t, b, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),

@@ -8,7 +8,7 @@ import (
 	"tidings.dev/internal/sabotage"
 )
 
-// Case: the store notices when the journal lies about durability.
+// TestSabotageIsCaught checks that TestShopPowerCuts fails if the journal acknowledges records that are not durable.
 func TestSabotageIsCaught(t *testing.T) {
 	const journal = "internal/journal/writer.go"
 	var all []sabotage.Mutant

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"math"
@@ -14,28 +13,20 @@ import (
 
 	"tidings.dev/broker"
 	"tidings.dev/embedded"
-	"tidings.dev/examples/shop/input"
-	"tidings.dev/examples/shop/payment"
+	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/obligation"
 	"tidings.dev/internal/vfs"
 )
 
-// Case: a day without a power cut is right. Each thing that a cut could have done to it is noticed by whoever judges in
-// TestShopPowerCuts.
+// TestShopAuditFindsWhatIsWrong tests the checks of TestShopPowerCuts: they find nothing wrong in a day without a power
+// cut, and they find each kind of harm that a power cut could do to it.
 func TestShopAuditFindsWhatIsWrong(t *testing.T) {
-	batch, err := input.Read(bytes.NewReader(input.CarriedDay), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := readBooks(input.CarriedDay, payment.DefaultDeclineAbovePence)
-	if err != nil {
-		t.Fatal(err)
-	}
+	batch, want := carriedDay(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	book := newLedger()
+	h := newHistory()
 	config := broker.Config{Memory: true, Logger: slog.New(slog.DiscardHandler)}.On(vfs.NewMem())
-	s, err := openStore(ctx, config, filepath.Join(t.TempDir(), "index"), book)
+	s, err := openStore(ctx, config, filepath.Join(t.TempDir(), "index"), h)
 	if err == nil {
 		err = s.take(ctx, batch.Invoices)
 	}
@@ -43,13 +34,13 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 		err = s.indexer.WaitSettled(ctx)
 	}
 	if err != nil {
-		s.die()
+		s.crash()
 		t.Fatal(err)
 	}
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.Open(config) // nobody writes to it any more
+	b, err := broker.Open(config) // opened anew, so that no client writes to it any more
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,16 +52,16 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 	if wrong := right.judge(want); len(wrong) > 0 {
 		t.Errorf("without a power cut: %q", wrong)
 	}
-	is, err := look(ctx, embedded.Broker(b))
+	is, err := readLogContents(ctx, embedded.Broker(b))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if broken := book.audit(is); len(broken) > 0 {
+	if broken := h.check(is); len(broken) > 0 {
 		t.Errorf("without a power cut: %q", broken)
 	}
 
 	typed := func(typ string) func(*kgo.Record) bool {
-		return func(r *kgo.Record) bool { return header(r, obligation.HeaderType) == typ }
+		return func(r *kgo.Record) bool { return header(r, cloudevent.HeaderType) == typ }
 	}
 	handled := func(f obligation.Fact) bool { m, ok := f.(*obligation.Marks); return ok && len(m.Times) > 0 }
 	for _, harm := range []struct {
@@ -87,7 +78,7 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 			twice := *a.facts[i]
 			twice.Headers = slices.Clone(twice.Headers)
 			for h := range twice.Headers {
-				if twice.Headers[h].Key == obligation.HeaderID {
+				if twice.Headers[h].Key == cloudevent.HeaderID {
 					twice.Headers[h].Value = []byte("another")
 				}
 			}
@@ -116,32 +107,36 @@ func TestShopAuditFindsWhatIsWrong(t *testing.T) {
 
 	for _, harm := range []struct {
 		name, want string
-		do         func(*image)
+		do         func(*logContents)
 	}{
-		{"a batch is lost", "I1", func(is *image) { delete(is.batches, anyKey(is.batches)) }},
-		{"a batch is another", "I1", func(is *image) { is.batches[anyKey(is.batches)]++ }},
-		{"a position is lost", "I6", func(is *image) { delete(is.positions, servicesPosition(is)) }},
-		{"a position goes back", "I6", func(is *image) { is.positions[servicesPosition(is)]-- }},
-		{"a position leaps", "I6", func(is *image) { is.positions[servicesPosition(is)] = math.MaxInt64 }},
+		{"a batch is lost", "I1", func(is *logContents) { delete(is.batches, anyBatch(is)) }},
+		{"a batch is another", "I1", func(is *logContents) { is.batches[anyBatch(is)]++ }},
+		{"a record of a compacted topic is another", "I1", func(is *logContents) {
+			at := anyKey(is.records)
+			is.records[at] = keyed{is.records[at].key, "another"}
+		}},
+		{"a position is lost", "I6", func(is *logContents) { delete(is.positions, servicesPosition(is)) }},
+		{"a position goes back", "I6", func(is *logContents) { is.positions[servicesPosition(is)]-- }},
+		{"a position leaps", "I6", func(is *logContents) { is.positions[servicesPosition(is)] = math.MaxInt64 }},
 	} {
-		is, err := look(ctx, embedded.Broker(b))
+		is, err := readLogContents(ctx, embedded.Broker(b))
 		if err != nil {
 			t.Fatal(err)
 		}
 		harm.do(is)
-		if broken := book.audit(is); len(broken) != 1 || !strings.HasPrefix(broken[0], harm.want) {
-			t.Errorf("%s, and the audit says %q", harm.name, broken)
+		if broken := h.check(is); len(broken) != 1 || !strings.HasPrefix(broken[0], harm.want) {
+			t.Errorf("%s, and the check finds %q", harm.name, broken)
 		}
 	}
 }
 
-// lose takes the first fact that is meant out of the account.
+// lose removes the first fact for which is returns true.
 func (a *account) lose(is func(*kgo.Record) bool) {
 	i := slices.IndexFunc(a.facts, is)
 	a.facts = slices.Delete(a.facts, i, i+1)
 }
 
-// change makes the first fact that is meant another.
+// change applies do to a copy of the first fact for which is returns true, and puts the copy in its place.
 func (a *account) change(is func(*kgo.Record) bool, do func(*kgo.Record)) {
 	i := slices.IndexFunc(a.facts, is)
 	changed := *a.facts[i]
@@ -149,7 +144,7 @@ func (a *account) change(is func(*kgo.Record) bool, do func(*kgo.Record)) {
 	a.facts[i] = &changed
 }
 
-// forget takes the last of the framework's facts that is meant out of the account.
+// forget removes the last of the framework's facts for which is returns true.
 func (a *account) forget(is func(obligation.Fact) bool) {
 	for i, f := range slices.Backward(a.obliged) {
 		if is(f) {
@@ -159,6 +154,7 @@ func (a *account) forget(is func(obligation.Fact) bool) {
 	}
 }
 
+// anyKey returns a key of m, or the zero value if m is empty.
 func anyKey[K comparable, V any](m map[K]V) (k K) {
 	for k = range m {
 		break
@@ -166,8 +162,18 @@ func anyKey[K comparable, V any](m map[K]V) (k K) {
 	return k
 }
 
-// servicesPosition is one that a service of the shop has committed.
-func servicesPosition(is *image) (p position) {
+// anyBatch returns the key of a batch in a topic that is not compacted.
+func anyBatch(is *logContents) (at batchKey) {
+	for at = range is.batches {
+		if !compacted(at.topic) {
+			break
+		}
+	}
+	return at
+}
+
+// servicesPosition returns the key of a position that the service payment has committed.
+func servicesPosition(is *logContents) (p positionKey) {
 	for p = range is.positions {
 		if p.group == "payment" && is.positions[p] > 0 {
 			break

@@ -18,13 +18,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev"
+	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/obligation"
+	"tidings.dev/kgolink"
 )
 
-// books is what must have happened to the orders of a CSV, worked out by the rules that the shop documents and by nothing
-// of the shop: which facts there are, about what, and the pence that they name. A fact without an amount has 0.
+// books are the facts that must follow from the orders in a CSV file, with the pence that each names (0 for a fact
+// without an amount). They are computed from the rules that the shop documents, without its code.
 type books map[string]map[string]int64 // by type and subject
 
+// enter adds a fact, or adds pence to its amount.
 func (b books) enter(typ, subject string, pence int64) {
 	if b[typ] == nil {
 		b[typ] = map[string]int64{}
@@ -32,6 +35,7 @@ func (b books) enter(typ, subject string, pence int64) {
 	b[typ][subject] += pence
 }
 
+// sum returns the total of the facts of a type.
 func (b books) sum(typ string) (pence int64) {
 	for _, p := range b[typ] {
 		pence += p
@@ -39,7 +43,8 @@ func (b books) sum(typ string) (pence int64) {
 	return pence
 }
 
-// readBooks reads a gzipped CSV: InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country.
+// readBooks computes the books of a gzipped CSV file with the columns InvoiceNo, StockCode, Description, Quantity,
+// InvoiceDate, UnitPrice, CustomerID and Country. Orders of more than declineAbovePence are declined.
 func readBooks(gz []byte, declineAbovePence int64) (books, error) {
 	in, err := gzip.NewReader(bytes.NewReader(gz))
 	if err != nil {
@@ -84,7 +89,7 @@ func readBooks(gz []byte, declineAbovePence int64) (books, error) {
 	}
 	b := books{}
 	for no, i := range invoices {
-		order, points := "order/"+no, i.customer && i.pence >= 100 // a point is a whole pound of a known customer
+		order, points := "order/"+no, i.customer && i.pence >= 100 // a known customer gets a point for each whole pound
 		emailed := "shop.email.failed"
 		if i.customer {
 			emailed = "shop.email.sent"
@@ -122,12 +127,14 @@ func readBooks(gz []byte, declineAbovePence int64) (books, error) {
 	return b, nil
 }
 
-// account is what a log says of the shop: the facts about its orders, and the framework's about who has handled them.
+// account is what a log contains about the shop: the facts about its orders, and the framework's facts about
+// subscriptions, handled events and settled stories.
 type account struct {
-	facts   []*kgo.Record // of topic orders; per partition in order
-	obliged []obligation.Fact
+	facts   []*kgo.Record     // records of the topic orders; those of one partition are in order
+	obliged []obligation.Fact // the framework's facts
 }
 
+// readAccount reads the account from a log.
 func readAccount(ctx context.Context, where tidings.Connection) (*account, error) {
 	facts, err := readAll(ctx, where, "orders")
 	if err != nil {
@@ -156,7 +163,7 @@ func readAll(ctx context.Context, where tidings.Connection, topic string) (recor
 	if err != nil {
 		return nil, err
 	}
-	client, err := kgo.NewClient(append(link.Options(), kgo.ConsumeTopics(topic))...)
+	client, err := kgo.NewClient(append(kgolink.Options(link), kgo.ConsumeTopics(topic))...)
 	if err != nil {
 		return nil, err
 	}
@@ -180,25 +187,26 @@ func readAll(ctx context.Context, where tidings.Connection, topic string) (recor
 	return records, nil
 }
 
-// judge compares what the log says with what must have happened, and tells all that is wrong.
+// judge compares the account with the facts that must have happened, and returns the differences. It also checks that
+// every event was handled and every story has settled.
 func (a *account) judge(want books) (wrong []string) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	got := books{}
-	stories := map[string]int{} // how many events each has, by correlation
-	seen := map[string]bool{}   // ids
+	stories := map[string]int{} // number of events, by correlation
+	seen := map[string]bool{}   // ids of the facts so far
 	for _, r := range a.facts {
-		id, typ := header(r, obligation.HeaderID), header(r, obligation.HeaderType)
-		// Case: a handler that ran twice has emitted the same id twice, and readers take the first.
+		id, typ := header(r, cloudevent.HeaderID), header(r, cloudevent.HeaderType)
+		// A handler that ran twice has emitted the same id twice, and only the first record counts.
 		if seen[id] {
 			continue
 		}
 		seen[id] = true
-		stories[header(r, obligation.HeaderCorrelation)]++
-		// Case: what follows from a fact stands behind it, and no fact is without its cause.
-		if cause := header(r, obligation.HeaderCausation); cause != "" && !seen[cause] {
+		stories[header(r, cloudevent.HeaderCorrelation)]++
+		// The cause of a fact must be in the log, before the fact.
+		if cause := header(r, cloudevent.HeaderCausation); cause != "" && !seen[cause] {
 			complain("%s of %s stands before its cause, or without it", typ, r.Key)
 		}
-		var amount struct { // a fact has one of them
+		var amount struct { // a fact has at most one of these fields
 			Pence  int64 `json:"pence"`
 			Total  int64 `json:"total_pence"`
 			Refund int64 `json:"refund_pence"`
@@ -230,14 +238,14 @@ func (a *account) judge(want books) (wrong []string) {
 	return append(append(wrong, a.open()...), a.unsettled(stories)...)
 }
 
-// open gives the obligations that nobody has fulfilled.
+// open returns the obligations that are not met, and other faults in the framework's facts, as sentences.
 func (a *account) open() (wrong []string) {
 	type at struct {
 		reaction  string
 		partition int32
 		offset    int64
 	}
-	done := map[at]bool{}
+	done, originals := map[at]bool{}, map[at]at{}
 	subscriptions := map[string]*obligation.Subscription{}
 	for _, f := range a.obliged {
 		switch f := f.(type) {
@@ -248,6 +256,9 @@ func (a *account) open() (wrong []string) {
 				for offset := span.Lo; offset < span.Hi; offset++ {
 					done[at{f.Reaction, f.Partition, offset}] = true
 				}
+			}
+			for _, c := range f.Copies {
+				originals[at{f.Reaction, f.Partition, c.Offset}] = at{f.Reaction, f.Partition, c.Of}
 			}
 		case *obligation.Seek:
 			wrong = append(wrong, fmt.Sprintf("the position of %s was moved, from %d to %d", f.Reaction, f.From, f.To))
@@ -260,8 +271,12 @@ func (a *account) open() (wrong []string) {
 			}
 		}
 		for _, r := range a.facts {
-			typ := header(r, obligation.HeaderType)
-			if slices.Contains(s.Types, typ) && !done[at{reaction, r.Partition, r.Offset}] {
+			typ := header(r, cloudevent.HeaderType)
+			event := at{reaction, r.Partition, r.Offset}
+			if original, ok := originals[event]; ok { // a copy is done when its original is
+				event = original
+			}
+			if slices.Contains(s.Types, typ) && !done[event] {
 				wrong = append(wrong, fmt.Sprintf("%s of %s was never handled by %s", typ, r.Key, reaction))
 			}
 		}
@@ -272,7 +287,8 @@ func (a *account) open() (wrong []string) {
 	return wrong
 }
 
-// unsettled gives the stories of which the log does not say at last that they have settled, with all of their events.
+// unsettled returns the stories that, by the last fact about each in the log, have not settled with all of their
+// events. stories holds the number of events by correlation.
 func (a *account) unsettled(stories map[string]int) (wrong []string) {
 	last := map[string]obligation.Fact{}
 	for _, f := range a.obliged {
@@ -293,6 +309,7 @@ func (a *account) unsettled(stories map[string]int) (wrong []string) {
 	return wrong
 }
 
+// header returns the value of a record's header, or "".
 func header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
 		if h.Key == key {
@@ -302,7 +319,7 @@ func header(r *kgo.Record, key string) string {
 	return ""
 }
 
-// union has the keys of both.
+// union returns a map with the keys of both a and b.
 func union[V any](a, b map[string]V) map[string]V {
 	both := maps.Clone(a)
 	if both == nil {

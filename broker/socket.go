@@ -9,22 +9,25 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
-// SocketName is the unix socket in the data directory of a running broker. Whoever may read the directory, and nobody
-// else, reaches the broker by it: see DialDir.
+// SocketName is the name of a unix socket in the data directory of a running broker. Clients connect to it with
+// [DialDir] and speak the Kafka protocol. Only the owner of the directory can connect to it.
 const SocketName = "tidings.sock"
 
-// maxSocketPath is what fits into a socket address everywhere (108 bytes on Linux, 104 on others, with a final zero).
+// maxSocketPath is the length in bytes of the longest path that fits into a socket address on every system: the address
+// has 108 bytes on Linux and 104 on others, with a zero at the end.
 const maxSocketPath = 103
 
-// socket is the broker's listener in its data directory.
+// socket is a unix socket in the data directory on which the broker listens.
 type socket struct {
 	listener net.Listener
-	dir      *os.File // nil unless the path had to be shortened
+	dir      *os.File // the directory, which must stay open as long as the socket; nil unless shortPath returned it
 }
 
-// listenOnSocket makes the socket and serves it.
+// listenOnSocket creates the socket SocketName and serves it in the background. If the path is too long for a socket,
+// it creates none and returns nil.
 func (b *Broker) listenOnSocket() error {
 	path := filepath.Join(b.config.Dir, SocketName)
 	socket, err := b.listenUnix(path)
@@ -40,8 +43,9 @@ func (b *Broker) listenOnSocket() error {
 	return nil
 }
 
-// listenUnix makes a socket that nobody but the directory's owner reaches; nil if its path is too long for one. What an
-// earlier broker left is removed: we hold the lock.
+// listenUnix listens on a unix socket that only the owner of the directory can connect to. If the path is too long for
+// a socket, it returns nil and no error. It first removes a socket that an earlier broker has left at the path, which
+// is safe because b has the directory locked.
 func (b *Broker) listenUnix(path string) (*socket, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("broker: remove an old socket: %w", err)
@@ -64,19 +68,34 @@ func (b *Broker) listenUnix(path string) (*socket, error) {
 	return &socket{listener, dir}, nil
 }
 
+// close makes Accept return an error, and removes the socket's file.
 func (s *socket) close() {
-	s.listener.Close() // removes the file
+	s.listener.Close()
 	if s.dir != nil {
 		s.dir.Close()
 	}
 }
 
-// DialDir connects to the broker that runs on a data directory, in whichever process of this machine, by its unix
-// socket. The error matches fs.ErrNotExist where no broker has run, and syscall.ECONNREFUSED where none runs now.
+// DialDir connects to the broker that has dir open as its data directory, in any process of this machine. It uses the
+// unix socket [SocketName]. The caller must close the connection. If no broker has dir open, the error names dir and
+// matches [fs.ErrNotExist] or, after a broker was killed, [syscall.ECONNREFUSED].
 func DialDir(ctx context.Context, dir string) (net.Conn, error) {
-	return dialUnix(ctx, filepath.Join(dir, SocketName))
+	return dialSocket(ctx, dir, SocketName)
 }
 
+// dialSocket connects to the unix socket with this name in the data directory dir. Errors are as described at DialDir.
+func dialSocket(ctx context.Context, dir, name string) (net.Conn, error) {
+	if dir == "" {
+		return nil, errors.New("broker: the data directory is empty: name the directory of a running broker")
+	}
+	conn, err := dialUnix(ctx, filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("broker: no broker runs on %s; `tidings serve --data %s` or broker.Open starts one: %w", dir, dir, err)
+	}
+	return conn, err
+}
+
+// dialUnix connects to the unix socket at path. If path is too long for a socket address, it uses shortPath.
 func dialUnix(ctx context.Context, path string) (net.Conn, error) {
 	path, held, err := shortPath(path)
 	if err != nil {
@@ -89,8 +108,8 @@ func dialUnix(ctx context.Context, path string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
-// shortPath gives a path of the same file that fits into a socket address. The file, if not nil, must stay open while
-// the path is in use.
+// shortPath returns a path to the same file that fits into a socket address, or an error if there is none. If the
+// returned file is not nil, it must stay open while the path is in use.
 func shortPath(path string) (string, *os.File, error) {
 	if len(path) <= maxSocketPath {
 		return path, nil, nil

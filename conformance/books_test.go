@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
+// declineAbovePence is the amount above which the shop's payment service declines an order, by default.
 const declineAbovePence = 500_000
 
-// settled is the one object that `tidings demo --settle -o json` prints.
+// settled is the JSON object that `tidings demo --settle -o json` prints.
 type settled struct {
 	Orders struct {
 		Placed, Refused, Cancelled, Returns int
@@ -31,7 +32,7 @@ type settled struct {
 	EventsPerSecond float64 `json:"events_per_second"`
 }
 
-// check compares the program's own account with the books of the CSV.
+// check compares the printed figures with the books of the CSV file, and returns all differences.
 func (s *settled) check(b *Books) error {
 	var wrong []error
 	for _, c := range []struct {
@@ -59,6 +60,7 @@ func (s *settled) check(b *Books) error {
 	return errors.Join(wrong...)
 }
 
+// parseSettled decodes the output of the demo.
 func parseSettled(t *testing.T, out []byte) *settled {
 	t.Helper()
 	var s settled
@@ -68,7 +70,8 @@ func parseSettled(t *testing.T, out []byte) *settled {
 	return &s
 }
 
-// The demo over the whole file, and its topics read back by kcat.
+// TestBooksFromOutside runs the demo with a file of orders, twice on the same directory, and reads its facts back with
+// kcat. Figures and facts must be those of the file.
 func TestBooksFromOutside(t *testing.T) {
 	orders, data, address := input(t), t.TempDir(), freeAddress(t)
 	books, err := ReadBooks(orders, declineAbovePence)
@@ -81,15 +84,15 @@ func TestBooksFromOutside(t *testing.T) {
 	}
 	t.Logf("%d events in %.1f s: %.0f a second", result.Events, result.Seconds, result.EventsPerSecond)
 
-	// Case: a second run on the same directory goes on where the first stopped: nothing is emitted again.
+	// Case: a second run on the same directory continues after the first, and emits nothing again.
 	again := parseSettled(t, run(t, 5*time.Minute, "tidings", "demo", "--settle", "-o", "json", "--input", orders, "--data", data, "--listen", address))
 	if err := again.check(books); err != nil {
 		t.Errorf("second run: %v", err)
 	}
 
 	broker := serve(t, data, address)
-	kept := keep(t, dump(t, address, "orders"))
-	kept.agree(t, books)
+	kept := distinct(t, dump(t, address, "orders"))
+	kept.compare(t, books)
 	if kept.repeats != 0 {
 		t.Errorf("%d records repeat an id though nothing was killed", kept.repeats)
 	}
@@ -98,7 +101,8 @@ func TestBooksFromOutside(t *testing.T) {
 	}
 }
 
-// The same with kill -9 at 20 random moments and restarts.
+// TestBooksAfterKills does the same as TestBooksFromOutside while the demo is killed (SIGKILL) at 20 random moments and
+// started again.
 func TestBooksAfterKills(t *testing.T) {
 	const kills = 20
 	orders, data, address := input(t), t.TempDir(), freeAddress(t)
@@ -108,14 +112,14 @@ func TestBooksAfterKills(t *testing.T) {
 	}
 	random := seeded(t)
 	args := []string{"demo", "--settle", "-o", "json", "--input", orders, "--data", data, "--listen", address}
-	// An undisturbed run tells how long the work takes here, so that the kills fall all over it.
+	// A run without kills measures how long the work takes on this machine, so that the kills are spread over it.
 	calm := parseSettled(t, run(t, 5*time.Minute, "tidings", "demo", "--settle", "-o", "json", "--input", orders, "--data", t.TempDir(), "--listen", address))
 	mean := time.Duration(calm.Seconds / kills * float64(time.Second))
 	killed, inWork := 0, 0
 	for killed < kills {
 		p := start(t, "tidings", args...)
 		select {
-		case <-p.done: // settled before its moment came
+		case <-p.done: // the demo has finished before it was to be killed
 			if code := p.wait(t, 0); code != 0 {
 				t.Fatalf("run after %d kills: exit %d\n%s", killed, code, tail(p.err.Bytes()))
 			}
@@ -133,8 +137,8 @@ func TestBooksAfterKills(t *testing.T) {
 		t.Error(err)
 	}
 	serve(t, data, address)
-	kept := keep(t, dump(t, address, "orders"))
-	kept.agree(t, books)
+	kept := distinct(t, dump(t, address, "orders"))
+	kept.compare(t, books)
 	if kept.repeats == 0 {
 		t.Error("no handler ran again: the kills fell while nobody worked")
 	}

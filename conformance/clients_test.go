@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// served is a broker over the data of a demo that has settled.
+// served runs the demo until all stories have settled, starts a broker on its data, and returns the broker's address.
 func served(t *testing.T) (address string) {
 	t.Helper()
 	data := t.TempDir()
@@ -21,7 +21,8 @@ func served(t *testing.T) (address string) {
 	return address
 }
 
-// kcat (librdkafka) lists, reads with headers, writes with headers and compression, and reads in a balanced group.
+// TestKcat uses kcat (librdkafka) to list topics, to write and read records with headers and with each codec, and to
+// read in a group.
 func TestKcat(t *testing.T) {
 	address := served(t)
 
@@ -69,7 +70,7 @@ func TestKcat(t *testing.T) {
 		}
 	}
 
-	// Case: a balanced group reads all of the topic once, commits, and finds nothing the next time.
+	// Case: a group reads the whole topic once and commits. When it joins again, it reads nothing.
 	all := len(dump(t, address, "orders"))
 	group := func() int {
 		out := tool(t, "", "kcat", "-b", address, "-G", "kcat-group", "-e", "-q", "-f", "%t/%p/%o\n", "-X", "auto.offset.reset=earliest", "orders")
@@ -83,7 +84,8 @@ func TestKcat(t *testing.T) {
 	}
 }
 
-// kafkajs (JavaScript, a client of its own) lists, writes, and reads in a group of two members, headers intact.
+// TestKafkajs uses kafkajs, an independent client in JavaScript, to list topics, and to write and read records in a
+// group of two members. Keys, values and headers must arrive unchanged.
 func TestKafkajs(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("kafkajs", "node_modules")); err != nil {
 		t.Fatal("kafkajs is not installed: npm ci --prefix conformance/kafkajs")
@@ -117,7 +119,7 @@ func TestKafkajs(t *testing.T) {
 			t.Errorf("OrderPlaced reached kafkajs without its header %s: %v", header, got.Placed)
 		}
 	}
-	// Case: a foreign record, known by its key alone, is part of the order's story.
+	// Case: a record that Tidings has not written belongs to the story of the order that its key names.
 	story := run(t, time.Minute, "tidings", "story", "order/536365", "--brokers", address)
 	if !strings.Contains(string(story), "\nrecord ") || !strings.Contains(string(story), "kafkajs-readers") {
 		t.Errorf("the story does not show the record that kafkajs wrote, and the group that read it:\n%s", story)

@@ -11,16 +11,17 @@ import (
 	"strings"
 )
 
-// Books is what must have happened to the orders of one file. Sets are of invoice numbers, sums are in pence.
+// Books are the facts that must have happened to the orders of one file, computed as an accountant would. The keys of
+// all maps are invoice numbers; amounts are in pence.
 type Books struct {
-	Placed, Refused, Returned, Cancelled map[string]bool
+	Placed, Refused, Returned, Cancelled map[string]bool  // invoices by outcome; Cancelled is a subset of Placed
 	TotalPence                           map[string]int64 // of each placed order
 	RefundPence                          map[string]int64 // of each return
-	HasCustomer                          map[string]bool  // of each invoice
-	BadRows                              int
+	HasCustomer                          map[string]bool  // invoices that name a customer
+	BadRows                              int              // number of rows that cannot be read
 }
 
-// CapturedPence is the sum over the orders placed and not declined.
+// CapturedPence returns the total of the placed orders that were not cancelled.
 func (b *Books) CapturedPence() (sum int64) {
 	for no := range b.Placed {
 		if !b.Cancelled[no] {
@@ -30,7 +31,7 @@ func (b *Books) CapturedPence() (sum int64) {
 	return sum
 }
 
-// RefundedPence is the sum over all returns.
+// RefundedPence returns the total of all returns.
 func (b *Books) RefundedPence() (sum int64) {
 	for _, pence := range b.RefundPence {
 		sum += pence
@@ -38,9 +39,11 @@ func (b *Books) RefundedPence() (sum int64) {
 	return sum
 }
 
-// ReadBooks works out the books of a CSV file (plain or .gz) by the rules that the shop documents: lines of one invoice
-// are one order; good lines have quantity and price above zero; a line is worth round-half-up(100·price)·quantity;
-// totals above declineAbovePence are declined.
+// ReadBooks computes the books of a CSV file, plain or compressed (.gz), by the rules that the shop documents. All
+// lines with the same invoice number are one order. A line counts if its quantity and price are above zero, and its
+// amount is the price in pence, rounded half up, times the quantity. An order of more than declineAbovePence is
+// cancelled. An invoice whose number begins with C is a return, and its lines count if their quantity is below zero.
+// Rows that cannot be read are counted in BadRows; the error is for a file that cannot be read.
 func ReadBooks(name string, declineAbovePence int64) (*Books, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -110,7 +113,7 @@ func ReadBooks(name string, declineAbovePence int64) (*Books, error) {
 	return b, nil
 }
 
-// halfUp is a positive price of pounds in pence, halves rounded up.
+// halfUp returns a positive price, given in pounds, in pence, rounded half up.
 func halfUp(pounds *big.Rat) int64 {
 	pence := new(big.Rat).Mul(pounds, big.NewRat(100, 1))
 	pence.Add(pence, big.NewRat(1, 2))

@@ -1,4 +1,5 @@
-// Package conformance judges Tidings from outside: the built binary, real Kafka clients of other languages, and books
-// kept by code that shares nothing with the shop, the framework or the broker. It is a module of its own so that what
-// it needs (kcat, Node.js, a Kafka client) never becomes a need of the product.
+// Package conformance tests Tidings from outside: it runs the built programs against Kafka clients in other languages
+// and the framework against Apache Kafka, and compares the shop's results with results computed from the orders by code
+// that is independent of the shop, the framework and the broker. The package is in a module of its own, so that the
+// product does not depend on the programs that these tests need (kcat, Node.js, Java).
 package conformance

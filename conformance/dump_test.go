@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// event is one record of a topic as kcat shows it.
+// event is one event of a topic, decoded from what kcat prints.
 type event struct {
 	id, kind, subject string
 	pence             int64
 	payload           json.RawMessage
 }
 
-// dump reads a whole topic with kcat.
+// dump returns all events of a topic, read with kcat.
 func dump(t *testing.T, address, topic string) []event {
 	t.Helper()
 	out := tool(t, "", "kcat", "-b", address, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J")
@@ -25,7 +25,7 @@ func dump(t *testing.T, address, topic string) []event {
 	for lines.Scan() {
 		var record struct {
 			Key     string   `json:"key"`
-			Headers []string `json:"headers"` // names and values in turn
+			Headers []string `json:"headers"` // names and values alternate
 			Payload string   `json:"payload"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &record); err != nil {
@@ -50,7 +50,7 @@ func dump(t *testing.T, address, topic string) []event {
 		if err := json.Unmarshal(e.payload, &amount); err != nil {
 			t.Fatalf("%s of %s: the payload is no JSON object: %v", e.kind, e.subject, err)
 		}
-		e.pence = amount.Pence + amount.TotalPence // a fact has one of them
+		e.pence = amount.Pence + amount.TotalPence // a fact has at most one of the two
 		events = append(events, e)
 	}
 	if err := lines.Err(); err != nil {
@@ -59,15 +59,17 @@ func dump(t *testing.T, address, topic string) []event {
 	return events
 }
 
-// ledger is what a dump says, by type of event: each distinct event once, by its subject's number.
-type ledger struct {
-	pence   map[string]map[string]int64 // type → invoice number → pence
-	repeats int                         // records whose id was there before
+// distinctEvents are the events of a dump, without records that repeat an earlier id.
+type distinctEvents struct {
+	pence   map[string]map[string]int64 // by type and by invoice number
+	repeats int                         // number of records that repeat an earlier id
 }
 
-func keep(t *testing.T, events []event) *ledger {
+// distinct returns the distinct events of a dump. It fails the test if two different events have the same id, or if
+// there are two events of one type about one subject with different ids.
+func distinct(t *testing.T, events []event) *distinctEvents {
 	t.Helper()
-	l := &ledger{pence: map[string]map[string]int64{}}
+	l := &distinctEvents{pence: map[string]map[string]int64{}}
 	ids := map[string]event{}
 	for _, e := range events {
 		if first, ok := ids[e.id]; ok {
@@ -95,8 +97,8 @@ func keep(t *testing.T, events []event) *ledger {
 	return l
 }
 
-// agree compares the dump with the books of the CSV, set by set and sum by sum.
-func (l *ledger) agree(t *testing.T, b *Books) {
+// compare fails the test unless the events and their amounts are those that follow from the books.
+func (l *distinctEvents) compare(t *testing.T, b *Books) {
 	t.Helper()
 	fulfilled := map[string]bool{}
 	for no := range b.Placed {
@@ -104,7 +106,7 @@ func (l *ledger) agree(t *testing.T, b *Books) {
 			fulfilled[no] = true
 		}
 	}
-	// A point is a whole pound of a customer that the shop knows.
+	// A known customer gets a point for each whole pound.
 	pointed := map[string]bool{}
 	for no := range b.Placed {
 		if b.HasCustomer[no] && b.TotalPence[no] >= 100 {
@@ -147,7 +149,7 @@ func (l *ledger) agree(t *testing.T, b *Books) {
 	}
 }
 
-// without gives the keys of a that b lacks.
+// without returns the keys of a that are not in b.
 func without[A, B any](a map[string]A, b map[string]B) (only []string) {
 	for key := range a {
 		if _, ok := b[key]; !ok {
@@ -157,6 +159,7 @@ func without[A, B any](a map[string]A, b map[string]B) (only []string) {
 	return only
 }
 
+// sum returns the sum of the values of pence.
 func sum(pence map[string]int64) (total int64) {
 	for _, p := range pence {
 		total += p

@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// bin is the folder with the built programs: tidings and the shop's services.
+// bin is the directory of the built programs: tidings and the services of the shop.
 var bin string
 
+// TestMain builds the programs and runs the tests.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "tidings-conformance-")
@@ -39,28 +40,28 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// program is one running process of ours. Its output is kept and shown when the test fails.
+// program is a process that a test has started. Its output is logged if the test fails.
 type program struct {
 	name string
 	cmd  *exec.Cmd
-	out  bytes.Buffer // stdout
-	err  bytes.Buffer // stderr
-	done chan struct{}
+	out  bytes.Buffer  // stdout
+	err  bytes.Buffer  // stderr
+	done chan struct{} // closed when the process has ended
 }
 
-// start runs a built program until it ends or the test does.
+// start starts a built program. It is killed at the end of the test if it still runs.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	return startFrom(t, bin, name, args...)
 }
 
-// startFrom is start with the program of another build.
+// startFrom is like start, for a program in the directory folder.
 func startFrom(t *testing.T, folder, name string, args ...string) *program {
 	t.Helper()
 	return startCommand(t, filepath.Join(folder, name), args...)
 }
 
-// startCommand is start with any program of the machine's.
+// startCommand is like start, for any command.
 func startCommand(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	p := &program{name: filepath.Base(name), cmd: exec.Command(name, args...), done: make(chan struct{})}
@@ -82,7 +83,8 @@ func startCommand(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// run runs a built program to its end and returns its stdout; a non-zero exit fails the test.
+// run runs a built program until it ends, and returns its standard output. It fails the test if the exit code is not 0,
+// or after limit.
 func run(t *testing.T, limit time.Duration, name string, args ...string) []byte {
 	t.Helper()
 	p := start(t, name, args...)
@@ -92,33 +94,38 @@ func run(t *testing.T, limit time.Duration, name string, args ...string) []byte 
 	return p.out.Bytes()
 }
 
-// wait returns the exit code; -1 after a signal.
+// wait waits until the process has ended, and returns its exit code, or -1 if a signal has ended it. After limit, it
+// ends the process and fails the test.
 func (p *program) wait(t *testing.T, limit time.Duration) int {
 	t.Helper()
+	if p.ended() { // a limit of 0 must not count for a process that has ended
+		return p.cmd.ProcessState.ExitCode()
+	}
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines tell why
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // makes a Go program print its goroutines and end
 		<-p.done
 		t.Fatalf("%s did not end within %v\nstdout: %s\nstderr: %s", p.name, limit, tail(p.out.Bytes()), tail(p.err.Bytes()))
 		return 0
 	}
 }
 
-// kill is kill -9, and returns once the process is gone.
+// kill sends SIGKILL, and waits until the process has ended.
 func (p *program) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// stop is SIGTERM, and returns the exit code.
+// stop sends SIGTERM, waits until the process has ended, and returns its exit code.
 func (p *program) stop(t *testing.T) int {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	return p.wait(t, 30*time.Second)
 }
 
+// ended reports whether the process has ended.
 func (p *program) ended() bool {
 	select {
 	case <-p.done:
@@ -128,7 +135,8 @@ func (p *program) ended() bool {
 	}
 }
 
-// tool runs a program of the machine's and returns its stdout.
+// tool runs a command that is installed on the machine, with stdin as its standard input, and returns its standard
+// output. It fails the test if the command fails or is not installed.
 func tool(t *testing.T, stdin string, name string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -147,7 +155,7 @@ func tool(t *testing.T, stdin string, name string, args ...string) []byte {
 	return out
 }
 
-// freeAddress is a loopback address that nothing listens on.
+// freeAddress returns a loopback address, "host:port", on which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -158,7 +166,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// serve starts the broker on a data directory and waits until it takes connections.
+// serve starts `tidings serve` on a data directory, and returns when the broker accepts connections. more are further
+// arguments.
 func serve(t *testing.T, data, address string, more ...string) *program {
 	t.Helper()
 	p := start(t, "tidings", append([]string{"serve", "--data", data, "--listen", address}, more...)...)
@@ -174,7 +183,8 @@ func serve(t *testing.T, data, address string, more ...string) *program {
 	}
 }
 
-// seeded gives the test's randomness; CONFORMANCE_SEED replays a run.
+// seeded returns a random source and logs its seed. The environment variable CONFORMANCE_SEED sets the seed, to replay
+// a run.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -188,7 +198,8 @@ func seeded(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// input is the file of real orders: three months where the workplace has them, else the day that the repo carries.
+// input returns the path of a CSV file of orders: the one that TIDINGS_ORDERS names, else a file of three months if it
+// is there, else the file of one day in the repository.
 func input(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{os.Getenv("TIDINGS_ORDERS"), "../../shared/data/online-retail-2010-12-to-2011-02.csv.gz", "../examples/shop/input/online-retail-2010-12-01.csv.gz"} {
@@ -206,6 +217,7 @@ func input(t *testing.T) string {
 	return ""
 }
 
+// tail returns the last 6000 bytes of b.
 func tail(b []byte) []byte {
 	const most = 6000
 	return b[max(0, len(b)-most):]

@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
+// reactions are the names of the shop's services, which are also the names of their programs and reactions.
 var reactions = []string{"payment", "cancellation", "email", "inventory", "warehouse", "loyalty", "analytics"}
 
-// Each service is a process of its own against one broker. While orders flow, each in its turn is killed, left dead,
-// upgraded to a build whose facts have one field more, and started again.
+// TestServicesKilledAndUpgraded runs each service of the shop as a process of its own, with one broker. While orders
+// are announced, the test kills each service in turn, and after up to 2.5 s starts it again from a build whose facts
+// have an additional field. The facts in the log must be those that follow from the orders.
 func TestServicesKilledAndUpgraded(t *testing.T) {
 	orders, address := input(t), freeAddress(t)
 	books, err := ReadBooks(orders, declineAbovePence)
@@ -31,13 +33,13 @@ func TestServicesKilledAndUpgraded(t *testing.T) {
 	}
 	waitForSubscriptions(t, address)
 
-	// The flow lasts about as long as the round of kills.
+	// At this rate, orders are announced for about as long as the kills take.
 	importer := start(t, "orders", "--brokers", address, "--input", orders, "--rate", "150")
 	for _, i := range random.Perm(len(reactions)) {
 		name := reactions[i]
 		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
 		running[name].kill()
-		time.Sleep(500*time.Millisecond + time.Duration(random.Int64N(int64(2*time.Second)))) // left dead
+		time.Sleep(500*time.Millisecond + time.Duration(random.Int64N(int64(2*time.Second)))) // the service is down
 		running[name] = startFrom(t, upgraded, name, "--brokers", address)
 	}
 	if importer.ended() {
@@ -54,8 +56,8 @@ func TestServicesKilledAndUpgraded(t *testing.T) {
 	}
 
 	events := dump(t, address, "orders")
-	kept := keep(t, events)
-	kept.agree(t, books)
+	kept := distinct(t, events)
+	kept.compare(t, books)
 	before, after := 0, 0
 	for _, e := range events {
 		var fact map[string]any
@@ -74,7 +76,7 @@ func TestServicesKilledAndUpgraded(t *testing.T) {
 	}
 }
 
-// buildUpgraded builds the services from facts that all have one field more, and returns the folder.
+// buildUpgraded builds the services with an additional field in each fact, and returns the directory of the programs.
 func buildUpgraded(t *testing.T) string {
 	t.Helper()
 	facts, err := filepath.Glob("../examples/shop/facts/*.go")
@@ -91,7 +93,7 @@ func buildUpgraded(t *testing.T) string {
 			t.Fatal(err)
 		}
 		changed := structs.ReplaceAllFunc(source, func(head []byte) []byte {
-			if bytes.HasPrefix(head, []byte("type Line ")) { // a part of facts, and none itself
+			if bytes.HasPrefix(head, []byte("type Line ")) { // Line is part of a fact
 				return head
 			}
 			widened++
@@ -126,8 +128,8 @@ func buildUpgraded(t *testing.T) string {
 	return out
 }
 
-// waitForSubscriptions returns once every reaction has recorded that it listens. Until the first has, there is no topic to
-// read.
+// waitForSubscriptions waits until every service has recorded its subscription. Before the first subscription the topic
+// does not exist, so errors of kcat are ignored.
 func waitForSubscriptions(t *testing.T, address string) {
 	t.Helper()
 	missing, said := reactions, []byte(nil)
@@ -143,7 +145,7 @@ func waitForSubscriptions(t *testing.T, address string) {
 	t.Fatalf("never subscribed: %v; kcat said:\n%s", missing, said)
 }
 
-// waitForSettled returns once so many stories stand as settled, by the facts on tidings.story.
+// waitForSettled waits until the topic tidings.story says that exactly want stories are settled and none is reopened.
 func waitForSettled(t *testing.T, address string, want int) {
 	t.Helper()
 	open := map[string]bool{}

@@ -1,14 +1,8 @@
-// Package embedded runs a broker in the process that uses it: the log of tests, of development, and of services that
-// need no server. It joins package tidings and package broker, which do not know each other.
-//
-//	app, err := tidings.Open("payment", embedded.File("./data"))
-//
-// Several apps of a process share a log by sharing the Connection. The broker starts with the first app that is opened
-// on it and is closed with the last. Other processes reach it by the unix socket in its directory: tidings.Socket.
 package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -17,50 +11,103 @@ import (
 	"tidings.dev/broker"
 )
 
-// File keeps the log in a directory, which is made if it is not there. Change adjusts the broker's configuration.
-// Opening an app fails if another process runs a broker on the directory (*broker.LockedError).
+// File returns a connection to a broker in this process that keeps its log in the directory dir, which it creates if
+// it does not exist. Each change function may change the broker's configuration before the first app is opened. An
+// indexer runs beside the broker; see [WithoutStory].
+//
+// File itself opens nothing. Opening an app on the connection returns the errors of [broker.Open], among them a
+// *[broker.LockedError] if another broker is using the directory. It also returns an error if dir is empty or a change
+// function is nil.
 func File(dir string, change ...func(*broker.Config)) tidings.Connection {
-	return newShared(broker.Config{Dir: dir}, change)
+	if dir == "" {
+		return refused{errors.New("embedded: File needs a directory, and got an empty path: name one, or use embedded.Memory for a log in memory")}
+	}
+	return newShared("File", broker.Config{Dir: dir}, change)
 }
 
-// Memory keeps the log in memory, for tests: it is gone when the last app on it is closed. Each call makes a log of its
-// own.
+// Memory returns a connection to a broker in this process that keeps its log in memory, for tests. Each call of Memory
+// returns a connection to a log of its own, which is gone when the last app on the connection is closed. An indexer
+// runs beside the broker; see [WithoutStory]. Each change function may change the broker's configuration. Opening an
+// app on the connection returns the errors of [broker.Open], and an error if a change function is nil.
 func Memory(change ...func(*broker.Config)) tidings.Connection {
-	return newShared(broker.Config{Memory: true}, change)
+	return newShared("Memory", broker.Config{Memory: true}, change)
 }
 
-// Broker uses a broker that the program runs itself, and does not close it.
-func Broker(b *broker.Broker) tidings.Connection { return running{b} }
+// Broker returns a connection to a broker that the program has opened. The program must close the broker itself, after
+// its apps. Opening an app on the connection returns an error if b is nil, and one that matches [broker.ErrClosed] if
+// b is closed.
+func Broker(b *broker.Broker) tidings.Connection { return external{b} }
 
-type running struct{ b *broker.Broker }
+// refused is the connection that a call with wrong arguments returns: opening an app on it fails with err.
+type refused struct{ err error }
 
-func (r running) Connect(context.Context) (*tidings.Link, error) { return link(r.b, nil), nil }
+func (r refused) Connect(context.Context) (*tidings.Link, error) { return nil, r.err }
 
+// external is the connection to a broker that the program has opened itself.
+type external struct{ b *broker.Broker }
+
+func (e external) Connect(ctx context.Context) (*tidings.Link, error) {
+	if e.b == nil {
+		return nil, errors.New("embedded: Broker needs an open broker, and got nil: make one with broker.Open, or use embedded.File or embedded.Memory")
+	}
+	conn, err := e.b.Dial(ctx) // to return an error if the broker is closed, instead of connecting again for ever
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	conn.Close()
+	return link(e.b, nil), nil
+}
+
+// link returns a link to b whose clients are connected in memory. release becomes its Close; it may be nil.
 func link(b *broker.Broker, release func() error) *tidings.Link {
 	return &tidings.Link{
-		Addresses: []string{"tidings:9092"}, // a name that nobody resolves: all connections are dialled in memory
+		Addresses: []string{"tidings:9092"}, // a placeholder: Dial ignores it
 		Dial:      func(ctx context.Context, _, _ string) (net.Conn, error) { return b.Dial(ctx) },
 		Instance:  "embedded-" + b.ClusterID(),
 		Close:     release,
 	}
 }
 
-// shared is a broker that lives as long as somebody is linked to it.
+// WithoutStory makes conn, a connection of [File] or [Memory], run no indexer, and returns it. It is for programs that
+// run their own indexer or need none. It must be called before an app is opened on the connection. Other connections
+// have no indexer and are returned unchanged.
+func WithoutStory(conn tidings.Connection) tidings.Connection {
+	if s, ok := conn.(*shared); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.bare = true
+	}
+	return conn
+}
+
+// shared is a connection of File or Memory: its broker runs as long as there are links, with an indexer unless bare is
+// set.
+//
+// mu protects the fields below it. Invariant: broker is open if links > 0, and nil if links is 0; indexing is nil if
+// broker is nil, or if bare was set when the broker was opened.
 type shared struct {
 	config broker.Config
 
-	mu     sync.Mutex
-	broker *broker.Broker
-	links  int
+	mu       sync.Mutex
+	bare     bool // run no indexer
+	broker   *broker.Broker
+	indexing *indexing
+	links    int
 }
 
-func newShared(c broker.Config, change []func(*broker.Config)) *shared {
-	for _, f := range change {
+// newShared returns a connection to a broker with the configuration c after all changes. call is the name of the
+// exported function, for errors.
+func newShared(call string, c broker.Config, change []func(*broker.Config)) tidings.Connection {
+	for i, f := range change {
+		if f == nil {
+			return refused{fmt.Errorf("embedded: change %d of %s is nil: leave it out, or pass a func(*broker.Config)", i+1, call)}
+		}
 		f(&c)
 	}
 	return &shared{config: c}
 }
 
+// Connect implements tidings.Connection. For the first link it opens the broker, and blocks until the broker is ready.
 func (s *shared) Connect(context.Context) (*tidings.Link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,15 +117,21 @@ func (s *shared) Connect(context.Context) (*tidings.Link, error) {
 			return nil, fmt.Errorf("embedded broker: %w", err)
 		}
 		s.broker = b
+		if !s.bare {
+			s.indexing = startIndexing(b, s.config)
+		}
 	}
 	s.links++
 	var once sync.Once
-	return link(s.broker, func() (err error) {
+	l := link(s.broker, func() (err error) {
 		once.Do(func() { err = s.release() })
 		return err
-	}), nil
+	})
+	l.Indexed = s.indexing != nil
+	return l, nil
 }
 
+// release ends one link. When the last one ends, it closes the indexer and then the broker.
 func (s *shared) release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +139,11 @@ func (s *shared) release() error {
 	if s.links > 0 {
 		return nil
 	}
+	if s.indexing != nil {
+		s.indexing.stop()
+	}
 	b := s.broker
-	s.broker = nil
+	s.broker, s.indexing = nil, nil
 	if err := b.Close(); err != nil {
 		return fmt.Errorf("embedded broker: %w", err)
 	}

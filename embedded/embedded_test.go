@@ -1,14 +1,21 @@
 package embedded_test
 
 import (
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev"
 	"tidings.dev/broker"
 	"tidings.dev/embedded"
+	"tidings.dev/kgolink"
+	"tidings.dev/story"
 )
 
 func connect(t *testing.T, where tidings.Connection) *tidings.Link {
@@ -20,10 +27,10 @@ func connect(t *testing.T, where tidings.Connection) *tidings.Link {
 	return link
 }
 
-// ping tells whether a broker answers on the link.
+// ping returns nil if a broker answers on the link.
 func ping(t *testing.T, link *tidings.Link) error {
 	t.Helper()
-	cl, err := kgo.NewClient(link.Options()...)
+	cl, err := kgo.NewClient(kgolink.Options(link)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +113,98 @@ func TestMemoriesAreApart(t *testing.T) {
 		}
 		if err := app.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A first program waits for a story, and has prepared nothing for it: in memory, and in a directory, also when it is opened
+// again. What ends with the last link is the indexer, too: the index file is free.
+func TestAStorySettlesWithoutPreparation(t *testing.T) {
+	placed := tidings.Define[int]("test.order.placed", tidings.In("orders"))
+	dir := t.TempDir()
+	for name, where := range map[string]tidings.Connection{"Memory": embedded.Memory(), "File": embedded.File(dir)} {
+		for range 2 {
+			app, err := tidings.Open("shop", where)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			receipt, err := placed.Emit(app.Context(t.Context()), 1)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			if err := receipt.Settled(ctx); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			if err := app.Close(); err != nil {
+				t.Error(name, err)
+			}
+		}
+	}
+	x, err := story.OpenIndex(filepath.Join(dir, "story.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if s := x.Stats(); s.Events != 2 {
+		t.Errorf("the index of the directory has %+v", s)
+	}
+}
+
+// A connection without stories runs no indexer: nothing but the broker is in its directory.
+func TestWithoutStoryThereIsNoIndexer(t *testing.T) {
+	dir := t.TempDir()
+	link := connect(t, embedded.WithoutStory(embedded.File(dir)))
+	if err := ping(t, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := link.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "story.db")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an index was made: %v", err)
+	}
+	if other := tidings.Kafka("localhost"); embedded.WithoutStory(other) == nil {
+		t.Error("another connection is lost")
+	}
+}
+
+// Wrong use is refused by an error that names what is wrong and how to mend it, when an app is opened.
+func TestWrongUseIsRefused(t *testing.T) {
+	closed, err := broker.Open(broker.Config{Memory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name  string
+		where tidings.Connection
+		words []string // in the text of the error
+		is    error    // nil: nothing in particular
+	}{
+		{"a file without a directory", embedded.File(""), []string{"File", "empty path", "embedded.Memory"}, nil},
+		{"a nil change", embedded.Memory(func(*broker.Config) {}, nil), []string{"change 2 of Memory is nil"}, nil},
+		{"a change that contradicts", embedded.File(dir, func(c *broker.Config) { c.Memory = true }), []string{"Config.Memory", dir}, nil},
+		{"no broker", embedded.Broker(nil), []string{"Broker", "nil", "broker.Open"}, nil},
+		{"a closed broker", embedded.Broker(closed), []string{"broker is closed", "broker.Open"}, broker.ErrClosed},
+	} {
+		app, err := tidings.Open("shop", c.where)
+		if err == nil {
+			app.Close()
+			t.Errorf("%s is not refused", c.name)
+			continue
+		}
+		for _, word := range append(c.words, "embedded") {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: %q does not say %q", c.name, err, word)
+			}
+		}
+		if c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %v is not %v", c.name, err, c.is)
 		}
 	}
 }

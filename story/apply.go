@@ -2,19 +2,30 @@ package story
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/logclient"
 	"tidings.dev/internal/obligation"
 )
 
-// Apply adds records to the index, in one transaction. Those of one partition must come in order; those that the index
-// has already are passed over. Between partitions any order will do. The index keeps nothing of the records.
+// Apply adds records to the index in one transaction. The records of one partition must be in order of offset; the
+// order between partitions does not matter. Apply skips records that the index already has, and records of tidings.*
+// topics that Tidings has not written. It keeps neither the slice nor the records.
 //
-// After an error the index can still be asked, but takes no more: it has to be opened again.
-func (ix *Index) Apply(records []*kgo.Record) error {
-	return ix.update(func(p *pass) {
-		// Marks first: what is done when an event comes is never owed.
+// [Indexer.Run] calls Apply with the records that it fetches. Apply blocks while another write or a query is under
+// way. Its errors match [ErrClosed] or [ErrDamaged], or come from the operating system. After an error the index
+// still answers queries but takes no more records until it is opened again.
+func (ix *Index) Apply(records []*kgo.Record) error { return ix.applyWithin(records, nil) }
+
+// applyWithin is Apply with the ends of partitions, by the names of their topics, which were asked for after the records
+// were read. Offsets in subscriptions that are above the ends are not believed.
+func (ix *Index) applyWithin(records []*kgo.Record, ends logclient.Offsets) error {
+	return ix.write(func(tx *writeTx) {
+		tx.ends = ends
+		// Marks come before events, so that an event that is already done is never counted as open. Verdicts come
+		// last, so that a story.settled covers the events that were read with it.
 		for _, topic := range []string{obligation.SubscriptionsTopic, obligation.ReactionsTopic, "", obligation.StoryTopic} {
 			for _, r := range records {
 				own := r.Topic
@@ -24,244 +35,231 @@ func (ix *Index) Apply(records []*kgo.Record) error {
 					own = ""
 				}
 				if own == topic {
-					p.record(r)
+					tx.add(r)
 				}
 			}
 		}
 	})
 }
 
-// update runs one write transaction and tells the waiting about it.
-func (ix *Index) update(do func(*pass)) error {
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
-	return ix.updateLocked(do)
-}
-
-func (ix *Index) updateLocked(do func(*pass)) (err error) {
-	if ix.failed != nil {
-		return ix.failed
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-		if err != nil {
-			ix.failed = fmt.Errorf("story: index %s: %w", ix.path, err)
-			err = ix.failed
-		}
-		close(ix.news)
-		ix.news = make(chan struct{})
-	}()
-	tx, err := ix.db.Begin(true)
-	if err != nil {
-		return err
-	}
-	p := newPass(ix, tx)
-	done := false
-	defer func() {
-		if !done {
-			tx.Rollback()
-		}
-	}()
-	do(p)
-	p.flush()
-	if p.err != nil {
-		return p.err
-	}
-	done = true
-	return tx.Commit()
-}
-
-// record takes in one record, unless the index has it.
-func (p *pass) record(r *kgo.Record) {
-	if p.err != nil {
+// add adds one record, unless the index already has it.
+func (tx *writeTx) add(r *kgo.Record) {
+	if tx.err != nil {
 		return
 	}
-	part := partition{p.topic(r.Topic), r.Partition}
-	if r.Offset < p.ix.positions[part] {
+	p := partition{tx.topicNum(r.Topic), r.Partition}
+	if r.Offset < tx.ix.positions[p] {
 		return
 	}
-	p.ix.positions[part] = r.Offset + 1
-	p.moved[part] = struct{}{}
+	tx.ix.positions[p] = r.Offset + 1
+	if tx.ix.tails[p] == nil {
+		tx.ix.tails[p] = newTail()
+	}
+	tx.ix.tails[p].add(r)
+	tx.moved[p] = struct{}{}
 	if r.Attrs.IsControl() {
 		return
 	}
 	switch {
 	case r.Topic == obligation.SubscriptionsTopic:
-		p.subscription(r)
+		tx.addSubscription(r)
 	case r.Topic == obligation.ReactionsTopic:
-		p.reaction(r)
+		tx.addReactionRecord(r)
 	case r.Topic == obligation.StoryTopic:
-		p.told(r)
+		tx.addVerdict(r)
 	case !obligation.Internal(r.Topic):
-		p.event(r, place{part, r.Offset})
+		tx.addEvent(r, location{p, r.Offset})
 	}
 }
 
-// decode reads a record of the framework's own topics; nil if it is none: anybody can write there.
-func (p *pass) decode(r *kgo.Record) obligation.Fact {
+// decode returns the fact in a record of a tidings.* topic. It returns nil if the record holds none, as any client
+// can write to these topics.
+func (tx *writeTx) decode(r *kgo.Record) obligation.Fact {
 	f, err := obligation.Decode(r.Value)
 	if err != nil {
 		if errors.Is(err, obligation.ErrMalformed) {
-			p.ix.log.Warn("story index skips a record", "topic", r.Topic, "offset", r.Offset, "why", err)
+			tx.ix.log.Warn("story index skips a record", "topic", r.Topic, "offset", r.Offset, "why", err)
 		}
 		return nil
 	}
 	return f
 }
 
-func (p *pass) subscription(r *kgo.Record) {
+// addSubscription adds a record of tidings.subscriptions, which is a subscription or a tombstone.
+func (tx *writeTx) addSubscription(r *kgo.Record) {
 	if r.Value == nil { // a tombstone
-		if li := p.ix.judge.listeners[string(r.Key)]; li != nil {
-			p.subscribe(li, nil)
+		for _, li := range tx.ix.judge.listeners[string(r.Key)] {
+			li.own = nil
+			tx.resubscribe(li)
 		}
 		return
 	}
-	if sub, ok := p.decode(r).(*obligation.Subscription); ok && sub.Topic != "" && !obligation.Internal(sub.Topic) {
-		p.subscribe(p.listener(sub.Reaction, sub.Topic), sub)
+	sub, ok := tx.decode(r).(*obligation.Subscription)
+	if !ok || sub.Key() != string(r.Key) || obligation.Internal(sub.Topic) {
+		return
+	}
+	li := tx.listener(sub.Reaction, sub.Topic, tx.topicOfFact(sub.Topic, sub.TopicID))
+	if possible := sub.Possible(li.own, tx.endOf); possible != sub {
+		tx.ix.log.Warn("story index does not believe offsets of a subscription that are above the ends of their partitions", "offset", r.Offset, "reaction", sub.Reaction, "topic", sub.Topic, "start", sub.Start, "since", sub.Since, "type_since", sub.TypeSince)
+		sub = possible
+	}
+	switch {
+	case !sub.Plausible(li.own):
+		tx.ix.log.Warn("story index skips a subscription with a revision that nobody has given", "offset", r.Offset, "reaction", sub.Reaction, "topic", sub.Topic, "revision", sub.Revision)
+		return
+	case sub.Supersedes(li.own):
+		li.own = sub
+	case sub.Revision == li.own.Revision:
+		li.own = obligation.Merge(li.own, sub)
+	default:
+		return
+	}
+	tx.resubscribe(li)
+	for _, other := range slices.Clone(tx.ix.judge.listeners[li.key]) {
+		if other != li {
+			tx.resubscribe(other)
+		}
+	}
+	if now, ok := tx.ix.topics[sub.Topic]; ok && tx.ix.judge.listener(li.key, now) == nil {
+		tx.resubscribe(tx.listener(sub.Reaction, sub.Topic, now))
 	}
 }
 
-func (p *pass) subscribe(li *listener, sub *obligation.Subscription) {
+// endOf returns the end of a partition from tx.ends. It is an [obligation.Ends]. The end of a topic that was deleted, or
+// that the index does not read yet, is not known.
+func (tx *writeTx) endOf(topic string, id obligation.TopicID, partition int32) (end int64, known bool) {
+	if n, ok := tx.ix.topics[topic]; !ok || !id.Is(tx.ix.topicOf[n].id) {
+		return 0, false
+	}
+	end, known = tx.ends[topic][partition]
+	return end, known
+}
+
+// subscribe replaces the subscription of a listener. A nil sub ends it.
+func (tx *writeTx) subscribe(li *listener, sub *obligation.Subscription) {
 	ends := make(map[int32]int64)
-	for part, end := range p.ix.positions {
-		if part.topic == li.topic {
-			ends[part.partition] = end
+	for p, end := range tx.ix.positions {
+		if p.topic == li.topic {
+			ends[p.partition] = end
 		}
 	}
-	var types []nameNum
-	if sub != nil {
-		for _, t := range sub.Types {
-			types = append(types, p.name(t))
-		}
-	}
-	p.ix.judge.subscribe(p, li, sub, types, ends)
-	p.putListener(li)
+	tx.ix.judge.onSubscription(tx, li, sub, tx.nameNum, ends)
+	tx.putListener(li)
 }
 
-// putListener writes a listener's row.
-func (p *pass) putListener(li *listener) {
-	var w writer
-	w.uint(uint64(li.topic))
-	w.string(li.reaction)
-	w.string(li.key)
-	if li.sub != nil {
-		w.string(string(obligation.Encode(li.sub)))
-	} else {
-		w.string("")
-	}
-	p.put(p.listeners, u32Key(li.num), w.b)
-}
-
-func (p *pass) reaction(r *kgo.Record) {
-	switch f := p.decode(r).(type) {
+// addReactionRecord adds a record of tidings.reactions: marks, a retry, a running handler or a seek.
+func (tx *writeTx) addReactionRecord(r *kgo.Record) {
+	switch f := tx.decode(r).(type) {
 	case *obligation.Marks:
-		li := p.listener(f.Reaction, f.Topic)
-		if p.ix.judge.marks(p, li, f) {
-			p.touch(li)
-			p.notes(li, f, r.Offset)
-			p.timings(li, f, r.Offset)
+		li := tx.listener(f.Reaction, f.Topic, tx.topicOfFact(f.Topic, f.TopicID))
+		if tx.ix.judge.onMarks(tx, li, f, tx.through(f)) {
+			tx.writeCoverage(li)
+			tx.addNotes(li, f, r.Offset)
+			tx.addTimings(li, f, r.Offset)
 		}
 	case *obligation.Retrying:
-		n := note{kind: noteRetrying, order: r.Offset, attempts: f.Attempt, text: f.Error, at: f.At, next: f.Next}
-		p.put(p.notesB, noteKey(p.listener(f.Reaction, f.Topic).num, f.Partition, f.Offset), n.encode())
+		n := note{kind: noteRetrying, order: r.Offset, attempts: f.Attempt, text: f.Error, at: f.At, next: f.Next, since: f.First}
+		tx.put(tx.notes, noteKey(tx.listener(f.Reaction, f.Topic, tx.topicOfFact(f.Topic, f.TopicID)).num, f.Partition, f.Offset), n.encode())
+	case *obligation.Running:
+		n := note{kind: noteRunning, order: r.Offset, attempts: f.Attempt - 1, at: f.At, since: f.Since}
+		tx.put(tx.notes, noteKey(tx.listener(f.Reaction, f.Topic, tx.topicOfFact(f.Topic, f.TopicID)).num, f.Partition, f.Offset), n.encode())
 	case *obligation.Seek:
-		li := p.listener(f.Reaction, f.Topic)
-		if p.ix.judge.seek(p, li, f) {
-			p.touch(li)
+		li := tx.listener(f.Reaction, f.Topic, tx.topicOfFact(f.Topic, f.TopicID))
+		switch last := li.coverage(f.Partition).epoch; {
+		case tx.ix.judge.onSeek(tx, li, f):
+			tx.writeCoverage(li)
+		case f.Epoch > last:
+			tx.ix.log.Warn("story index skips a seek with an epoch that nobody has given", "offset", r.Offset, "reaction", f.Reaction, "topic", f.Topic, "epoch", f.Epoch, "last", last)
 		}
 	}
 }
 
-// notes keeps what marks tell besides ranges.
-func (p *pass) notes(li *listener, m *obligation.Marks, order int64) {
-	for _, s := range m.Skipped {
-		n := note{kind: noteSkipped, order: order, text: s.Reason, at: m.Finished}
-		p.put(p.notesB, noteKey(li.num, m.Partition, s.Offset), n.encode())
-	}
-	for _, r := range m.Retried {
-		n := note{kind: noteRetried, order: order, attempts: r.Attempts, text: r.Error, at: m.Finished}
-		p.put(p.notesB, noteKey(li.num, m.Partition, r.Offset), n.encode())
-	}
-	for _, o := range m.Duplicates {
-		n := note{kind: noteDuplicate, order: order, at: m.Finished}
-		p.put(p.notesB, noteKey(li.num, m.Partition, o), n.encode())
-	}
-}
-
-// timings keeps when events were handled: one row for each stretch of 256 offsets that the marks have something of.
-func (p *pass) timings(li *listener, m *obligation.Marks, order int64) {
-	rows := make(map[int64]*writer)
-	for _, t := range m.Times {
-		w := rows[t.Offset>>8]
-		if w == nil {
-			w = new(writer)
-			rows[t.Offset>>8] = w
+// through returns the positions that marks have emitted up to. Those are left out that name no topic, or none by its id.
+func (tx *writeTx) through(m *obligation.Marks) (through []location) {
+	for _, p := range m.Through {
+		if p.Topic != "" && p.TopicID != (obligation.TopicID{}) && !obligation.Internal(p.Topic) {
+			through = append(through, location{partition{tx.topicOfFact(p.Topic, p.TopicID), p.Partition}, p.Offset})
 		}
-		w.uint(uint64(t.Offset & 0xff))
-		w.int(t.Took.Microseconds())
-		w.time(t.Finished)
 	}
-	for stretch, w := range rows {
-		p.put(p.times, timesKey(li.num, m.Partition, stretch, order), w.b)
-	}
+	return through
 }
 
-// told takes in a fact of the story itself.
-func (p *pass) told(r *kgo.Record) {
-	switch f := p.decode(r).(type) {
+// addVerdict adds a record of tidings.story. If it covers events that the index has not read, it is also kept for
+// them (keepAhead).
+func (tx *writeTx) addVerdict(r *kgo.Record) {
+	tx.keepAhead(r)
+	switch f := tx.decode(r).(type) {
 	case *obligation.Settled:
-		if n, ok := p.lookup(f.Correlation); ok {
-			whole := true
-			for _, at := range p.load(n).through {
-				t := p.ix.topicOf[at.topic]
-				whole = whole && (t.gone || f.Covers(t.name, at.partition.partition, at.offset-1))
+		if n, ok := tx.findStory(f.Correlation); ok {
+			complete := true
+			for _, at := range tx.story(n).through {
+				t := tx.ix.topicOf[at.topic]
+				complete = complete && (t.gone || f.CoversIn(t.name, t.id, at.partition.partition, at.offset-1))
 			}
-			p.ix.judge.told(p, n, f.Episode, true, whole)
+			tx.onVerdict(r, n, f.Episode, true, complete)
 		}
 	case *obligation.Reopened:
-		if n, ok := p.lookup(f.Correlation); ok {
-			p.ix.judge.told(p, n, f.Episode, false, false)
+		if n, ok := tx.findStory(f.Correlation); ok {
+			tx.onVerdict(r, n, f.Episode, false, false)
 		}
 	}
 }
 
-// event takes in a record of an application.
-func (p *pass) event(r *kgo.Record, at place) {
-	e := openEnvelope(r)
-	n := p.story(e)
-	s := p.load(n)
+// onVerdict passes a fact about story n to the judge. It logs a warning if the episode of the fact is too high to be
+// genuine.
+func (tx *writeTx) onVerdict(r *kgo.Record, n storyNum, episode int, settled, complete bool) {
+	last := tx.story(n).episode
+	if !tx.ix.judge.onVerdict(tx, n, episode, settled, complete) && episode > last {
+		tx.ix.log.Warn("story index skips a fact with an episode that nobody has given", "offset", r.Offset, "correlation", tx.story(n).correlation, "episode", episode, "last", last)
+	}
+}
+
+// addEvent adds a record of a topic of applications.
+func (tx *writeTx) addEvent(r *kgo.Record, at location) {
+	e, identity := readEvent(r)
+	n := tx.storyOf(e)
+	s := tx.story(n)
 	row := eventRow{
-		fact:    fact{story: n, typ: p.name(e.typ)},
-		foreign: e.foreign, source: p.name(e.source), reaction: p.name(e.reaction),
-		time: e.time, causation: e.causation, subject: e.subject,
+		eventHead: eventHead{story: n, typ: tx.nameNum(e.Type)},
+		foreign:   e.Foreign, source: tx.nameNum(e.Source), reaction: tx.nameNum(e.Reaction),
+		time: e.Time, causation: e.Causation, subject: e.Subject,
 	}
-	if !e.foreign {
-		row.id = e.id
-		row.copy = p.claim(e.id, row.typ, at)
-		s.telling = true
+	if !e.Foreign {
+		row.id = e.ID
+		if row.copy = tx.addEventID(e.ID, identity, at); row.copy != onlyCopy {
+			row.identity = identity
+		}
+		s.publishable = true
 	}
-	p.put(p.events, placeKey(at), row.encode())
-	p.put(p.storyEvents, append(u64Key(uint64(n)), u32Key(s.rows)...), placeKey(at))
+	tx.put(tx.events, locationKey(at), row.encode())
+	tx.put(tx.storyEvents, storyEventKey(n, s.rows), locationKey(at))
 	if s.rows == 0 {
-		s.root, s.first = e.id, e.time
+		s.root, s.first = e.ID, e.Time
 	}
 	s.rows++
-	if e.causation == "" && !e.foreign && e.id == e.correlation {
-		s.root = e.id // a later record can be read first, from another partition
+	if e.Causation == "" && !e.Foreign && e.ID == e.Correlation {
+		s.root = e.ID // the root event may be read after events that it caused, as these are in other partitions
 	}
-	if e.time.Before(s.first) {
-		s.first = e.time
+	switch root := e.Causation == "" && !e.Foreign && e.ID == e.Correlation; {
+	case e.Reaction != "": // a handler has emitted it
+	case root && !s.rooted:
+		s.rooted = true
+	case row.copy == onlyCopy:
+		s.joined = true
 	}
-	if e.time.After(s.last) {
-		s.last = e.time
+	if e.Time.Before(s.first) {
+		s.first = e.Time
 	}
-	s.reach(at)
+	if e.Time.After(s.last) {
+		s.last = e.Time
+	}
+	s.extendThrough(at)
 	if row.copy != laterCopy {
-		p.ix.stats.Events++
+		tx.ix.stats.Events++
 	}
-	p.find(findSubject, e.subject, n)
-	p.find(findTrace, e.trace, n)
-	p.ix.judge.event(p, at, row.fact)
+	tx.addSearchTerm(findSubject, e.Subject, n)
+	tx.addSearchTerm(findTrace, cloudevent.TraceID(e.TraceParent), n)
+	current := s.current
+	tx.ix.judge.onEvent(tx, at, row.eventHead)
+	tx.onEventBehind(r, at, n, current)
 }

@@ -4,188 +4,188 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
+	"tidings.dev/internal/cloudevent"
 )
 
-// ErrNotFound is matched when no event is known by the words of a question.
+// ErrNotFound is returned when no story belongs to the key that was asked for.
 var ErrNotFound = errors.New("story: not found")
 
-// Ref is a story that was found.
+// errEmptyKey is returned when the key that was asked for is empty.
+var errEmptyKey = errors.New("story: the key is empty: ask by a correlation id, an event id, a subject, a record key or a trace id")
+
+// Ref describes a story that a key leads to.
 type Ref struct {
-	Correlation string    `json:"correlation"`
-	Root        string    `json:"root"`
-	By          string    `json:"by"` // by what it was found: correlation, event, subject, trace
-	Word        string    `json:"word"`
-	Events      int       `json:"events"`
-	Standing    Standing  `json:"standing"`
-	First       time.Time `json:"first"`
-	Last        time.Time `json:"last"`
+	Correlation string `json:"correlation"`
+	// Root is the id of the root event of the story, or of the event that was read first if the root was not read
+	// yet.
+	Root string `json:"root"`
+	// Subject is the subject of the event that was read first. It is empty if that event has none.
+	Subject string `json:"subject,omitempty"`
+	// By is the kind of key that led to the story: "correlation", "event", "subject" (also for a record key or a part
+	// of a subject) or "trace".
+	By string `json:"by"`
+	// Word is the key that was asked for.
+	Word string `json:"word"`
+	// Events is the number of events. Copies of an event count once.
+	Events int `json:"events"`
+	// Standing is the standing of the story as far as the index knows it. It ignores what only the brokers know, such
+	// as events lost to retention.
+	Standing Standing `json:"standing"`
+	// First and Last are the times of the earliest and the latest event.
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
 
 	num storyNum
 }
 
-// Find gives the stories that a word leads to: a correlation id, an event id, a subject or record key, a trace id, or
-// else the beginning of a subject. The newest come first; at most limit of them, of 100 when limit is 0. Nothing found
-// is no error.
-func (ix *Index) Find(word string, limit int) ([]Ref, error) {
+// Find returns the stories that a key leads to. It tries the key as each of the following, in this order, until it
+// finds a story:
+//
+//   - a correlation id, or an event id; if events of several sources or types share the id, all their stories are returned
+//   - a subject, or a record key: order/536365
+//   - a trace id
+//   - the part of a subject after its first slash: 536365, for all subjects that end in /536365
+//   - the beginning of a subject: order/5363
+//   - the beginning of the part of a subject after its first slash: 5363
+//
+// Find returns at most limit stories, the newest first, except that the story whose correlation id is the key comes
+// first; a limit of 0 or less means 100. If no story is found, the result is empty and the error is nil. Find returns
+// an error if the key is empty, [ErrClosed] after Close, and an error that matches [ErrDamaged] if the file cannot be
+// read.
+func (ix *Index) Find(key string, limit int) ([]Ref, error) {
+	if key == "" {
+		return nil, errEmptyKey
+	}
 	if limit <= 0 {
 		limit = 100
 	}
 	var refs []Ref
-	err := ix.view(func(v *view) error {
-		refs, _ = v.find(word, limit, true)
-		return v.err
+	err := ix.read(func(tx *readTx) error {
+		refs = tx.find(key).refs
+		refs = refs[:min(limit, len(refs))]
+		for i := range refs {
+			refs[i].Subject = tx.subjectOf(refs[i].num)
+		}
+		return tx.err
 	})
 	return refs, err
 }
 
-// view is one read transaction.
-type view struct {
-	ix  *Index
-	tx  *bolt.Tx
-	err error
+// found is the stories that a key leads to.
+type found struct {
+	refs []Ref // newest first
+	// subjects are the subjects that are equal to the key or contain it, if the key was found as a subject.
+	subjects []string
 }
 
-func (ix *Index) view(do func(*view) error) (err error) {
-	ix.mu.RLock()
-	defer ix.mu.RUnlock()
-	if ix.db == nil {
-		return errClosed
+// maxKinds bounds the search for kinds of subjects (subjectKinds): it is the maximum number of kinds that are found
+// and of subjects without a slash that are passed, taken together.
+const maxKinds = 1 << 16
+
+// find returns the stories of a key, by the rules of Index.Find, without a limit.
+func (tx *readTx) find(key string) found {
+	key = cloudevent.BoundName(key) // the index has long names in their short form
+	if refs := tx.storiesOfID(key); len(refs) > 0 {
+		return found{refs: refs}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+	if f := tx.storiesOfSubjects(key, findKey(findSubject, key)); len(f.refs) > 0 {
+		return f
+	}
+	if nums, _ := tx.storiesUnder(findKey(findTrace, key)); len(nums) > 0 {
+		return found{refs: tx.refs(nums, "trace", key)}
+	}
+	kinds := tx.subjectKinds()
+	whole, begun := make([][]byte, len(kinds)), make([][]byte, len(kinds))
+	for i, kind := range kinds {
+		whole[i] = findKey(findSubject, kind+key)
+		begun[i] = whole[i][:len(whole[i])-1]
+	}
+	if f := tx.storiesOfSubjects(key, whole...); len(f.refs) > 0 {
+		return f
+	}
+	k := findKey(findSubject, key)
+	if f := tx.storiesOfSubjects(key, k[:len(k)-1]); len(f.refs) > 0 {
+		return f
+	}
+	return tx.storiesOfSubjects(key, begun...)
+}
+
+// storiesOfSubjects returns the stories whose subjects have one of the given prefixes in the bucket find. key is
+// recorded in the result as the key that was asked for.
+func (tx *readTx) storiesOfSubjects(key string, prefixes ...[]byte) found {
+	nums, subjects := tx.storiesUnder(prefixes...)
+	return found{tx.refs(nums, "subject", key), subjects}
+}
+
+// subjectKinds returns the kinds of subjects, ascending: the beginnings of subjects up to and including the first
+// slash. It seeks from kind to kind, without reading every subject.
+func (tx *readTx) subjectKinds() (kinds []string) {
+	c := tx.bolt.Bucket(bucketFind).Cursor()
+	k, _ := c.Seek([]byte{findSubject})
+	for range maxKinds {
+		if len(k) < 1+1+storyLen || k[0] != findSubject {
+			break
 		}
-	}()
-	return ix.db.View(func(tx *bolt.Tx) error { return do(&view{ix: ix, tx: tx}) })
-}
-
-func (v *view) fail(err error) {
-	if v.err == nil {
-		v.err = err
-	}
-}
-
-// find gives the stories of a word, and how many more there are.
-func (v *view) find(word string, limit int, prefixes bool) ([]Ref, int) {
-	if word == "" {
-		return nil, 0
-	}
-	if nums, _ := v.numbers(findKey(findCorrelation, word), 1); len(nums) > 0 {
-		return v.refs(nums, "correlation", word), 0
-	}
-	for _, at := range v.placesOf(word) {
-		if row, ok := v.event(at); ok {
-			return v.refs([]storyNum{row.story}, "event", word), 0
-		}
-	}
-	if nums, more := v.numbers(findKey(findSubject, word), limit); len(nums) > 0 {
-		return v.refs(nums, "subject", word), more
-	}
-	if nums, more := v.numbers(findKey(findTrace, word), limit); len(nums) > 0 {
-		return v.refs(nums, "trace", word), more
-	}
-	if !prefixes {
-		return nil, 0
-	}
-	k := findKey(findSubject, word)
-	nums, more := v.numbers(k[:len(k)-1], limit)
-	return v.refs(nums, "subject", word), more
-}
-
-// placesOf gives where an event id is found; a foreign one is a place by itself.
-func (v *view) placesOf(id string) []place {
-	h := hashID(id)
-	var places []place
-	for _, at := range decodePlaces(v.tx.Bucket(bucketIDs).Get(h[:])) {
-		if row, ok := v.event(at); ok && row.id == id {
-			places = append(places, at)
-		}
-	}
-	if len(places) > 0 {
-		return places
-	}
-	parts := strings.Split(id, "/")
-	if len(parts) != 3 {
-		return nil
-	}
-	p, err1 := strconv.ParseInt(parts[1], 10, 32)
-	o, err2 := strconv.ParseInt(parts[2], 10, 64)
-	n, ok := v.ix.topics[parts[0]]
-	if err1 != nil || err2 != nil || !ok {
-		return nil
-	}
-	return []place{{partition{n, int32(p)}, o}}
-}
-
-func (v *view) event(at place) (eventRow, bool) {
-	b := v.tx.Bucket(bucketEvents).Get(placeKey(at))
-	if b == nil {
-		return eventRow{}, false
-	}
-	row, err := decodeEvent(b)
-	if err != nil {
-		v.fail(err)
-	}
-	return row, err == nil
-}
-
-// numbers gives the newest stories under the keys with a prefix, newest first, and how many are left out. Of a key
-// that ends in 0 only the word itself counts; another is the beginning of words.
-func (v *view) numbers(prefix []byte, limit int) (nums []storyNum, left int) {
-	whole := prefix[len(prefix)-1] == 0
-	seen := make(map[storyNum]struct{})
-	c := v.tx.Bucket(bucketFind).Cursor()
-	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-		if len(k) < len(prefix)+8 || whole && len(k) != len(prefix)+8 {
+		kind, _, ok := bytes.Cut(k[1:len(k)-1-storyLen], []byte("/"))
+		if !ok {
+			k, _ = c.Next()
 			continue
 		}
-		n := storyNum(binary.BigEndian.Uint64(k[len(k)-8:]))
-		if _, ok := seen[n]; !ok {
-			seen[n] = struct{}{}
-			nums = append(nums, n)
+		kinds = append(kinds, string(kind)+"/")
+		k, _ = c.Seek(append(append([]byte{findSubject}, kind...), '/'+1))
+	}
+	return kinds
+}
+
+// storiesOfID returns the stories that have id as their correlation, followed by the stories that have an event with
+// this id, the newest of the latter first.
+func (tx *readTx) storiesOfID(id string) []Ref {
+	correlated, _ := tx.storiesUnder(findKey(findCorrelation, id))
+	var nums []storyNum
+	for _, at := range tx.locationsOf(id) {
+		if row, ok := tx.event(at); ok && !slices.Contains(correlated, row.story) {
+			nums = append(nums, row.story)
 		}
 	}
 	slices.Sort(nums)
+	nums = slices.Compact(nums)
 	slices.Reverse(nums)
-	if len(nums) > limit {
-		return nums[:limit], len(nums) - limit
-	}
-	return nums, 0
+	return append(tx.refs(correlated, "correlation", id), tx.refs(nums, "event", id)...)
 }
 
-func (v *view) story(n storyNum) *storyRow {
-	s, err := decodeStory(v.tx.Bucket(bucketStories).Get(u64Key(uint64(n))))
-	if err != nil {
-		v.fail(err)
+// storiesUnder returns the stories, newest first, whose keys in the bucket find begin with one of the prefixes. It
+// also returns the terms of these keys, ascending for each prefix. A prefix that ends in a 0 byte selects one whole
+// term; any other prefix selects all terms that begin with it.
+func (tx *readTx) storiesUnder(prefixes ...[]byte) (nums []storyNum, terms []string) {
+	c := tx.bolt.Bucket(bucketFind).Cursor()
+	for _, prefix := range prefixes {
+		whole := prefix[len(prefix)-1] == 0
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			if len(k) < len(prefix)+storyLen || whole && len(k) != len(prefix)+storyLen {
+				continue
+			}
+			nums = append(nums, storyNum(binary.BigEndian.Uint64(k[len(k)-storyLen:])))
+			if term := k[1 : len(k)-1-storyLen]; len(terms) == 0 || terms[len(terms)-1] != string(term) {
+				terms = append(terms, string(term))
+			}
+		}
 	}
-	return s
+	slices.Sort(nums)
+	nums = slices.Compact(nums)
+	slices.Reverse(nums)
+	return nums, terms
 }
 
-func (v *view) refs(nums []storyNum, by, word string) []Ref {
+// refs returns the Refs of stories. by is how the key led to them.
+func (tx *readTx) refs(nums []storyNum, by, key string) []Ref {
 	refs := make([]Ref, 0, len(nums))
 	for _, n := range nums {
-		s := v.story(n)
-		refs = append(refs, Ref{Correlation: s.correlation, Root: s.root, By: by, Word: word, Events: s.events,
-			Standing: s.says(), First: s.first, Last: s.last, num: n})
+		s := tx.story(n)
+		refs = append(refs, Ref{Correlation: s.correlation, Root: s.root, By: by, Word: key, Events: s.events,
+			Standing: s.known(), First: s.first, Last: s.last, num: n})
 	}
 	return refs
-}
-
-// says gives where a story stands by its row alone.
-func (s *storyRow) says() Standing {
-	switch {
-	case s.open > 0:
-		return StandingOpen
-	case s.settled && s.fresh:
-		return StandingSettled
-	default:
-		return StandingQuiet
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -15,95 +16,106 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-	"tidings.dev/internal/obligation"
 )
 
-// ErrInUse is matched when another process has the index file open.
-var ErrInUse = errors.New("story: the index is in use by another process")
+// Errors of an [Index], to be matched with errors.Is.
+var (
+	// ErrInUse is returned by OpenIndex when another process, or another Index of this process, has the file open.
+	ErrInUse = errors.New("story: the index is in use by another process")
+	// ErrDamaged is returned when the index file cannot be read, or a part of it. The next OpenIndex renames the file and
+	// begins a new one, also if this process is killed before.
+	ErrDamaged = errors.New("story: the index file is damaged")
+	// ErrClosed is returned by methods that are called after Close.
+	ErrClosed = errors.New("story: the index is closed")
+)
 
-// ErrDamaged is matched when the index file cannot be read. The next OpenIndex puts it aside and begins anew.
-var ErrDamaged = errors.New("story: the index file is damaged")
-
-// Index is a file that knows the events of a log and what is owed to them. One process at a time has it open. Its
-// methods may be called from any goroutine; queries see whole batches of records.
+// Index is a file that has all events of a log, indexed by correlation, subject, id and trace, and for each event
+// what every reaction has done with it. [OpenIndex] opens an Index; the zero value cannot be used. Only one process
+// at a time can have the file open. All methods may be called from any goroutine.
 //
-// The file is a cache: its writes are not synced one by one. A process that is killed loses nothing of it, and after a
-// power cut it is built again from the log.
+// The file is a cache: all of its content can be built again from the log. If the process is killed, the file keeps
+// everything that was written. On Linux, writes are not synced: if the operating system crashes or the power is cut while
+// the file is open, the next OpenIndex puts the file aside and begins a new one. On other systems each write is synced.
+//
+// # What the lock protects
+//
+// mu protects every field that is declared below it, and everything that is reached from these fields: the judge, the
+// listeners, the rows of stories. A write transaction holds mu for writing from before it begins until it is
+// committed. A query holds mu for reading, so that it sees memory and file at the same state. These invariants hold
+// while mu is free and failed is nil:
+//
+//	memory and file agree; stories and byCorrelation are partial copies of their buckets, the other fields complete ones
+//	names[nameOf[n]] == n
+//	topics[topicOf[n].name] == n for every topic n that is neither gone nor early; topicByID has every topic
+//	positions[p] is the offset of the next record of p to add: the records before it are in the index or no longer in the log
+//	judge.pending, frozen, incomplete and publishing together have every story in the bucket due
 type Index struct {
-	path string
-	log  *slog.Logger
+	path    string
+	log     *slog.Logger
+	damaged sync.Once // its function runs when damage is found for the first time: see noteDamage
 
 	mu     sync.RWMutex
-	db     *bolt.DB
-	failed error // set when memory may differ from the file: nothing more can be added
+	db     *bolt.DB // nil after Close
+	failed error    // not nil: memory may differ from the file, and writes are refused with this error; ErrClosed after Close
 	judge  *judge
 
 	names     map[string]nameNum
-	nameOf    []string // by number; 0 is the empty name
+	nameOf    []string // by nameNum; nameOf[0] is the empty name
 	topics    map[string]topicNum
 	topicOf   map[topicNum]*topicRow
-	positions map[partition]int64
-	stats     Stats
+	topicByID map[topicKey]topicNum
 
-	stories map[storyNum]*storyRow // a cache
-	known   map[string]storyNum    // a cache: by correlation
+	lastListener uint32 // the highest listener.num that was given out
+	positions    map[partition]int64
+	tails        map[partition]*tail // has an entry for each partition of which a record was read
+	stats        Stats
 
-	news chan struct{} // closed when a batch was added
+	// Caches of rows. A write transaction empties a cache that has more than maxCached entries at its end.
+	stories       map[storyNum]*storyRow
+	byCorrelation map[string]storyNum
+
+	changed chan struct{} // closed and replaced by a new channel when a write transaction ends
 }
 
-// topicRow is a topic by its number.
-type topicRow struct {
-	name string
-	id   [16]byte // zero: not known yet
-	gone bool     // deleted, or replaced by another of its name
-}
-
-// Stats counts what an index has. Copies of an event count once.
+// Stats are the counts of an [Index]. Copies of an event, which a handler that ran twice has emitted, count once. A
+// story in which no event has an id counts in Stories only, so that Settled + Open <= Stories.
 type Stats struct {
 	Events  int64 `json:"events"`
-	Stories int64 `json:"stories"` // all of them
-	Settled int64 `json:"settled"` // tidings.story says so, and it still holds
-	Open    int64 `json:"open"`    // have an event that tidings emitted, and are not settled
+	Stories int64 `json:"stories"`
+	// Settled is the number of stories for which tidings.story has a story.settled that still holds.
+	Settled int64 `json:"settled"`
+	// Open is the number of the other stories that have an event with an id.
+	Open int64 `json:"open"`
 }
 
-// The buckets of the file.
-var (
-	bucketMeta        = []byte("meta")        // format, boot, cluster, stats
-	bucketNames       = []byte("names")       // number u32 → name
-	bucketTopics      = []byte("topics")      // topic u32 → gone u8, id [16], name
-	bucketPositions   = []byte("positions")   // partition → next offset u64
-	bucketEvents      = []byte("events")      // place → eventRow
-	bucketIDs         = []byte("ids")         // hash of an event id → places
-	bucketStories     = []byte("stories")     // story u64 → storyRow
-	bucketStoryEvents = []byte("storyevents") // story event → place
-	bucketFind        = []byte("find")        // what u8, word, 0, story u64 → nothing
-	bucketListeners   = []byte("listeners")   // listener u32 → topic, reaction, key, subscription
-	bucketCoverage    = []byte("coverage")    // listener u32, partition u32 → coverage
-	bucketNotes       = []byte("notes")       // listener u32, partition u32, offset u64 → note
-	bucketTimes       = []byte("times")       // listener u32, partition u32, offset/256 u64, order u64 → times
-	bucketDue         = []byte("due")         // story u64 → nothing: tidings.story does not say how it stands
+// encode returns the value of the key stats in the bucket meta.
+func (s *Stats) encode() []byte {
+	var w rowWriter
+	for _, n := range []int64{s.Events, s.Stories, s.Settled, s.Open} {
+		w.uint(uint64(n))
+	}
+	return w.b
+}
 
-	buckets = [][]byte{bucketMeta, bucketNames, bucketTopics, bucketPositions, bucketEvents, bucketIDs, bucketStories,
-		bucketStoryEvents, bucketFind, bucketListeners, bucketCoverage, bucketNotes, bucketTimes, bucketDue}
-)
+func decodeStats(b []byte) (Stats, error) {
+	r := newRowReader(b)
+	s := Stats{int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint())}
+	return s, r.Err()
+}
 
-var (
-	keyFormat  = []byte("format")
-	keyBoot    = []byte("boot")
-	keyCluster = []byte("cluster")
-	keyStats   = []byte("stats")
-)
-
-// format is that of the file. A file of another one is built again.
-const format = "tidings story 1"
-
-// closedCleanly stands in place of the boot id in a file that was synced and closed.
-const closedCleanly = "clean"
-
-// OpenIndex opens the index at path or makes a new one. A file that is damaged, of another format, or perhaps torn by a
-// power cut is put aside as path+".aside", with a warning in the log. A nil logger is slog.Default(). An error matches
-// ErrInUse, or comes from the operating system.
+// OpenIndex opens the index file at path. If there is none, it makes one, and the directories above it. If log is
+// nil, it uses [slog.Default].
+//
+// If the file is damaged, has another format, or may be torn because the machine went down while it was open,
+// OpenIndex renames it to path+".aside", logs a warning and makes a new file. If another process has the file open,
+// OpenIndex waits for up to a second; after that it returns an error that matches [ErrInUse]. Other errors come from
+// the operating system.
+//
+// Most programs call [Open], which opens the file and keeps it up to date.
 func OpenIndex(path string, log *slog.Logger) (*Index, error) {
+	if path == "" {
+		return nil, errors.New("story: the path of the index file is empty")
+	}
 	if log == nil {
 		log = slog.Default()
 	}
@@ -114,6 +126,9 @@ func OpenIndex(path string, log *slog.Logger) (*Index, error) {
 	err := ix.open()
 	if errors.Is(err, ErrDamaged) {
 		log.Warn("story index is put aside and built again from the log", "path", path, "why", err)
+		if err := os.Remove(path + damagedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 		if err := os.Rename(path, path+".aside"); err != nil {
 			return nil, err
 		}
@@ -125,14 +140,14 @@ func OpenIndex(path string, log *slog.Logger) (*Index, error) {
 	return ix, nil
 }
 
-// open opens the file and reads what is kept in memory.
+// open opens the file, checks it, and loads the parts that are kept in memory. Its error matches ErrDamaged if the
+// file cannot be used and should be put aside. After an error the file is closed.
 func (ix *Index) open() (err error) {
-	if err := checkSize(ix.path); err != nil {
+	if err := checkFileSize(ix.path); err != nil {
 		return err
 	}
-	// bbolt panics on some kinds of damage.
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p != nil { // bbolt panics on some kinds of damage
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 		if err != nil && ix.db != nil {
@@ -149,133 +164,81 @@ func (ix *Index) open() (err error) {
 	case err != nil:
 		return err
 	}
+	// Without a boot id, OpenIndex cannot notice later that the machine went down. In that case bbolt syncs each
+	// transaction.
 	boot := bootID()
 	ix.db.NoSync = boot != ""
+	if found, err := os.ReadFile(ix.path + damagedSuffix); err == nil {
+		return fmt.Errorf("%w: it was found when the file was last open: %s", ErrDamaged, found)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return ix.db.Update(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta != nil {
-			if f := meta.Get(keyFormat); string(f) != format {
-				return fmt.Errorf("%w: its format is %q, not %q", ErrDamaged, f, format)
-			}
-			if b := string(meta.Get(keyBoot)); b != closedCleanly && b != boot {
-				return fmt.Errorf("%w: it was not closed before the machine went down", ErrDamaged)
-			}
-		} else if k, _ := tx.Cursor().First(); k != nil {
-			return fmt.Errorf("%w: it holds something else", ErrDamaged)
+		if err := checkMeta(tx, boot); err != nil {
+			return err
 		}
 		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
 		}
-		meta = tx.Bucket(bucketMeta)
-		if err := errors.Join(meta.Put(keyFormat, []byte(format)), meta.Put(keyBoot, []byte(boot))); err != nil {
+		meta := tx.Bucket(bucketMeta)
+		if err := errors.Join(meta.Put(keyFormat, []byte(formatName)), meta.Put(keyBoot, []byte(boot))); err != nil {
 			return err
 		}
 		return ix.load(tx)
 	})
 }
 
-// load reads into memory what is kept there.
-func (ix *Index) load(tx *bolt.Tx) error {
-	ix.failed = nil
-	ix.judge = newJudge()
-	ix.names, ix.nameOf = map[string]nameNum{"": 0}, []string{""}
-	ix.topics, ix.topicOf = make(map[string]topicNum), make(map[topicNum]*topicRow)
-	ix.positions = make(map[partition]int64)
-	ix.stories, ix.known = make(map[storyNum]*storyRow), make(map[string]storyNum)
-	ix.news = make(chan struct{})
-	ix.stats = Stats{}
-	if b := tx.Bucket(bucketMeta).Get(keyStats); b != nil {
-		r := reader{b: b}
-		ix.stats = Stats{int64(r.uint()), int64(r.uint()), int64(r.uint()), int64(r.uint())}
-		if r.bad {
-			return fmt.Errorf("%w: %w", ErrDamaged, errRow)
+// damagedSuffix is what the name of an index file is extended by for the name of a file that says that the index is
+// damaged. open reads only some of the index, so it would not find again what a query or a write has found.
+const damagedSuffix = ".damaged"
+
+// noteDamage makes sure that the next OpenIndex puts the file aside if err matches ErrDamaged. It does nothing for other
+// errors and nil.
+func (ix *Index) noteDamage(err error) {
+	if !errors.Is(err, ErrDamaged) {
+		return
+	}
+	ix.damaged.Do(func() {
+		ix.log.Error("story index is damaged; it will be built again when it is opened next", "path", ix.path, "why", err)
+		if err := os.WriteFile(ix.path+damagedSuffix, []byte(err.Error()), 0o600); err != nil {
+			ix.log.Error("story index is damaged, and that cannot be recorded: remove the file", "path", ix.path, "why", err)
 		}
-	}
-	each := func(bucket []byte, f func(k *key, v []byte) error) error {
-		return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
-			kr := &key{b: k}
-			err := f(kr, v)
-			if err == nil && kr.bad {
-				err = errRow
-			}
-			if err != nil {
-				return fmt.Errorf("%w: bucket %s: %w", ErrDamaged, bucket, err)
-			}
-			return nil
-		})
-	}
-	byNum := make(map[uint32]*listener)
-	return errors.Join(
-		each(bucketNames, func(k *key, v []byte) error {
-			if int(k.u32()) != len(ix.nameOf) {
-				return errRow
-			}
-			ix.names[string(v)] = nameNum(len(ix.nameOf))
-			ix.nameOf = append(ix.nameOf, string(v))
-			return nil
-		}),
-		each(bucketTopics, func(k *key, v []byte) error {
-			if len(v) < 17 {
-				return errRow
-			}
-			t := &topicRow{name: string(v[17:]), id: [16]byte(v[1:17]), gone: v[0] != 0}
-			n := topicNum(k.u32())
-			ix.topicOf[n] = t
-			if !t.gone {
-				ix.topics[t.name] = n
-			}
-			return nil
-		}),
-		each(bucketPositions, func(k *key, v []byte) error {
-			vr := &key{b: v}
-			ix.positions[partition{topicNum(k.u32()), int32(k.u32())}] = int64(vr.u64())
-			k.bad = k.bad || vr.bad
-			return nil
-		}),
-		each(bucketListeners, func(k *key, v []byte) error {
-			num := k.u32()
-			r := reader{b: v}
-			li := &listener{num: num, topic: topicNum(r.uint()), reaction: r.string(), key: r.string(), covers: make(map[int32]*coverage)}
-			raw := r.bytes()
-			if r.bad {
-				return errRow
-			}
-			if len(raw) > 0 {
-				f, err := obligation.Decode(raw)
-				sub, ok := f.(*obligation.Subscription)
-				if err != nil || !ok {
-					return errRow
-				}
-				types := make([]nameNum, len(sub.Types))
-				for i, t := range sub.Types {
-					types[i] = ix.names[t]
-				}
-				li.set(sub, types)
-			}
-			byNum[num] = li
-			ix.judge.listeners[li.key] = li
-			ix.judge.byTopic[li.topic] = append(ix.judge.byTopic[li.topic], li)
-			return nil
-		}),
-		each(bucketCoverage, func(k *key, v []byte) error {
-			li, p := byNum[k.u32()], int32(k.u32())
-			c, err := decodeCoverage(v)
-			if err != nil || li == nil {
-				return errRow
-			}
-			li.covers[p] = c
-			return nil
-		}),
-		each(bucketDue, func(k *key, _ []byte) error {
-			ix.judge.pending[storyNum(k.u64())] = struct{}{}
-			return nil
-		}),
-	)
+	})
 }
 
-// Close syncs the file and closes it.
+// checkMeta returns an error that matches ErrDamaged if the file is not an index of this format, or if it was open
+// when the machine last went down. boot is the boot id of the running system. A file without any bucket is new and
+// accepted.
+func checkMeta(tx *bolt.Tx, boot string) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		if k, _ := tx.Cursor().First(); k != nil {
+			return fmt.Errorf("%w: it holds something else", ErrDamaged)
+		}
+		return nil
+	}
+	if f := meta.Get(keyFormat); string(f) != formatName {
+		return fmt.Errorf("%w: its format is %q, not %q", ErrDamaged, f, formatName)
+	}
+	if b := string(meta.Get(keyBoot)); b != closedCleanly && b != boot {
+		return fmt.Errorf("%w: it was not closed before the machine went down", ErrDamaged)
+	}
+	return nil
+}
+
+// bootID returns the id that the operating system has given to its present run, or "" if the system gives none.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Close syncs and closes the file. It waits until the queries that are under way have returned. A second Close does
+// nothing.
 func (ix *Index) Close() error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
@@ -289,88 +252,99 @@ func (ix *Index) Close() error {
 		}), ix.db.Sync())
 	}
 	err = errors.Join(err, ix.db.Close())
-	ix.db, ix.failed = nil, errClosed
+	ix.db, ix.failed = nil, ErrClosed
 	return err
 }
 
-var errClosed = errors.New("story: the index is closed")
-
-// bind makes the index that of a cluster: one that was of another cluster is emptied.
-func (ix *Index) bind(cluster string) error {
+// bindCluster records in the file that the index belongs to the cluster with the given id. If the file belonged to
+// another cluster, bindCluster empties it and logs a warning. The indexer calls it before it applies the first
+// record.
+func (ix *Index) bindCluster(cluster string) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	if ix.failed != nil {
 		return ix.failed
 	}
-	return ix.db.Update(func(tx *bolt.Tx) error {
+	another := false
+	err := ix.db.Update(func(tx *bolt.Tx) error {
 		old := tx.Bucket(bucketMeta).Get(keyCluster)
-		if old != nil && string(old) != cluster {
+		if another = old != nil && string(old) != cluster; another {
 			ix.log.Warn("story index was of another cluster and is built again", "path", ix.path, "was", string(old), "is", cluster)
-			for _, b := range buckets {
-				if bytes.Equal(b, bucketMeta) {
-					continue
-				}
-				if err := tx.DeleteBucket(b); err != nil {
-					return err
-				}
-				if _, err := tx.CreateBucket(b); err != nil {
-					return err
-				}
-			}
-			if err := tx.Bucket(bucketMeta).Delete(keyStats); err != nil {
-				return err
-			}
-			if err := ix.load(tx); err != nil {
+			if err := emptyFile(tx); err != nil {
 				return err
 			}
 		}
 		return tx.Bucket(bucketMeta).Put(keyCluster, []byte(cluster))
 	})
+	if err == nil && another {
+		err = ix.reload()
+	}
+	return err
 }
 
-// Stats counts what the index has.
+// emptyFile deletes all rows of a file except the format, boot id and cluster id in the bucket meta.
+func emptyFile(tx *bolt.Tx) error {
+	for _, b := range buckets {
+		if bytes.Equal(b, bucketMeta) {
+			continue
+		}
+		if err := tx.DeleteBucket(b); err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(b); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Delete(keyStats)
+}
+
+// reload loads the file into memory again, after a transaction that has changed the file alone was committed. If the
+// file cannot be read, reload sets ix.failed and returns it. Waiters on ix.changed wake up in either case. ix.mu must
+// be held.
+func (ix *Index) reload() error {
+	waiting := ix.changed
+	if err := ix.db.View(ix.load); err != nil {
+		ix.failed = fmt.Errorf("story: index %s: %w", ix.path, err)
+		ix.noteDamage(err)
+	}
+	close(waiting)
+	return ix.failed
+}
+
+// Stats returns the counts as of the last write. It does not ask the log.
 func (ix *Index) Stats() Stats {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	return ix.stats
 }
 
-// Reactions gives the names of all reactions that listen, sorted.
+// Reactions returns the sorted names of all reactions that have a subscription and are not retired. The caller owns
+// the slice.
 func (ix *Index) Reactions() []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	names := make(map[string]struct{})
-	for _, li := range ix.judge.listeners {
-		if li.active() {
-			names[li.reaction] = struct{}{}
+	for _, of := range ix.judge.listeners {
+		for _, li := range of {
+			if li.active() && !ix.topicOf[li.topic].gone {
+				names[li.reaction] = struct{}{}
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
 }
 
-// position gives the next offset that the index wants of a partition.
-func (ix *Index) position(topic string, p int32) int64 {
+// err returns why the index takes no more records, or nil if it still takes them.
+func (ix *Index) err() error {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	n, ok := ix.topics[topic]
-	if !ok {
-		return 0
-	}
-	return ix.positions[partition{n, p}]
+	return ix.failed
 }
 
-// changes gives a channel that is closed when the index next changes.
+// changes returns a channel that is closed when the next write transaction ends. A goroutine that waits for a
+// condition must call changes first and check the condition afterwards, or it may miss the change.
 func (ix *Index) changes() <-chan struct{} {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.news
-}
-
-// bootID identifies this run of the operating system; empty where there is no such thing.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
+	return ix.changed
 }

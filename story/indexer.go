@@ -5,62 +5,83 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"tidings.dev"
+	"tidings.dev/internal/logclient"
 	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/quietlog"
 )
 
-// Group is the consumer group under which an indexer that emits commits how far it is, for people to see. It has no
-// members.
+// Group is the consumer group under which an indexer with Options.Emit commits its positions, so that operators can
+// see how far it has read. The group has no members: the indexers that emit are members of another group,
+// tidings.indexers.
 const Group = "tidings.story"
 
-// Options of an Indexer. The zero value follows and tells nobody.
+// Options configure an [Indexer]. With the zero value the indexer reads the log and writes nothing to it.
 type Options struct {
-	// Emit has the indexer tell the log which stories have settled, as facts on tidings.story. One indexer of a log
-	// is to do that; two do no harm beyond saying everything twice, under the same ids.
+	// Emit makes the indexer decide which stories have settled and which have to be reopened, and append these
+	// verdicts to the topic tidings.story. Each log needs such an indexer, because [tidings.Receipt.Settled] waits
+	// for its verdicts. `tidings serve`, `tidings demo`, embedded.File and embedded.Memory run one. If several run on
+	// one log, the consumer group tidings.indexers elects one of them. Another takes over as soon as the elected
+	// indexer is closed, or within about seven seconds after it has died.
 	Emit bool
-	// Discover is how often new topics are looked for; 0 means once a second. Topics that subscriptions name are
-	// looked for at once, and no story settles before a topic with events of it was found.
+	// Discover is how often the indexer looks for new topics; 0 means once a second. It looks for a topic that a
+	// subscription names at once. A story settles only after the topics of all its events were found, whatever the
+	// value.
 	Discover time.Duration
-	// Logger is slog.Default() when nil.
+	// Logger is where the indexer logs; nil means [slog.Default]. Warnings of one cause are written at most once a
+	// second.
 	Logger *slog.Logger
 }
 
 const (
-	pollRecords    = 5000                  // in one transaction of the index
-	freezeEvery    = 10 * time.Millisecond // least time between two questions for all watermarks
-	retryEvery     = 100 * time.Millisecond
-	commitEvery    = time.Second
-	stuckAfter     = time.Second
-	requestTimeout = 10 * time.Second
+	maxPollRecords = 5000 // records that one transaction of the index takes at most
 
-	// A topic that is new joins the fetch of its broker when that comes back: kgo has one at a time. So long polls are
-	// short, while what is being fetched is answered at once, as ever.
-	fetchWait = time.Second
+	// fetchMaxWait is how long a broker may hold back an answer to a fetch when there are no new records. The Kafka
+	// client has one fetch per broker under way and adds a new topic only to the next one, so a new topic may wait
+	// this long.
+	fetchMaxWait = time.Second
 )
 
-// Indexer keeps an Index up to date from a log. Open makes one, Run works, Close ends it.
+// Indexer reads a log into an [Index]. [Open] returns one, [Indexer.Run] does the work, and [Indexer.Close] releases
+// it. The zero value cannot be used. All methods may be called from any goroutine.
 type Indexer struct {
-	ix     *Index
-	link   *tidings.Link
-	client *kgo.Client
-	follow follower
-	opts   Options
-	log    *slog.Logger
+	ix       *Index
+	link     *tidings.Link
+	lc       *logclient.Client
+	follower follower
+	opts     Options
+	log      *slog.Logger
+	started  atomic.Bool // Run was called
+
+	election *election // nil without Options.Emit
+	term     *term     // the term of the election in which the goroutine of Run judges; nil: it does not judge
 }
 
-// Open reaches the log and opens the index file at path, which it owns until Close. An index of another cluster is
-// built again. With Options.Emit, the framework's topics are made if they are missing. Errors are ErrInUse, those of
-// the connection, or the operating system's.
+// Open connects to the log and opens the index file at path, as [OpenIndex] does. The indexer owns both until Close.
+// If the index was built from another cluster, Open empties it, and Run builds it again. With Options.Emit, Open
+// creates the topics tidings.* that are missing.
+//
+// Open blocks until the log answers, ctx is done, or ten seconds have passed. Its errors match
+// [tidings.ErrUnreachable] or [ErrInUse], or come from the log or the operating system. After an error nothing is
+// left open.
 func Open(ctx context.Context, conn tidings.Connection, path string, o Options) (*Indexer, error) {
+	switch {
+	case conn == nil:
+		return nil, errors.New("story: Open without a connection: pass tidings.Kafka(…) or one of package embedded")
+	case path == "":
+		return nil, errors.New("story: Open without a path for the index file")
+	}
 	x := &Indexer{opts: o, log: o.Logger}
 	if x.log == nil {
 		x.log = slog.Default()
 	}
+	x.log = slog.New(quietlog.New(x.log.Handler()))
 	if x.opts.Discover <= 0 {
 		x.opts.Discover = time.Second
 	}
@@ -74,96 +95,209 @@ func Open(ctx context.Context, conn tidings.Connection, path string, o Options) 
 	return x, nil
 }
 
+// open creates the client and opens the index. After an error the caller must call Close.
 func (x *Indexer) open(ctx context.Context, path string) error {
 	var err error
-	x.client, err = kgo.NewClient(append(x.link.Options(),
-		kgo.ClientID(Group),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // positions pass them
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxBytes(8<<20),
-		kgo.FetchMaxPartitionBytes(1<<20),
-		kgo.FetchMaxWait(fetchWait),
-		kgo.MetadataMinAge(100*time.Millisecond),
-		kgo.ProducerLinger(0),
-		kgo.DisableClientMetrics(),
-	)...)
+	x.lc, err = logclient.New(logclient.Config{
+		Addresses: x.link.Addresses, Dial: x.link.Dial, ClientID: Group, Logger: x.log,
+		Options: []kgo.Opt{
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.KeepControlRecords(), // the position in a partition must move past them, too
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.FetchMaxBytes(8 << 20),
+			kgo.FetchMaxPartitionBytes(1 << 20),
+			kgo.FetchMaxWait(fetchMaxWait),
+			kgo.ProducerBatchCompression(kgo.SnappyCompression()), // settled facts are similar to each other and compress well
+			kgo.DisableClientMetrics(),
+			kgo.WithHooks(&x.follower),
+		},
+	})
 	if err != nil {
 		return err
+	}
+	if err := x.lc.Reach(ctx); err != nil {
+		return fmt.Errorf("story: %w", err)
 	}
 	if x.opts.Emit {
 		if err := x.createTopics(ctx); err != nil {
 			return err
 		}
 	}
-	cluster, _, err := listTopics(ctx, x.client)
+	listing, err := x.lc.Topics(ctx, followed)
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}
 	if x.ix, err = OpenIndex(path, x.log); err != nil {
 		return err
 	}
-	if err := x.ix.bind(cluster); err != nil {
+	if err := x.ix.bindCluster(listing.Cluster); err != nil {
 		return err
 	}
-	x.follow = follower{ix: x.ix, client: x.client, topics: make(map[string]topicInfo)}
-	_, err = x.follow.follow(ctx)
+	x.follower.ix, x.follower.lc, x.follower.topics = x.ix, x.lc, make(map[string]logclient.Topic)
+	if _, err = x.follower.discover(ctx); x.follower.report() != nil {
+		if err = x.rebuild(); err == nil {
+			_, err = x.follower.discover(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if x.opts.Emit {
+		x.election, err = newElection(x.lc, x.link, x.log)
+	}
 	return err
 }
 
-// createTopics makes the topics of obligations, unless they are there.
+// rebuild empties the index, because it was found to hold records that the log does not have. The caller must have
+// stopped polling, and must not apply records that were polled before.
+func (x *Indexer) rebuild() error {
+	x.log.Warn("the story's index is built again from the log, which has gone back: it was restored, repaired, or lost records", "path", x.ix.path, "why", x.follower.report())
+	return x.follower.rebuild()
+}
+
+// createTopics creates the topics tidings.* that are missing.
 func (x *Indexer) createTopics(ctx context.Context) error {
-	_, topics, err := listTopics(ctx, x.client)
-	if err != nil {
-		return fmt.Errorf("story: %w", err)
-	}
-	there := make(map[string]bool)
-	for _, t := range topics {
-		there[t.name] = true
-	}
-	adm := kadm.NewClient(x.client)
-	for _, spec := range obligation.Topics() {
-		if there[spec.Name] {
-			continue
-		}
-		configs := make(map[string]*string)
-		for k, v := range spec.Configs {
-			configs[k] = &v
-		}
-		if _, err := adm.CreateTopic(ctx, spec.Partitions, -1, configs, spec.Name); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("story: create topic %s: %w", spec.Name, err)
+	for _, t := range obligation.Topics() {
+		x.lc.Declare(t.Name, t.Partitions, t.Configs)
+		if _, err := x.lc.Topic(ctx, t.Name); err != nil {
+			return fmt.Errorf("story: %w", err)
 		}
 	}
 	return nil
 }
 
-// Index gives the index. It stays the indexer's.
+// Index returns the index, to be asked without contacting the log. The indexer keeps ownership: the caller must not
+// close the Index.
 func (x *Indexer) Index() *Index { return x.ix }
 
-// Close leaves the log and closes the index. Run must have returned.
+// Close disconnects from the log and closes the index. It must not be called before Run has returned. A second Close
+// does nothing.
 func (x *Indexer) Close() error {
 	var err error
-	if x.client != nil {
-		x.client.Close()
+	if x.election != nil {
+		x.election.close()
+		x.election = nil
+	}
+	if x.lc != nil {
+		x.lc.Close()
 	}
 	if x.ix != nil {
 		err = x.ix.Close()
 	}
 	if x.link.Close != nil {
 		err = errors.Join(err, x.link.Close())
+		x.link.Close = nil
 	}
 	return err
 }
 
-// Run follows the log until ctx is done, which is no error. It returns earlier only when the index file fails.
+// Run reads the log into the index until ctx is done; it then returns nil. With Options.Emit it also appends verdicts
+// to tidings.story while the indexer is elected. While the log does not answer, Run keeps trying. It returns an error
+// only if the index file fails, if it is called after Close ([ErrClosed]), or if it was called before.
 func (x *Indexer) Run(ctx context.Context) error {
+	if err := x.ix.err(); err != nil {
+		return err
+	}
+	if x.started.Swap(true) {
+		return errors.New("story: Run was called before: an indexer runs once")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	fetched, stopPolling := x.poll(ctx)
+	defer func() { stopPolling() }()
+	discover := time.NewTicker(x.opts.Discover)
+	defer discover.Stop()
+	publisher, committer := newSettlePublisher(x), newPositionCommitter(x)
+	defer publisher.stop()
+	answers := &answerer{ix: x.ix, log: x.log, append: func(r *kgo.Record, done func(error)) error { return x.append(ctx, r, done) }}
+	questions, elected := x.elect(ctx)
+	for {
+		if x.follower.report() != nil {
+			stopPolling()
+			if err := x.rebuild(); err != nil {
+				return err
+			}
+			publisher.abandon()
+			if err := x.discover(ctx); err != nil {
+				return err
+			}
+			fetched, stopPolling = x.poll(ctx)
+		}
+		if x.opts.Emit {
+			x.judge(ctx, publisher, answers)
+			committer.commit(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case f, ok := <-fetched:
+			if !ok {
+				return nil
+			}
+			if err := x.apply(ctx, f); err != nil {
+				return err
+			}
+			committer.moved = true
+		case a := <-publisher.answers:
+			publisher.onAnswer(a)
+		case <-publisher.timer.C:
+		case <-publisher.failed.news:
+			publisher.retryFailed()
+		case asked := <-questions:
+			answers.ask(asked)
+		case <-elected:
+		case <-discover.C:
+			if err := x.discover(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// elect starts a goroutine that reads questions until ctx is done. It returns the channel of the questions, and a
+// channel that receives a value after a term has begun or ended. Without Options.Emit it starts
+// nothing and returns nil channels.
+func (x *Indexer) elect(ctx context.Context) (<-chan []*obligation.Question, <-chan struct{}) {
+	if x.election == nil {
+		return nil, nil
+	}
+	go x.election.run(ctx)
+	return x.election.questions, x.election.changed
+}
+
+// judge runs the next step of the publisher and the answerer if the indexer is elected. If the term has changed since
+// the last call, the round under way is abandoned: the indexer that was elected before may have appended verdicts
+// since the round began.
+func (x *Indexer) judge(ctx context.Context, publisher *settlePublisher, answers *answerer) {
+	if t := x.election.current(); t != x.term {
+		x.term = t
+		publisher.abandon()
+		if t == nil {
+			answers.forget()
+		}
+	}
+	if x.term != nil {
+		publisher.step(ctx)
+		answers.step()
+	}
+}
+
+// append appends a record to the log under the current term. It fails once the term is over. done is called when the
+// append has succeeded or failed, unless append returns an error.
+func (x *Indexer) append(_ context.Context, r *kgo.Record, done func(error)) error {
+	return x.election.append(x.term, r, done)
+}
+
+// poll starts a goroutine that fetches records until ctx is done, stop is called, or the client is closed; the
+// goroutine then closes the returned channel. It fetches the next poll while the receiver still works on the last
+// one. stop waits until the goroutine has ended, and drops the poll that nobody has received.
+func (x *Indexer) poll(ctx context.Context) (_ <-chan kgo.Fetches, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	fetched := make(chan kgo.Fetches)
 	go func() {
 		defer close(fetched)
 		for {
-			f := x.client.PollRecords(ctx, pollRecords)
+			f := x.lc.Client().PollRecords(ctx, maxPollRecords)
 			if f.IsClientClosed() {
 				return
 			}
@@ -174,173 +308,59 @@ func (x *Indexer) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	discover := time.NewTicker(x.opts.Discover)
-	defer discover.Stop()
-	t := newTeller(x)
-	defer t.stop()
-	t.step(ctx)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case f, ok := <-fetched:
-			if !ok {
-				return nil
-			}
-			if err := x.take(ctx, f); err != nil {
-				return err
-			}
-			t.dirty = true
-		case w := <-t.asked:
-			t.answered(w)
-		case <-t.again.C:
-		case <-t.failed.news:
-			x.ix.untold(t.failed.take())
-		case <-discover.C:
-			if err := x.discover(ctx); err != nil {
-				return err
-			}
+	return fetched, func() {
+		cancel()
+		for range fetched {
 		}
-		t.step(ctx)
-		t.commit(ctx)
 	}
 }
 
-// discover looks for new topics. Only a failing index is an error.
+// discover looks for new topics, for at most requestTimeout. It returns an error only if the index has failed. If the
+// topics cannot be read from the log, it returns nil, and the next call tries again.
 func (x *Indexer) discover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := x.follow.follow(ctx); err != nil && ctx.Err() == nil {
+	if _, err := x.follower.discover(ctx); err != nil && ctx.Err() == nil {
 		x.log.Debug("story: looking for topics", "err", err)
 	}
-	x.ix.mu.RLock()
-	defer x.ix.mu.RUnlock()
-	return x.ix.failed
+	return x.ix.err()
 }
 
-// take adds to the index what a poll has brought.
-func (x *Indexer) take(ctx context.Context, f kgo.Fetches) error {
+// apply adds the records of a poll to the index. It returns an error only if the index has failed. It adds nothing if
+// the index turns out not to fit the log; Run then rebuilds the index.
+func (x *Indexer) apply(ctx context.Context, f kgo.Fetches) error {
 	f.EachError(func(topic string, p int32, err error) {
+		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
+			x.follower.suspect.Store(true)
+		}
 		if ctx.Err() == nil && !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) {
 			x.log.Warn("story: reading", "topic", topic, "partition", p, "err", err)
 		}
 	})
-	records := f.Records()
+	records := x.ix.recordsOf(f)
 	if len(records) == 0 {
 		return nil
 	}
-	if err := x.ix.Apply(records); err != nil {
+	if wrong := x.ix.differs(records); wrong != nil {
+		x.follower.found(wrong)
+	} else if x.follower.suspect.Load() {
+		if err := x.discover(ctx); err != nil {
+			return err
+		}
+	}
+	if x.follower.report() != nil {
+		return nil // Run will rebuild the index
+	}
+	subscribed := slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Topic == obligation.SubscriptionsTopic })
+	var ends logclient.Offsets
+	if subscribed {
+		ends = x.follower.bounds(ctx)
+	}
+	if err := x.ix.applyWithin(records, ends); err != nil {
 		return err
 	}
-	for _, r := range records {
-		if r.Topic == obligation.SubscriptionsTopic {
-			return x.discover(ctx) // it may name a topic that is new
-		}
+	if subscribed {
+		return x.discover(ctx) // the subscription may name a topic that is new
 	}
 	return nil
-}
-
-// CatchUp blocks until the index has everything that is in the log when it is called. Run must be running. progress, if
-// not nil, is called with how many offsets are left, at first and after every step.
-func (x *Indexer) CatchUp(ctx context.Context, progress func(left int64)) error {
-	ends, err := x.follow.ends(ctx)
-	if err != nil {
-		return err
-	}
-	stuck := time.NewTimer(stuckAfter)
-	defer stuck.Stop()
-	for {
-		changes := x.ix.changes()
-		left := x.ix.left(ends)
-		if progress != nil {
-			progress(left)
-		}
-		if left == 0 {
-			return nil
-		}
-		select {
-		case <-changes:
-			stuck.Reset(stuckAfter)
-		case <-stuck.C:
-			if err := x.follow.unstick(ctx); err != nil {
-				return err
-			}
-			stuck.Reset(stuckAfter)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// WaitSettled blocks until every story of the log, as it is when it is called, has settled. Run must be running, with
-// Options.Emit here or elsewhere.
-func (x *Indexer) WaitSettled(ctx context.Context) error {
-	if err := x.CatchUp(ctx, nil); err != nil {
-		return err
-	}
-	for {
-		changes := x.ix.changes()
-		if x.ix.Stats().Open == 0 {
-			return nil
-		}
-		select {
-		case <-changes:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Story asks the brokers how far everybody is, catches up with the log, and tells the story of a word as Index.Story
-// does. Run must be running.
-func (x *Indexer) Story(ctx context.Context, word string, progress func(left int64)) (*Story, error) {
-	live, err := x.live(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := x.CatchUp(ctx, progress); err != nil {
-		return nil, err
-	}
-	return x.ix.Story(word, live)
-}
-
-// live reads what the brokers know.
-func (x *Indexer) live(ctx context.Context) (Live, error) {
-	live := Live{Committed: make(map[string]map[string]map[int32]int64), Starts: make(map[string]map[int32]int64)}
-	adm := kadm.NewClient(x.client)
-	groups, err := adm.ListGroups(ctx)
-	if err != nil {
-		return live, err
-	}
-	for group, resp := range adm.FetchManyOffsets(ctx, groups.Groups()...) {
-		if resp.Err != nil {
-			continue // nothing is known of it then
-		}
-		topics := make(map[string]map[int32]int64)
-		resp.Fetched.Each(func(o kadm.OffsetResponse) {
-			if o.Err != nil || o.At < 0 {
-				return
-			}
-			if topics[o.Topic] == nil {
-				topics[o.Topic] = make(map[int32]int64)
-			}
-			topics[o.Topic][o.Partition] = o.At
-		})
-		live.Committed[group] = topics
-	}
-	topics, err := x.follow.follow(ctx)
-	if err != nil {
-		return live, err
-	}
-	starts, err := listOffsets(ctx, x.client, askStart, topics)
-	if err != nil {
-		return live, err
-	}
-	for topic, offsets := range starts {
-		live.Starts[topic] = make(map[int32]int64)
-		for p, o := range offsets {
-			live.Starts[topic][int32(p)] = o
-		}
-	}
-	return live, nil
 }

@@ -7,140 +7,114 @@ import (
 	"slices"
 	"time"
 
-	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/cloudevent"
 )
 
-// How much one question may bring up.
+// Limits on the size of one answer.
 const (
-	maxStories = 20
-	maxEvents  = 5000
+	pageStories = 20      // stories, unless the caller passes a limit
+	maxEvents   = 5000    // records of events that an answer shows in full
+	maxScanned  = 1 << 18 // records that are scanned for open obligations
 )
 
-// Story tells what happened: to the correlation or event with this id, to the subject or record key, or in the trace.
-// Of many stories with one subject it tells the newest. live may be the zero value. The error matches ErrNotFound when
-// there is nothing of that name.
-func (ix *Index) Story(word string, live Live) (*Story, error) {
+// Story returns the story of a key: everything that happened to it. A key is one of the things that [Index.Find]
+// accepts; it may lead to several stories. Story answers from the index without asking the log. live adds what the
+// brokers know, and may be the zero value. [Indexer.Story] brings the index up to date first and reads live itself.
+//
+// Standing and Sentence cover all stories that the key leads to. If there are several, at most 20 are returned: first
+// those with open obligations, the worst first, then the newest. [Index.Stories] takes another limit. Stories that
+// have settled are also listed in Settled. At most 5,000 records of events are returned. LeftStories and LeftEvents
+// count the stories and records that are left out.
+//
+// The error matches [ErrNotFound] if the key leads to no story, [ErrClosed] after Close, or [ErrDamaged] if the file
+// cannot be read. An empty key is an error, too. The caller owns the Story.
+func (ix *Index) Story(key string, live Live) (*Story, error) { return ix.Stories(key, 0, live) }
+
+// Stories is like [Index.Story] but returns at most limit stories. 0 means 20, and a negative limit means all.
+func (ix *Index) Stories(key string, limit int, live Live) (*Story, error) {
+	if key == "" {
+		return nil, errEmptyKey
+	}
 	var s *Story
-	err := ix.view(func(v *view) error {
-		refs, left := v.find(word, maxStories, false)
-		if len(refs) == 0 {
-			return cmp.Or(v.err, fmt.Errorf("%w: nothing is known of %q", ErrNotFound, word))
+	err := ix.read(func(tx *readTx) error {
+		found := tx.find(key)
+		if len(found.refs) == 0 {
+			return cmp.Or(tx.err, fmt.Errorf("%w: nothing is known of %q", ErrNotFound, key))
 		}
-		s = v.tell(word, refs, live)
-		s.LeftStories = left
-		return v.err
+		s = newAnswer(tx, live).story(key, found, limit)
+		return tx.err
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.Sentence = sentence(s)
-	return s, nil
+	return s, err
 }
 
-// tell puts a story together.
-func (v *view) tell(word string, refs []Ref, live Live) *Story {
-	s := &Story{Query: word, AsOf: time.Now().UTC(), Standing: StandingSettled}
-	var all []*placed
-	for _, ref := range refs {
-		events, left := v.eventsOf(ref, maxEvents-len(all))
-		all = append(all, events...)
-		s.LeftEvents += left
-		s.Correlations = append(s.Correlations, ref.Correlation)
-		s.Events += ref.Events
-		s.Standing = worse(s.Standing, ref.Standing)
-	}
-	o := owing{view: v, live: live, waiting: make(map[waitKey][]*Obligation)}
-	for _, e := range all {
-		o.fill(e)
-	}
-	o.countBehind()
-	for _, e := range all {
-		s.Last = latest(s.Last, e.Time)
-		if s.First.IsZero() || e.Time.Before(s.First) {
-			s.First = e.Time
-		}
-		for _, ob := range e.Obligations {
-			s.Last = latest(s.Last, ob.At)
-			if ob.Open() {
-				s.Standing = StandingOpen
-			}
-		}
-	}
-	s.Roots = tree(all)
-	return s
-}
-
-// placed is an event with what the index calls it.
-type placed struct {
+// locatedEvent is an event together with its location and the number of its type in the index.
+type locatedEvent struct {
 	*Event
-	at  place
+	at  location
 	typ nameNum
 }
 
-// offsets gives those of all copies.
-func (p *placed) offsets() []int64 { return append([]int64{p.Offset}, p.Copies...) }
+// offsets returns the offsets of all copies of the event, ascending.
+func (e *locatedEvent) offsets() []int64 { return append([]int64{e.Offset}, e.Copies...) }
 
-// eventsOf gives the events of a story, copies put together, and how many rows are left out.
-func (v *view) eventsOf(ref Ref, limit int) ([]*placed, int) {
-	type identity struct {
+// eventsOf returns the events of a story in the order in which they were read, with copies joined. It reads at most
+// limit records of the story, and returns in left how many more there are. The events have no obligations and no
+// children yet.
+func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int) {
+	type copied struct { // what all copies of one event have in common
 		partition
-		id  string
-		typ nameNum
+		cloudevent.Identity
 	}
-	var all []*placed
-	firsts := make(map[identity]*placed)
-	prefix := u64Key(uint64(ref.num))
-	c := v.tx.Bucket(bucketStoryEvents).Cursor()
+	firsts := make(map[copied]*locatedEvent)
+	prefix := storyKey(ref.num)
+	c := tx.bolt.Bucket(bucketStoryEvents).Cursor()
 	rows := 0
 	for k, b := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, b = c.Next() {
 		if rows++; rows > limit {
-			return all, max(int(v.story(ref.num).rows)-limit, 1)
+			return events, max(int(tx.story(ref.num).rows)-limit, 1)
 		}
-		if len(b) != 16 {
-			v.fail(errRow)
-			return all, 0
+		if len(b) != locationLen {
+			tx.fail(errRow)
+			return events, 0
 		}
-		at := placeFromKey(b)
-		row, ok := v.event(at)
+		at := parseLocation(b)
+		row, ok := tx.event(at)
 		if !ok {
 			continue
 		}
-		same := identity{at.partition, row.id, row.typ}
+		same := copied{at.partition, row.identity}
 		if first := firsts[same]; first != nil && row.copy == laterCopy {
 			first.Copies = append(first.Copies, at.offset)
 			continue
 		}
-		e := &placed{at: at, typ: row.typ, Event: &Event{
-			ID: row.id, Type: v.ix.nameOf[row.typ], Subject: row.subject, Source: v.ix.nameOf[row.source],
-			Reaction: v.ix.nameOf[row.reaction], Correlation: ref.Correlation, Causation: row.causation, Time: row.time,
-			Topic: v.ix.topicOf[at.topic].name, Partition: at.partition.partition, Offset: at.offset, Foreign: row.foreign,
+		e := &locatedEvent{at: at, typ: row.typ, Event: &Event{
+			ID: row.id, Type: tx.ix.nameOf[row.typ], Subject: row.subject, Source: tx.ix.nameOf[row.source],
+			Reaction: tx.ix.nameOf[row.reaction], Correlation: ref.Correlation, Causation: row.causation, Time: row.time,
+			Topic: tx.ix.topicOf[at.topic].name, Partition: at.partition.partition, Offset: at.offset, Foreign: row.foreign,
 		}}
 		if e.Foreign {
-			e.ID = obligation.ForeignID(e.Topic, e.Partition, e.Offset)
+			e.ID = cloudevent.ForeignID(e.Topic, e.Partition, e.Offset)
 		}
 		if row.copy == firstCopy {
 			firsts[same] = e
 		}
-		all = append(all, e)
+		events = append(events, e)
 	}
-	return all, 0
+	return events, 0
 }
 
-// tree puts events under their causes and gives the roots. Whatever headers claim, every event is in it once.
-func tree(all []*placed) []*Event {
-	slices.SortStableFunc(all, func(a, b *placed) int {
+// causalTree puts each event among the children of its cause and returns the roots, oldest first. Every event is in
+// the tree exactly once, whatever causes the records claim: an event whose cause is missing, or that is among its own
+// causes, becomes a root with CauseMissing.
+func causalTree(all []*locatedEvent) []*Event {
+	slices.SortStableFunc(all, func(a, b *locatedEvent) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
-	byID := make(map[string]*Event, len(all))
+	known := newCauses(all)
+	caused := make(map[*Event][]*Event) // by cause
+	var roots, others []*Event
 	for _, e := range all {
-		if byID[e.ID] == nil {
-			byID[e.ID] = e.Event
-		}
-	}
-	children := make(map[*Event][]*Event)
-	var roots, later []*Event
-	for _, e := range all {
-		cause := byID[e.Causation]
+		cause := known.of(e)
 		switch {
 		case e.Causation == "":
 			roots = append(roots, e.Event)
@@ -148,41 +122,43 @@ func tree(all []*placed) []*Event {
 			e.CauseMissing = true
 			roots = append(roots, e.Event)
 		default:
-			children[cause] = append(children[cause], e.Event)
-			later = append(later, e.Event)
+			caused[cause] = append(caused[cause], e.Event)
+			others = append(others, e.Event)
 		}
 	}
-	seen := make(map[*Event]bool)
-	var grow func(*Event)
-	grow = func(e *Event) {
-		seen[e] = true
-		for _, c := range children[e] {
-			if !seen[c] {
+	added := make(map[*Event]bool)
+	var addCaused func(*Event)
+	addCaused = func(e *Event) {
+		added[e] = true
+		for _, c := range caused[e] {
+			if !added[c] {
 				e.Children = append(e.Children, c)
-				grow(c)
+				addCaused(c)
 			}
 		}
 	}
 	for _, r := range roots {
-		grow(r)
+		addCaused(r)
 	}
-	// What is left claims to be among its own causes.
-	for _, e := range later {
-		if !seen[e] {
+	// The events that are not in the tree yet are in a cycle of causes, or follow from one.
+	for _, e := range others {
+		if !added[e] {
 			e.CauseMissing = true
 			roots = append(roots, e)
-			grow(e)
+			addCaused(e)
 		}
 	}
 	return roots
 }
 
+// worse returns the standing that is farther from settled.
 func worse(a, b Standing) Standing {
 	order := []Standing{StandingSettled, StandingQuiet, StandingOpen}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
-func latest(a, b time.Time) time.Time {
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

@@ -2,50 +2,30 @@ package story
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"time"
 
-	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/fields"
+	"tidings.dev/internal/offsets"
 )
 
-// Rows of the index file. Keys are big-endian, so that they sort as their numbers do:
+// errRow is returned when a row cannot be decoded. It matches ErrDamaged. Rows are the values of the buckets of the
+// index file (layout.go). A row is a sequence of fields without padding:
 //
-//	partition    | topic u32 | partition u32 |
-//	place        | topic u32 | partition u32 | offset u64 |
-//	story event  | story u64 | seq u32 |
-//
-// Values are sequences of uvarints, varints, and strings with their length before them. A row that cannot be read means
-// that the file is damaged: it is rebuilt from the log.
-var errRow = errors.New("story: damaged row")
+//	uint    uvarint, as in encoding/binary
+//	int     zigzag varint, as in encoding/binary
+//	string  length in bytes as uint, then the bytes
+//	time    microseconds since 1970 as int, 0 for the zero time
+var errRow = fmt.Errorf("%w: a row cannot be decoded", ErrDamaged)
 
-func partitionKey(p partition) []byte {
-	b := make([]byte, 8, 16)
-	binary.BigEndian.PutUint32(b, uint32(p.topic))
-	binary.BigEndian.PutUint32(b[4:], uint32(p.partition))
-	return b
-}
+// rowWriter encodes a row.
+type rowWriter struct{ b []byte }
 
-func placeKey(p place) []byte {
-	return binary.BigEndian.AppendUint64(partitionKey(p.partition), uint64(p.offset))
-}
-
-func placeFromKey(b []byte) place {
-	return place{
-		partition{topicNum(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:]))},
-		int64(binary.BigEndian.Uint64(b[8:])),
-	}
-}
-
-func u64Key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-func u32Key(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
-
-// writer builds a row.
-type writer struct{ b []byte }
-
-func (w *writer) uint(n uint64)   { w.b = binary.AppendUvarint(w.b, n) }
-func (w *writer) int(n int64)     { w.b = binary.AppendVarint(w.b, n) }
-func (w *writer) string(s string) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
-func (w *writer) time(t time.Time) {
+func (w *rowWriter) uint(n uint64)   { w.b = binary.AppendUvarint(w.b, n) }
+func (w *rowWriter) int(n int64)     { w.b = binary.AppendVarint(w.b, n) }
+func (w *rowWriter) string(s string) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
+func (w *rowWriter) time(t time.Time) {
 	if t.IsZero() {
 		w.int(0)
 	} else {
@@ -53,81 +33,68 @@ func (w *writer) time(t time.Time) {
 	}
 }
 
-// reader reads a row. After the first thing that is missing it gives zero values and bad is true.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) uint() uint64 {
-	n, l := binary.Uvarint(r.b)
-	if l <= 0 {
-		r.bad, r.b = true, nil
-		return 0
+// offsets writes the number of ranges in a set, followed by two ints for each range: the distance from the end of the
+// range before, and the length.
+func (w *rowWriter) offsets(set *offsets.Set) {
+	w.uint(uint64(set.Len()))
+	last := int64(0)
+	for _, r := range set.Ranges() {
+		w.int(r.Lo - last)
+		w.int(r.Hi - r.Lo)
+		last = r.Hi
 	}
-	r.b = r.b[l:]
-	return n
 }
 
-func (r *reader) int() int64 {
-	n, l := binary.Varint(r.b)
-	if l <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[l:]
-	return n
-}
+// rowReader decodes the fields of a row in order. Its errors match errRow.
+type rowReader struct{ fields.Reader }
 
-func (r *reader) bytes() []byte {
-	n := r.uint()
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	s := r.b[:n]
-	r.b = r.b[n:]
-	return s
-}
+func newRowReader(row []byte) *rowReader { return &rowReader{fields.NewReader(row, errRow)} }
 
-func (r *reader) string() string { return string(r.bytes()) }
-
-func (r *reader) time() time.Time {
-	if us := r.int(); us != 0 {
+// time reads a time. The result is in UTC.
+func (r *rowReader) time() time.Time {
+	if us := r.Varint(); us != 0 {
 		return time.UnixMicro(us).UTC()
 	}
 	return time.Time{}
 }
 
-// more tells whether there is something left to read.
-func (r *reader) more() bool { return len(r.b) > 0 }
-
-func (r *reader) err() error {
-	if r.bad {
-		return errRow
+// offsets reads a set that rowWriter.offsets has written.
+func (r *rowReader) offsets() (set offsets.Set) {
+	last := int64(0)
+	for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+		lo := last + r.Varint()
+		last = lo + r.Varint()
+		set.Add(lo, last)
 	}
-	return nil
+	return set
 }
 
-// eventRow is a record as the index has it, at its place.
+// eventRow is a row of the bucket events, which describes one record of an application:
+//
+//	│ flags 1 │ story uint │ type uint │ source uint │ reaction uint │ time │ id string │ causation string │ subject string │ identity 16 │
+//	└────────── eventHead ─────────────┘
+//
+// A scan that needs only the head decodes no more. The identity is present if the copyKind is not onlyCopy.
 type eventRow struct {
-	fact
-	foreign   bool // no CloudEvents headers
+	eventHead
+	foreign   bool // the record has no event id; its location serves as id
 	source    nameNum
-	reaction  nameNum // that emitted it; 0: none
+	reaction  nameNum // reaction that emitted the event; 0 if the event is a root emission
 	time      time.Time
-	id        string // empty when foreign: it is its place
+	id        string // empty if foreign
 	causation string
 	subject   string
+	identity  cloudevent.Identity // zero if copy is onlyCopy
 }
 
-// The first bytes of the row are fixed, for scans that want no more: flags u8, then story and type as uvarints.
+// Bits of the flags byte of an eventRow.
 const (
-	flagForeign = 1 << 2 // bits 0 and 1 are the copyKind
+	flagCopyKind = 3 // mask for the copyKind
+	flagForeign  = 1 << 2
 )
 
 func (e *eventRow) encode() []byte {
-	w := writer{make([]byte, 0, 48+len(e.id)+len(e.causation)+len(e.subject))}
+	w := rowWriter{make([]byte, 0, 64+len(e.id)+len(e.causation)+len(e.subject))}
 	flags := byte(e.copy)
 	if e.foreign {
 		flags |= flagForeign
@@ -141,67 +108,83 @@ func (e *eventRow) encode() []byte {
 	w.string(e.id)
 	w.string(e.causation)
 	w.string(e.subject)
+	if e.copy != onlyCopy {
+		w.b = append(w.b, e.identity[:]...)
+	}
 	return w.b
 }
 
-// decodeFact reads the head of an event row.
-func decodeFact(b []byte) (fact, error) {
-	_, f, err := readFact(b)
-	return f, err
+// decodeEventHead decodes the head of an eventRow.
+func decodeEventHead(b []byte) (eventHead, error) {
+	_, e, err := readEventHead(b)
+	return e, err
 }
 
-func readFact(b []byte) (*reader, fact, error) {
+// readEventHead decodes the head of an eventRow, and also returns a reader of the fields after it.
+func readEventHead(b []byte) (*rowReader, eventHead, error) {
 	if len(b) == 0 {
-		return nil, fact{}, errRow
+		return nil, eventHead{}, errRow
 	}
-	r := &reader{b: b[1:]}
-	f := fact{copy: copyKind(b[0] & 3)}
-	f.story, f.typ = storyNum(r.uint()), nameNum(r.uint())
-	return r, f, r.err()
+	r := newRowReader(b[1:])
+	e := eventHead{copy: copyKind(b[0] & flagCopyKind)}
+	e.story, e.typ = storyNum(r.Uvarint()), nameNum(r.Uvarint())
+	return r, e, r.Err()
 }
 
 func decodeEvent(b []byte) (eventRow, error) {
-	r, f, err := readFact(b)
+	r, head, err := readEventHead(b)
 	if err != nil {
 		return eventRow{}, err
 	}
-	e := eventRow{fact: f, foreign: b[0]&flagForeign != 0}
-	e.source, e.reaction = nameNum(r.uint()), nameNum(r.uint())
+	e := eventRow{eventHead: head, foreign: b[0]&flagForeign != 0}
+	e.source, e.reaction = nameNum(r.Uvarint()), nameNum(r.Uvarint())
 	e.time = r.time()
-	e.id, e.causation, e.subject = r.string(), r.string(), r.string()
-	return e, r.err()
+	e.id, e.causation, e.subject = r.Text(), r.Text(), r.Text()
+	if e.copy != onlyCopy {
+		copy(e.identity[:], r.Take(len(e.identity)))
+	}
+	return e, r.Err()
 }
 
-// storyRow is a story as the index has it.
+// storyRow is a row of the bucket stories, which describes one story:
+//
+//	│ flags uint │ events uint │ open int │ episode uint │ rows uint │ correlation string │ root string │ first time │ last time │
+//	│ topic uint │ partition uint │ offset int │ … one triple for each partition of through
 type storyRow struct {
 	standing
 	correlation string
-	root        string // id of its first event
-	rows        uint32 // rows under it: events and copies
+	root        string // id of the root event; until the root is read, id of the first event that was read
+	rows        uint32 // number of records of the story, numbered [0, rows) in the bucket storyevents
 	first, last time.Time
-	through     []place // after the last event of each partition
-	listed      bool    // it is in the bucket of those that are due
-	counted     class   // as what it is counted in the statistics, as of the last commit
-	dirty       bool
+	through     []location // for each partition with an event of the story, the offset after the last such event
+
+	listed  bool  // the story is in the bucket due
+	counted class // class under which Stats counts the story, as of the last commit
+	dirty   bool  // in memory only: the row has changed, and the story is in writeTx.dirty
 }
 
+// Bits of the flags of a storyRow.
 const (
-	flagTelling = 1 << iota
+	flagPublishable = 1 << iota
 	flagSettled
-	flagFresh
+	flagCurrent
 	flagListed
+	flagRooted
+	flagJoined
 )
 
-func bit(on bool, b uint64) uint64 {
+// flagIf returns flag if on is true, and 0 otherwise.
+func flagIf(on bool, flag uint64) uint64 {
 	if on {
-		return b
+		return flag
 	}
 	return 0
 }
 
 func (s *storyRow) encode() []byte {
-	w := writer{make([]byte, 0, 64+len(s.correlation)+len(s.root))}
-	w.uint(bit(s.telling, flagTelling) | bit(s.settled, flagSettled) | bit(s.fresh, flagFresh) | bit(s.listed, flagListed))
+	w := rowWriter{make([]byte, 0, 64+len(s.correlation)+len(s.root))}
+	w.uint(flagIf(s.publishable, flagPublishable) | flagIf(s.settled, flagSettled) | flagIf(s.current, flagCurrent) | flagIf(s.listed, flagListed) |
+		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined))
 	w.uint(uint64(s.events))
 	w.int(int64(s.open))
 	w.uint(uint64(s.episode))
@@ -210,53 +193,34 @@ func (s *storyRow) encode() []byte {
 	w.string(s.root)
 	w.time(s.first)
 	w.time(s.last)
-	for _, p := range s.through {
-		w.uint(uint64(p.topic))
-		w.uint(uint64(p.partition.partition))
-		w.int(p.offset)
+	for _, at := range s.through {
+		w.uint(uint64(at.topic))
+		w.uint(uint64(at.partition.partition))
+		w.int(at.offset)
 	}
 	return w.b
 }
 
 func decodeStory(b []byte) (*storyRow, error) {
-	r := &reader{b: b}
+	r := newRowReader(b)
 	s := new(storyRow)
-	flags := r.uint()
-	s.telling, s.settled = flags&flagTelling != 0, flags&flagSettled != 0
-	s.fresh, s.listed = flags&flagFresh != 0, flags&flagListed != 0
-	s.events, s.open, s.episode = int(r.uint()), int(r.int()), int(r.uint())
-	s.rows = uint32(r.uint())
-	s.correlation, s.root = r.string(), r.string()
+	flags := r.Uvarint()
+	s.publishable, s.settled = flags&flagPublishable != 0, flags&flagSettled != 0
+	s.current, s.listed = flags&flagCurrent != 0, flags&flagListed != 0
+	s.rooted, s.joined = flags&flagRooted != 0, flags&flagJoined != 0
+	s.events, s.open, s.episode = int(r.Uvarint()), int(r.Varint()), int(r.Uvarint())
+	s.rows = uint32(r.Uvarint())
+	s.correlation, s.root = r.Text(), r.Text()
 	s.first, s.last = r.time(), r.time()
-	for r.more() {
-		s.through = append(s.through, place{partition{topicNum(r.uint()), int32(r.uint())}, r.int()})
+	for r.Len() > 0 {
+		s.through = append(s.through, location{partition{topicNum(r.Uvarint()), int32(r.Uvarint())}, r.Varint()})
 	}
 	s.counted = s.class()
-	return s, r.err()
+	return s, r.Err()
 }
 
-// class is what a story counts as.
-type class uint8
-
-const (
-	classNone    class = iota // it has no event of ours: nobody waits for it
-	classOpen                 // something is owed, or its settling is not told yet
-	classSettled              // tidings.story says that it has settled, and it is still so
-)
-
-func (s *standing) class() class {
-	switch {
-	case !s.telling:
-		return classNone
-	case s.settled && s.fresh && s.open == 0:
-		return classSettled
-	default:
-		return classOpen
-	}
-}
-
-// reach moves through past a record.
-func (s *storyRow) reach(at place) {
+// extendThrough updates through for an event of the story at a location.
+func (s *storyRow) extendThrough(at location) {
 	for i := range s.through {
 		if s.through[i].partition == at.partition {
 			s.through[i].offset = max(s.through[i].offset, at.offset+1)
@@ -267,72 +231,37 @@ func (s *storyRow) reach(at place) {
 	s.through = append(s.through, at)
 }
 
-func (c *coverage) encode() []byte {
-	w := writer{make([]byte, 0, 16+8*len(c.done))}
-	w.int(c.epoch)
-	w.int(c.position)
-	w.uint(uint64(len(c.done)))
-	last := int64(0)
-	for _, r := range c.done {
-		w.int(r.Lo - last)
-		w.int(r.Hi - r.Lo)
-		last = r.Hi
-	}
-	for _, g := range c.sought {
-		w.int(g.Lo)
-		w.int(g.Hi)
-		w.string(g.who)
-		w.time(g.at)
-	}
-	return w.b
-}
-
-func decodeCoverage(b []byte) (*coverage, error) {
-	r := &reader{b: b}
-	c := &coverage{epoch: r.int(), position: r.int()}
-	last := int64(0)
-	for n := r.uint(); n > 0 && !r.bad; n-- {
-		lo := last + r.int()
-		last = lo + r.int()
-		c.done = append(c.done, obligation.Range{Lo: lo, Hi: last})
-	}
-	for r.more() {
-		c.sought = append(c.sought, gap{obligation.Range{Lo: r.int(), Hi: r.int()}, r.string(), r.time()})
-	}
-	return c, r.err()
-}
-
-// note is something that a reaction told of one event besides having done it.
-type note struct {
-	kind     noteKind
-	order    int64 // offset of the record that said so, in tidings.reactions: later ones are newer
-	attempts int
-	text     string
-	at, next time.Time
-}
-
-type noteKind uint8
+// class says how Stats counts a story.
+type class uint8
 
 const (
-	noteSkipped noteKind = 1 + iota
-	noteRetried
-	noteRetrying
-	noteDuplicate
+	// classNone is the class of a story that has no event with an id; it counts neither as open nor as settled.
+	classNone class = iota
+	// classOpen is the class of a story with an open obligation, or without a story.settled that still holds.
+	classOpen
+	// classSettled is the class of a story for which tidings.story has a story.settled that still holds.
+	classSettled
 )
 
-func (n *note) encode() []byte {
-	w := writer{make([]byte, 0, 24+len(n.text))}
-	w.uint(uint64(n.kind))
-	w.int(n.order)
-	w.uint(uint64(n.attempts))
-	w.string(n.text)
-	w.time(n.at)
-	w.time(n.next)
-	return w.b
+func (s *standing) class() class {
+	switch {
+	case !s.publishable:
+		return classNone
+	case s.settled && s.current && s.open == 0:
+		return classSettled
+	default:
+		return classOpen
+	}
 }
 
-func decodeNote(b []byte) (note, error) {
-	r := &reader{b: b}
-	n := note{kind: noteKind(r.uint()), order: r.int(), attempts: int(r.uint()), text: r.string(), at: r.time(), next: r.time()}
-	return n, r.err()
+// known returns the Standing of a story by its row alone, without regard to what the brokers know (Live).
+func (s *standing) known() Standing {
+	switch {
+	case s.open > 0:
+		return StandingOpen
+	case s.settled && s.current:
+		return StandingSettled
+	default:
+		return StandingQuiet
+	}
 }

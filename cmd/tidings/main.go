@@ -1,4 +1,5 @@
-// Command tidings runs the broker and asks it: see package internal/cli, or `tidings --help`.
+// Command tidings runs a broker, and has commands to use and examine logs. See package internal/cli, or `tidings
+// --help`.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"syscall"
 
 	"tidings.dev/internal/cli"
+	"tidings.dev/internal/cli/shell"
 )
 
 func main() {
@@ -15,11 +17,11 @@ func main() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		cause := cli.ErrInterrupted
+		cause := shell.ErrInterrupted
 		if <-signals == syscall.SIGTERM {
-			cause = cli.ErrTerminated
+			cause = shell.ErrTerminated
 		}
-		signal.Stop(signals) // a second one ends the process at once
+		signal.Stop(signals) // a second signal ends the process at once
 		cancel(cause)
 	}()
 	os.Exit(cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

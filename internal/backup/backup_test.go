@@ -17,6 +17,7 @@ import (
 
 	"tidings.dev/internal/backup"
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
@@ -107,10 +108,10 @@ func (l *log) read(t testing.TB) (values []string, position int64) {
 
 func (l *log) backUp(t testing.TB, store *backup.Store, o backup.Options) backup.Taken {
 	t.Helper()
-	snap, err := l.Snapshot(t.Context(), engine.SnapshotDir)
+	snap, err := l.Snapshot(t.Context(), datadir.SnapshotDir)
 	must(t, err)
-	taken, err := store.Take(t.Context(), l.disk, engine.SnapshotDir, snap, o)
-	must(t, err, l.disk.RemoveAll(engine.SnapshotDir))
+	taken, err := store.Take(t.Context(), l.disk, datadir.SnapshotDir, snap, o)
+	must(t, err, l.disk.RemoveAll(datadir.SnapshotDir))
 	return taken
 }
 
@@ -219,7 +220,7 @@ func TestBackupIsCutOff(t *testing.T) {
 	l.send(t, 50)
 	l.backUp(t, store, backup.Options{})
 	l.send(t, 50)
-	snap, err := l.Snapshot(t.Context(), engine.SnapshotDir)
+	snap, err := l.Snapshot(t.Context(), datadir.SnapshotDir)
 	must(t, err)
 	for at, done := 1, false; !done; at++ {
 		disk := target.CrashClone(newRand(rng.Uint64()))
@@ -232,7 +233,7 @@ func TestBackupIsCutOff(t *testing.T) {
 		})
 		broken, err := backup.Open(faulty)
 		if err == nil {
-			_, err = broken.Take(t.Context(), l.disk, engine.SnapshotDir, snap, backup.Options{})
+			_, err = broken.Take(t.Context(), l.disk, datadir.SnapshotDir, snap, backup.Options{})
 		}
 		done = err == nil
 		after := disk.CrashClone(newRand(rng.Uint64()))
@@ -247,7 +248,7 @@ func TestBackupIsCutOff(t *testing.T) {
 			m, err := whole.Load(name)
 			must(t, err, whole.Restore(t.Context(), m, vfs.NewMem(), nil))
 		}
-		if _, err := whole.Take(t.Context(), l.disk, engine.SnapshotDir, snap, backup.Options{}); err != nil {
+		if _, err := whole.Take(t.Context(), l.disk, datadir.SnapshotDir, snap, backup.Options{}); err != nil {
 			t.Fatalf("operation %d: the next backup: %v", at, err)
 		}
 	}
@@ -275,7 +276,7 @@ func TestRestoreIsCutOff(t *testing.T) {
 		after := disk.CrashClone(newRand(uint64(at)))
 		if _, err := after.Stat("FORMAT"); err != nil {
 			// A broker takes it for what it is: nothing of its own.
-			if infos, _ := after.List("."); len(infos) > 1 && engine.CheckDirectory(after) == nil {
+			if infos, _ := after.List("."); len(infos) > 1 && datadir.Check(after) == nil {
 				t.Fatalf("operation %d: half a log would be opened", at)
 			}
 			must(t, store.Restore(t.Context(), m, after, nil))
@@ -392,9 +393,9 @@ func TestRefusals(t *testing.T) {
 	l, other := openLog(t, vfs.NewMem()), openLog(t, vfs.NewMem())
 	l.send(t, 1)
 	l.backUp(t, store, backup.Options{})
-	snap, err := other.Snapshot(t.Context(), engine.SnapshotDir)
+	snap, err := other.Snapshot(t.Context(), datadir.SnapshotDir)
 	must(t, err)
-	if _, err := store.Take(t.Context(), other.disk, engine.SnapshotDir, snap, backup.Options{}); !errors.Is(err, backup.ErrOtherLog) {
+	if _, err := store.Take(t.Context(), other.disk, datadir.SnapshotDir, snap, backup.Options{}); !errors.Is(err, backup.ErrOtherLog) {
 		t.Errorf("of another log: %v", err)
 	}
 	m, err := store.Load("")

@@ -15,42 +15,45 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// A manifest is a file of lines, each a JSON object:
+// A manifest is a file of lines, each of them a JSON object:
 //
 //	{"version":1,"name":…,"cluster_id":…,"taken_at":…,"last_lsn":…,…}     what it is of
 //	{"path":"topics/…","size":…,"modified":…,"chunks":["1f8a…",…]}         one for each file or directory, in order of path
 //	{"sha256":"…"}                                                         of all bytes before this line
 const manifestVersion = 1
 
-// Manifest is one backup.
+// Manifest describes one backup: its head, and all files of the log in the order of their paths.
 type Manifest struct {
 	Head
 	Files []File
 }
 
-// Head says what a backup is of.
+// Head identifies a backup and describes the snapshot from which it was taken.
 type Head struct {
-	Version int    `json:"version"`
-	Name    string `json:"name"` // when it was taken; in order of names is in order of time
+	Version int `json:"version"`
+	// Name is the time at which the backup was taken, in the format nameLayout. Names sort in the order of time.
+	Name string `json:"name"`
 	engine.Snapshot
 }
 
-// File is one file of the log. Modified is its time of modification in ns since the epoch.
+// File describes one file or directory of the log.
 type File struct {
-	Path      string `json:"path"`
-	SizeBytes int64  `json:"size"`
-	Modified  int64  `json:"modified,omitempty"`
-	Chunks    []hash `json:"chunks,omitempty"`
-	Dir       bool   `json:"dir,omitempty"` // a directory, which may be empty
+	Path      string `json:"path"`               // slash-separated, relative to the data directory
+	SizeBytes int64  `json:"size"`               // 0 for a directory
+	Modified  int64  `json:"modified,omitempty"` // time of modification, in nanoseconds since the Unix epoch
+	Chunks    []hash `json:"chunks,omitempty"`   // in the order of the file; all chunks except the last have ChunkBytes
+	Dir       bool   `json:"dir,omitempty"`
 }
 
+// manifestEnd is the last line of a manifest. SHA256 is the hash of all bytes before that line.
 type manifestEnd struct {
 	SHA256 hash `json:"sha256"`
 }
 
 const nameLayout = "20060102T150405.000Z"
 
-// nameFor returns the name of a backup taken at a time, after those that are there.
+// nameFor returns the name of a backup that is taken at a time. taken are the existing names in order. If the clock was
+// set back, the name is just after the last of these, so that names stay in the order of time.
 func nameFor(at time.Time, taken []string) string {
 	name := at.UTC().Format(nameLayout)
 	for len(taken) > 0 && name <= taken[len(taken)-1] {
@@ -63,6 +66,7 @@ func nameFor(at time.Time, taken []string) string {
 	return name
 }
 
+// encode returns the content of the manifest's file.
 func (m *Manifest) encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -81,6 +85,8 @@ func (m *Manifest) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// decodeManifest parses the content of the manifest file with a name. The error is a *DamageError or a *FormatError. A
+// path that leads out of the data directory counts as damage.
 func decodeManifest(file string, b []byte) (*Manifest, error) {
 	damaged := func(format string, args ...any) (*Manifest, error) {
 		return nil, &DamageError{File: file, Reason: fmt.Sprintf(format, args...)}
@@ -121,7 +127,7 @@ func decodeManifest(file string, b []byte) (*Manifest, error) {
 
 func manifestPath(name string) string { return path.Join(backupsDir, name+manifestSuffix) }
 
-// Names returns the names of all backups, oldest first.
+// Names returns the names of all backups, oldest first. The error is one of I/O.
 func (s *Store) Names() ([]string, error) {
 	infos, err := s.fs.List(backupsDir)
 	if isMissing(err) {
@@ -142,7 +148,8 @@ func (s *Store) Names() ([]string, error) {
 	return names, nil
 }
 
-// Load reads a manifest; the newest one for the name "". Errors: ErrNone, *DamageError, *FormatError.
+// Load reads the manifest of the backup with a name, or of the newest backup if name is "". The error is ErrNone, a
+// *DamageError, a *FormatError, or one of I/O.
 func (s *Store) Load(name string) (*Manifest, error) {
 	if name == "" {
 		names, err := s.Names()

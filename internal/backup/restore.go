@@ -7,35 +7,40 @@ import (
 	"path"
 	"slices"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/vfs"
 )
 
-// restoringFile marks a directory in which a restore was begun and hasn't ended: it holds nothing else than what came
-// from a backup. Without FORMAT, which is written last, no broker opens it.
+// restoringFile is the name of a file that exists in a directory while a restore is under way or after it was
+// interrupted. Everything else in the directory then came from a backup. FORMAT is written last, and without it no
+// broker opens the directory.
 const restoringFile = "RESTORING"
 
-// NotEmptyError refuses to restore over something.
-type NotEmptyError struct{ Names []string } // at most a few
+// NotEmptyError means that the directory into which a backup should be restored is not empty. Names are the first names
+// in it, in order.
+type NotEmptyError struct{ Names []string } // at most five
 
 func (e *NotEmptyError) Error() string {
 	return fmt.Sprintf("backup: the directory to restore to is not empty: there is %q", e.Names)
 }
 
-// Restore puts a backup into an empty directory, or one in which a restore was cut off. Every byte is checked against
-// its checksum on the way; all is durable on return. The error is a *DamageError, *NotEmptyError or one of the file
-// systems. progress may be nil.
+// Restore writes a backup to an empty directory, or to one in which a restore was interrupted. It verifies the checksum
+// of every byte. When it returns nil, everything is durable. After an error no broker can open the directory, and
+// another Restore begins from the start. The error is a *DamageError, a *NotEmptyError, the cause of ctx, or one of the
+// file systems. If progress is not nil, it is called after each file with the number of bytes written so far and the
+// total number.
 func (s *Store) Restore(ctx context.Context, m *Manifest, into vfs.FS, progress func(done, total int64)) error {
-	if err := clearTheWay(into); err != nil {
+	if err := clearInterrupted(into); err != nil {
 		return err
 	}
-	if err := writeFile(into, restoringFile, []byte(m.Name+"\n")); err != nil {
+	if err := vfs.WriteFile(into, restoringFile, []byte(m.Name+"\n")); err != nil {
 		return err
 	}
 	dirs := map[string]bool{".": true}
 	done := int64(0)
 	var format *File
 	for i, f := range m.Files {
-		if f.Path == directoryFormat {
+		if f.Path == datadir.FormatFile {
 			format = &m.Files[i]
 			continue
 		}
@@ -65,15 +70,15 @@ func (s *Store) Restore(ctx context.Context, m *Manifest, into vfs.FS, progress 
 		}
 	}
 	if format == nil {
-		return &DamageError{File: manifestPath(m.Name), Reason: "it has no " + directoryFormat}
+		return &DamageError{File: manifestPath(m.Name), Reason: "it has no " + datadir.FormatFile}
 	}
-	// From here on it is a data directory; the mark means nothing any more.
+	// With FORMAT the directory is a data directory, and restoringFile has no meaning any more.
 	var line []byte
-	err := s.eachPart(ctx, *format, func(_ int64, b []byte) error { line = append(line, b...); return nil })
+	err := s.eachChunkOf(ctx, *format, func(_ int64, b []byte) error { line = append(line, b...); return nil })
 	if err != nil {
 		return err
 	}
-	if err := writeFile(into, directoryFormat, line); err != nil {
+	if err := vfs.WriteFile(into, datadir.FormatFile, line); err != nil {
 		return err
 	}
 	if err := into.Remove(restoringFile); err != nil {
@@ -82,24 +87,23 @@ func (s *Store) Restore(ctx context.Context, m *Manifest, into vfs.FS, progress 
 	return into.SyncDir(".")
 }
 
-// directoryFormat is the file that makes a directory a data directory.
-const directoryFormat = "FORMAT"
-
-func clearTheWay(into vfs.FS) error {
+// clearInterrupted removes the files of an interrupted restore. If the directory contains any others, it returns a
+// *NotEmptyError.
+func clearInterrupted(into vfs.FS) error {
 	infos, err := into.List(".")
 	if err != nil {
 		return err
 	}
-	harmless := []string{"LOCK", "lost+found", restoringFile + temporarySuffix}
+	harmless := []string{"LOCK", "lost+found", restoringFile + vfs.TemporarySuffix}
 	has := func(name string) bool {
 		return slices.ContainsFunc(infos, func(i vfs.Info) bool { return i.Name == name })
 	}
-	begun := has(restoringFile) && !has(directoryFormat)
+	begun := has(restoringFile) && !has(datadir.FormatFile)
 	var foreign []string
 	for _, i := range infos {
 		switch {
 		case slices.Contains(harmless, i.Name):
-		case begun && i.Name != restoringFile: // its name goes last
+		case begun && i.Name != restoringFile: // restoringFile is removed last
 			if err := into.RemoveAll(i.Name); err != nil {
 				return err
 			}
@@ -113,12 +117,13 @@ func clearTheWay(into vfs.FS) error {
 	return nil
 }
 
+// restoreFile writes one file and syncs it. The caller must sync the directory.
 func (s *Store) restoreFile(ctx context.Context, f File, into vfs.FS) error {
 	out, err := into.Create(f.Path)
 	if err != nil {
 		return err
 	}
-	err = s.eachPart(ctx, f, func(at int64, b []byte) error {
+	err = s.eachChunkOf(ctx, f, func(at int64, b []byte) error {
 		_, err := out.WriteAt(b, at)
 		return err
 	})
@@ -128,8 +133,9 @@ func (s *Store) restoreFile(ctx context.Context, f File, into vfs.FS) error {
 	return errors.Join(err, out.Close())
 }
 
-// eachPart reads and checks the chunks of a file.
-func (s *Store) eachPart(ctx context.Context, f File, do func(at int64, b []byte) error) error {
+// eachChunkOf reads and verifies the chunks of a file and calls do with each chunk and its position in the file, until
+// do returns an error or ctx ends.
+func (s *Store) eachChunkOf(ctx context.Context, f File, do func(at int64, b []byte) error) error {
 	for i, h := range f.Chunks {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

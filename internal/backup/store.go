@@ -1,4 +1,6 @@
-// Package backup keeps images of data directories, several of them in one place, so that what they share is kept once.
+// Package backup stores snapshots of a log in a directory of backups. Content that several backups have in common is
+// stored once. A Store takes, verifies, restores and prunes backups. A Source is a snapshot from which a backup is
+// taken.
 package backup
 
 import (
@@ -14,63 +16,66 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// What stands in a directory of backups (docs/format/backup.md):
+// The files in a directory of backups (docs/format/backup.md):
 //
 //	TIDINGS-BACKUP            one line: this is one, and of which version
-//	LOCK                      of whoever writes to it
-//	chunks/1f/1f8a…           at most 4 MiB of some file, under the SHA-256 of them, in hexadecimal
+//	LOCK                      held by the process that writes to it
+//	chunks/1f/1f8a…           at most 4 MiB of some file; named by their SHA-256, in hexadecimal
 //	backups/20260722T101530.123Z.json  a manifest: which chunks make which files
 //	*.new                     a file on its way to being renamed; means nothing
 const (
-	formatFile      = "TIDINGS-BACKUP"
-	formatLine      = "tidings backup 1"
-	chunksDir       = "chunks"
-	backupsDir      = "backups"
-	manifestSuffix  = ".json"
-	temporarySuffix = ".new"
+	formatFile     = "TIDINGS-BACKUP"
+	formatLine     = "tidings backup 1"
+	chunksDir      = "chunks"
+	backupsDir     = "backups"
+	manifestSuffix = ".json"
 
-	// ChunkBytes is how much of a file one chunk holds; the last of a file holds what is left. A segment that has grown
-	// shares all its full chunks with what it was.
+	// ChunkBytes is the size of a chunk in bytes. The last chunk of a file may be shorter. A segment that has grown
+	// since an earlier backup has all full chunks in common with that backup.
 	ChunkBytes = 4 << 20
 )
 
 var (
-	// ErrNone says that a directory holds no backup, or not the one that was asked for.
+	// ErrNone means that a directory contains no backup, or not the requested one.
 	ErrNone = errors.New("backup: there is no such backup")
-	// ErrOtherLog says that a directory of backups has those of another log.
+	// ErrOtherLog means that a directory contains backups of a log with another cluster id.
 	ErrOtherLog = errors.New("backup: these are backups of another log")
 )
 
-// ForeignError refuses a directory that holds something else.
-type ForeignError struct{ Names []string } // at most a few
+// ForeignError means that a directory contains files that do not belong to backups. Names are the first of them, in
+// order.
+type ForeignError struct{ Names []string } // at most five
 
 func (e *ForeignError) Error() string {
 	return fmt.Sprintf("backup: the directory is not empty and holds no backups: there is %q", e.Names)
 }
 
-// FormatError refuses backups of another version.
+// FormatError means that another version of the program has written the backups. Found is the line that names the
+// version.
 type FormatError struct{ Found string }
 
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("backup: the directory has format %q; this program reads and writes %q", e.Found, formatLine)
 }
 
-// DamageError says that a file isn't what was written.
+// DamageError describes a file in a directory of backups that is missing or not as it was written.
 type DamageError struct {
-	File   string // in the directory of backups
+	File   string // name of the file, relative to the directory of backups
 	Reason string
-	Needed []string // files of the log that have a part in it; nil: the whole backup
+	Needed []string // files of the log that need the chunk, if File is a chunk; nil for a manifest
 }
 
 func (e *DamageError) Error() string { return fmt.Sprintf("backup: %s: %s", e.File, e.Reason) }
 
-// Store is a directory of backups. It is safe for one user at a time: see vfs.Lock.
+// Store is a directory of backups. It is not safe for concurrent use. The caller must make sure that no other process
+// writes to the directory, for which it can use vfs.Lock. All methods block on I/O.
 type Store struct {
 	fs    vfs.FS
-	dirty map[string]bool // directories with entries that are not durable
+	dirty map[string]bool // directories of chunks that must be synced
 }
 
-// Open opens a directory of backups. Errors: ErrNone where it is empty, *ForeignError, *FormatError.
+// Open opens a directory of backups. The error is ErrNone if the directory is empty, a *ForeignError, a *FormatError,
+// or one of I/O.
 func Open(fsys vfs.FS) (*Store, error) {
 	line, err := vfs.ReadFile(fsys, formatFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,19 +93,20 @@ func Open(fsys vfs.FS) (*Store, error) {
 	return &Store{fs: fsys, dirty: map[string]bool{}}, nil
 }
 
-// Create is Open, and makes an empty directory a directory of backups.
+// Create opens a directory of backups as Open does. If the directory is empty, Create makes it a directory of backups.
 func Create(fsys vfs.FS) (*Store, error) {
 	s, err := Open(fsys)
 	if !errors.Is(err, ErrNone) {
 		return s, err
 	}
-	if err := writeFile(fsys, formatFile, []byte(formatLine+"\n")); err != nil {
+	if err := vfs.WriteFile(fsys, formatFile, []byte(formatLine+"\n")); err != nil {
 		return nil, err
 	}
 	return Open(fsys)
 }
 
-// Check says why a directory can't be one of backups, before anything is changed in it; nil if it is one, or empty.
+// Check returns nil if a directory is a directory of backups or empty, and the error of Open otherwise. It changes
+// nothing.
 func Check(fsys vfs.FS) error {
 	if _, err := Open(fsys); !errors.Is(err, ErrNone) {
 		return err
@@ -108,18 +114,19 @@ func Check(fsys vfs.FS) error {
 	return nil
 }
 
-// IsStore tells whether a directory claims to hold backups.
+// IsStore reports whether a directory is a directory of backups of any version.
 func IsStore(fsys vfs.FS) bool {
 	_, err := fsys.Stat(formatFile)
 	return err == nil
 }
 
+// refuseForeign returns a *ForeignError if a directory contains files that do not belong to backups.
 func refuseForeign(fsys vfs.FS) error {
 	entries, err := fsys.List(".")
 	if err != nil {
 		return err
 	}
-	harmless := []string{"LOCK", "lost+found", formatFile + temporarySuffix}
+	harmless := []string{"LOCK", "lost+found", formatFile + vfs.TemporarySuffix}
 	var foreign []string
 	for _, e := range entries {
 		if !slices.Contains(harmless, e.Name) && len(foreign) < 5 {
@@ -132,7 +139,7 @@ func refuseForeign(fsys vfs.FS) error {
 	return nil
 }
 
-// hash is the SHA-256 of a chunk, in hexadecimal: its name.
+// hash is the SHA-256 of a chunk in lower-case hexadecimal digits. It is the name of the chunk's file.
 type hash string
 
 func hashOf(b []byte) hash {
@@ -147,13 +154,14 @@ func (h hash) valid() bool {
 	return err == nil && len(b) == sha256.Size && strings.ToLower(string(h)) == string(h)
 }
 
-// has tells whether a chunk is there with its length; its content is looked at by Verify and whenever it is read.
+// has reports whether the store has a chunk with the right length. It does not verify the content, as get does.
 func (s *Store) has(h hash, sizeBytes int64) bool {
 	info, err := s.fs.Stat(h.path())
 	return err == nil && !info.Dir && info.SizeBytes == sizeBytes
 }
 
-// put stores a chunk, unless it is there.
+// put stores a chunk if the store does not have it yet, which stored reports. When put returns, the content of the
+// chunk's file is durable. The name is durable after syncChunks.
 func (s *Store) put(b []byte) (h hash, stored bool, err error) {
 	h = hashOf(b)
 	if s.has(h, int64(len(b))) {
@@ -163,14 +171,14 @@ func (s *Store) put(b []byte) (h hash, stored bool, err error) {
 	if err := s.fs.MkdirAll(dir); err != nil {
 		return h, false, err
 	}
-	if err := writeNew(s.fs, h.path(), b); err != nil {
+	if err := vfs.WriteFileUnsynced(s.fs, h.path(), b); err != nil {
 		return h, false, err
 	}
 	s.dirty[dir] = true
 	return h, true, nil
 }
 
-// get reads a chunk and checks it; the error is a *DamageError or one of reading.
+// get reads a chunk and verifies it. The error is a *DamageError or one of I/O.
 func (s *Store) get(h hash) ([]byte, error) {
 	b, err := vfs.ReadFile(s.fs, h.path())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,8 +193,8 @@ func (s *Store) get(h hash) ([]byte, error) {
 	return b, nil
 }
 
-// settle makes the names of all chunks durable.
-func (s *Store) settle() error {
+// syncChunks makes the names of all chunks that were stored durable.
+func (s *Store) syncChunks() error {
 	for dir := range s.dirty {
 		if err := s.fs.SyncDir(dir); err != nil {
 			return err
@@ -194,28 +202,4 @@ func (s *Store) settle() error {
 	}
 	clear(s.dirty)
 	return nil
-}
-
-// writeNew writes a file under another name, syncs it and renames it.
-func writeNew(fsys vfs.FS, name string, content []byte) error {
-	f, err := fsys.Create(name + temporarySuffix)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(content, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return fsys.Rename(name+temporarySuffix, name)
-}
-
-// writeFile makes a file appear durably with all its content, or not at all.
-func writeFile(fsys vfs.FS, name string, content []byte) error {
-	if err := writeNew(fsys, name, content); err != nil {
-		return err
-	}
-	return fsys.SyncDir(path.Dir(name))
 }

@@ -1,37 +1,40 @@
 package backup
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/vfs"
 )
 
-// Options say how a backup is taken. The zero value reads only what has changed.
+// Options contains the parameters of Take. With the zero value, Take only reads files that have changed.
 type Options struct {
-	// ReadAll reads files too that have the length and time of modification they had in the backup before.
+	// ReadAll makes Take read all files, including those whose length and time of modification are the same as in the
+	// previous backup.
 	ReadAll bool
-	// Progress, if not nil, is told now and then how far it is, in bytes.
+	// Progress is called after each file with the number of bytes taken so far and the total number. It may be nil.
 	Progress func(done, total int64)
 }
 
-// Taken says what a backup cost.
+// Taken is the result of Take.
 type Taken struct {
 	Head
-	NewBytes       int64  `json:"new_bytes"`       // stored: the others were there
-	UnchangedFiles int    `json:"unchanged_files"` // not even read
-	Since          string `json:"since,omitempty"` // the backup before
+	NewBytes int64 `json:"new_bytes"` // size of the chunks that the store did not have before
+	// UnchangedFiles is the number of files that were not read, because they have not changed since the previous
+	// backup.
+	UnchangedFiles int    `json:"unchanged_files"`
+	Since          string `json:"since,omitempty"` // name of the previous backup; "" if there is none
 }
 
-// Take stores the snapshot that stands in a directory of an FS. It is there for Load when Take has returned without an
-// error, and not before; all of it is durable then.
+// Take stores the snapshot in the directory dir of source as a new backup. When it returns nil, the whole backup is
+// durable and Load finds it; before that Load does not find it. The error is ErrOtherLog, the cause of ctx, or one of
+// the file systems.
 func (s *Store) Take(ctx context.Context, source vfs.FS, dir string, snap engine.Snapshot, o Options) (Taken, error) {
 	content, err := readContent(source, dir)
 	if err != nil {
@@ -79,7 +82,7 @@ func (s *Store) Take(ctx context.Context, source vfs.FS, dir string, snap engine
 			o.Progress(done, snap.SizeBytes)
 		}
 	}
-	if err := s.settle(); err != nil {
+	if err := s.syncChunks(); err != nil {
 		return Taken{}, err
 	}
 	b, err := m.encode()
@@ -89,15 +92,16 @@ func (s *Store) Take(ctx context.Context, source vfs.FS, dir string, snap engine
 	if err := s.fs.MkdirAll(backupsDir); err != nil {
 		return Taken{}, err
 	}
-	return out, writeFile(s.fs, manifestPath(m.Name), b)
+	return out, vfs.WriteFile(s.fs, manifestPath(m.Name), b)
 }
 
-// before returns the newest backup that can be read, or nil. All must be of the same log.
+// before returns the newest backup whose manifest can be read, or nil if there is none. The error matches ErrOtherLog
+// if that backup is of a log with another cluster id.
 func (s *Store) before(names []string, clusterID string) (*Manifest, error) {
 	for i := len(names) - 1; i >= 0; i-- {
 		m, err := s.Load(names[i])
 		if _, damaged := errors.AsType[*DamageError](err); damaged {
-			continue // nothing is taken over from it
+			continue // a backup whose manifest cannot be read is of no use for this one
 		}
 		if err != nil {
 			return nil, err
@@ -110,7 +114,7 @@ func (s *Store) before(names []string, clusterID string) (*Manifest, error) {
 	return nil, nil
 }
 
-// hasAll tells whether the chunks of a file are there.
+// hasAll reports whether the store has all chunks of a file.
 func (s *Store) hasAll(f File) bool {
 	for i, h := range f.Chunks {
 		if !s.has(h, min(ChunkBytes, f.SizeBytes-int64(i)*ChunkBytes)) {
@@ -120,7 +124,9 @@ func (s *Store) hasAll(f File) bool {
 	return true
 }
 
-// takeFile stores what a file has up to its length in the snapshot.
+// takeFile stores the first f.SizeBytes of the file name of source in chunks, and sets f.Chunks to their hashes. It
+// adds the size of the chunks that the store did not have before to newBytes. buf is scratch memory with the length
+// ChunkBytes.
 func (s *Store) takeFile(ctx context.Context, source vfs.FS, name string, f *File, buf []byte, newBytes *int64) error {
 	in, err := source.OpenRead(name)
 	if err != nil {
@@ -148,37 +154,30 @@ func (s *Store) takeFile(ctx context.Context, source vfs.FS, name string, f *Fil
 	return nil
 }
 
-// readContent reads which files a snapshot has.
-func readContent(source vfs.FS, dir string) ([]engine.SnapshotFile, error) {
-	b, err := vfs.ReadFile(source, path.Join(dir, engine.SnapshotContent))
+// readContent returns the list of a snapshot's files.
+func readContent(source vfs.FS, dir string) ([]datadir.SnapshotFile, error) {
+	b, err := vfs.ReadFile(source, path.Join(dir, datadir.SnapshotContent))
 	if err != nil {
 		return nil, fmt.Errorf("backup: no whole snapshot: %w", err)
 	}
-	var content []engine.SnapshotFile
-	dec := json.NewDecoder(bytes.NewReader(b))
-	for dec.More() {
-		var f engine.SnapshotFile
-		if err := dec.Decode(&f); err != nil {
-			return nil, fmt.Errorf("backup: %s: %w", engine.SnapshotContent, err)
-		}
-		if !fs.ValidPath(f.Path) || f.SizeBytes < 0 || f.Dir && f.SizeBytes > 0 {
-			return nil, fmt.Errorf("backup: %s names %q", engine.SnapshotContent, f.Path)
-		}
-		content = append(content, f)
+	content, err := datadir.DecodeSnapshotContent(b)
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
 	}
 	return content, nil
 }
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// Pruned says what Prune removed.
+// Pruned is the result of Prune.
 type Pruned struct {
 	Backups    []string `json:"backups"`
 	FreedBytes int64    `json:"freed_bytes"`
 }
 
-// Prune removes all but the newest keep backups, and the chunks that no other needs. A backup whose manifest can't be
-// read stays, and then no chunk is removed: it might be that one's.
+// Prune removes all backups except the newest keep ones, and then the chunks that no other backup needs. If the
+// manifest of a backup to keep cannot be read, Prune returns the error and removes nothing, since that backup could
+// need any chunk.
 func (s *Store) Prune(keep int) (Pruned, error) {
 	var out Pruned
 	names, err := s.Names()
@@ -203,7 +202,7 @@ func (s *Store) Prune(keep int) (Pruned, error) {
 		}
 		out.Backups = append(out.Backups, name)
 	}
-	// The manifests are gone for good before the first of their chunks is.
+	// The removal of the manifests must be durable before the first of their chunks is removed.
 	if err := s.fs.SyncDir(backupsDir); err != nil {
 		return out, err
 	}
@@ -217,7 +216,7 @@ func (s *Store) Prune(keep int) (Pruned, error) {
 	return out, err
 }
 
-// eachChunk calls do for every file among the chunks, whatever its name.
+// eachChunk calls do for every file in the directories of chunks, whatever its name, until do returns an error.
 func (s *Store) eachChunk(do func(name string, info vfs.Info) error) error {
 	dirs, err := s.fs.List(chunksDir)
 	if isMissing(err) {

@@ -10,24 +10,27 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Verified is what Verify found.
+// Verified is the result of Verify.
 type Verified struct {
 	Backups []Head
 	Chunks  int
 	Bytes   int64
-	Damage  []*DamageError // manifests that can't be read; chunks that are wrong or missing, with the files that need them
-	Foreign []string       // names that are not the store's, and what was left on its way
-	Unused  int            // chunks that no backup needs: of one that was cut off
+	// Damage are the manifests that cannot be read, and the chunks that are damaged or missing, with the files that
+	// need them.
+	Damage  []*DamageError
+	Foreign []string // names of files in the directories of chunks that are not chunks
+	Unused  int      // number of chunks that no backup needs, such as those of an interrupted backup
 }
 
-// Verify reads everything and checks it. The error is one of reading or *FormatError.
+// Verify reads and verifies all manifests and chunks. Damage is reported in the result. The error is one of I/O, a
+// *FormatError, or the cause of ctx.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	var v Verified
 	names, err := s.Names()
 	if err != nil {
 		return v, err
 	}
-	users := map[hash][]string{} // chunk → the files that need it, as backup:path
+	users := map[hash][]string{} // for each chunk the files that need it, as backup:path
 	for _, name := range names {
 		m, err := s.Load(name)
 		if damage, ok := errors.AsType[*DamageError](err); ok {

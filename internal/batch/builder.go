@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 )
 
-// Builder makes uncompressed batches. The zero value is ready: a batch of base offset 0, without a producer. It isn't
-// safe for concurrent use.
+// Builder makes uncompressed batches. The zero value is ready for use and makes a batch with the base offset 0 and
+// without a producer. It is not safe for concurrent use.
 type Builder struct {
 	buf         []byte
 	count       int32
-	first, last int64 // timestamps: of the first record, and the largest
+	first, last int64 // timestamp of the first record, and the largest timestamp, in milliseconds since the Unix epoch
 	base        int64
 	producer    bool
 	id          int64
@@ -19,16 +19,17 @@ type Builder struct {
 	leaderEpoch int32
 }
 
-// Reset begins a new batch at baseOffset, without a producer and without flags. The batch given out before stays
-// good: it isn't reused.
+// Reset begins a new batch at baseOffset, without a producer and without flags. A batch that Batch has returned stays
+// valid, because its memory is not reused.
 func (b *Builder) Reset(baseOffset int64) { *b = Builder{base: baseOffset} }
 
-// Producer makes it a batch of an idempotent producer.
+// Producer sets the idempotent producer of the batch and the sequence number of its first record.
 func (b *Builder) Producer(id int64, epoch int16, baseSequence int32) {
 	b.producer, b.id, b.epoch, b.sequence = true, id, epoch, baseSequence
 }
 
-// Transactional marks the batch as part of its producer's transaction; control, as the record that ends it.
+// Transactional marks the batch as part of its producer's transaction. If control is true, it also marks it as a control batch,
+// whose record ends the transaction.
 func (b *Builder) Transactional(control bool) {
 	b.flags |= transactionalFlag
 	if control {
@@ -36,13 +37,14 @@ func (b *Builder) Transactional(control bool) {
 	}
 }
 
-// LeaderEpoch stamps the batch; 0 without it.
+// LeaderEpoch sets the partition leader epoch of the batch. Without this call it is 0.
 func (b *Builder) LeaderEpoch(epoch int32) { b.leaderEpoch = epoch }
 
-// Count is the number of records added since Reset.
+// Count returns the number of records added since Reset.
 func (b *Builder) Count() int { return int(b.count) }
 
-// Add adds a record with its time in ms since the epoch. Nil keys and values are null. Everything is copied.
+// Add adds a record. timestamp is in milliseconds since the Unix epoch. A nil key or value is null. Add copies its
+// arguments.
 func (b *Builder) Add(timestamp int64, key, value []byte, headers ...Header) {
 	if b.count == 0 {
 		b.buf = append(b.buf[:0], make([]byte, HeaderBytes)...)
@@ -71,15 +73,14 @@ func (b *Builder) Add(timestamp int64, key, value []byte, headers ...Header) {
 	b.last = max(b.last, timestamp)
 }
 
-// Batch finishes the batch and gives it away; call Reset before the next Add. It panics without records: there is no
-// empty batch to append.
+// Batch finishes the batch and returns it. The result belongs to the caller. Reset must be called before the next Add.
+// Batch panics if no record was added.
 func (b *Builder) Batch() View {
 	if b.count == 0 {
 		panic("batch: Batch of an empty Builder")
 	}
 	v := View(b.buf)
 	b.buf = nil
-	binary.BigEndian.PutUint32(v[lengthAt:], uint32(len(v)-PrefixBytes))
 	v[magicAt] = Magic
 	binary.BigEndian.PutUint16(v[attributesAt:], uint16(b.flags))
 	binary.BigEndian.PutUint32(v[lastOffsetDeltaAt:], uint32(b.count-1))
@@ -95,11 +96,11 @@ func (b *Builder) Batch() View {
 	binary.BigEndian.PutUint32(v[countAt:], uint32(b.count))
 	v.SetBaseOffset(b.base)
 	v.SetLeaderEpoch(b.leaderEpoch)
-	binary.BigEndian.PutUint32(v[crcAt:], v.Checksum())
+	v.seal()
 	return v
 }
 
-// varintBytes is the length of x as a zigzag varint.
+// varintBytes returns the length in bytes of x as a zigzag varint.
 func varintBytes(x int64) int {
 	n := 1
 	for u := uint64(x<<1) ^ uint64(x>>63); u >= 0x80; u >>= 7 {
@@ -108,6 +109,7 @@ func varintBytes(x int64) int {
 	return n
 }
 
+// fieldBytes returns the number of bytes that appendField appends for b.
 func fieldBytes(b []byte) int {
 	if b == nil {
 		return 1
@@ -115,6 +117,7 @@ func fieldBytes(b []byte) int {
 	return varintBytes(int64(len(b))) + len(b)
 }
 
+// appendField appends the length of a key or value, and then the key or value itself. A nil b is null.
 func appendField(dst, b []byte) []byte {
 	if b == nil {
 		return binary.AppendVarint(dst, -1)

@@ -5,22 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 )
 
-// What can be wrong with a batch. Every error of Split, Check, Validate and Records is an *InvalidError that matches
-// exactly one of these by errors.Is.
+// The kinds of errors of Split, Check, Validate and Records. Every error of these functions is an *InvalidError that
+// matches exactly one of them by errors.Is. The comments name the error code of the Kafka protocol.
 var (
-	ErrCorrupt          = errors.New("batch: corrupt")                // length or checksum do not hold (CORRUPT_MESSAGE)
-	ErrUnsupportedMagic = errors.New("batch: unsupported format")     // not magic 2 (UNSUPPORTED_FOR_MESSAGE_FORMAT)
-	ErrTooLarge         = errors.New("batch: too large")              // over the caller's limit (MESSAGE_TOO_LARGE)
-	ErrInvalidRecord    = errors.New("batch: invalid record")         // whole, but says what may not be said (INVALID_RECORD)
-	ErrInvalidTimestamp = errors.New("batch: invalid timestamp")      // a timestamp type that clients may not use (INVALID_TIMESTAMP)
-	ErrUnsupportedCodec = errors.New("batch: unsupported codec")      // UNSUPPORTED_COMPRESSION_TYPE
-	ErrBomb             = errors.New("batch: decompresses too large") // over the caller's limit after decompression
+	ErrCorrupt = errors.New("batch: corrupt") // length or checksum is wrong (CORRUPT_MESSAGE)
+	// ErrUnsupportedMagic means that the format is not magic 2 (UNSUPPORTED_FOR_MESSAGE_FORMAT)
+	ErrUnsupportedMagic = errors.New("batch: unsupported format")
+	// ErrTooLarge means that the batch is larger than the caller's limit (MESSAGE_TOO_LARGE)
+	ErrTooLarge = errors.New("batch: too large")
+	// ErrInvalidRecord means that the batch is whole and has a field with a value that is not allowed (INVALID_RECORD).
+	ErrInvalidRecord = errors.New("batch: invalid record")
+	// ErrInvalidTimestamp means that the batch has a timestamp type that clients may not use (INVALID_TIMESTAMP).
+	ErrInvalidTimestamp = errors.New("batch: invalid timestamp")
+	// ErrUnsupportedCodec means that the compression is unknown (UNSUPPORTED_COMPRESSION_TYPE)
+	ErrUnsupportedCodec = errors.New("batch: unsupported codec")
+	// ErrBomb means that the records are larger than the caller's limit after decompression.
+	ErrBomb = errors.New("batch: decompresses too large")
 )
 
-// InvalidError says what is wrong with a batch and where: Position is in bytes from the start of the buffer given to
-// Split, and of the batch elsewhere (of its decompressed records for errors in those).
+// InvalidError describes what is wrong with a batch and where. Position is in bytes: from the start of the buffer in
+// errors of Split, from the start of the decompressed records in errors about records, and otherwise from the start of
+// the batch.
 type InvalidError struct {
 	Err      error // one of the sentinels above
 	Position int
@@ -33,22 +41,26 @@ func (e *InvalidError) Error() string {
 
 func (e *InvalidError) Unwrap() error { return e.Err }
 
+// invalid returns an *InvalidError that matches kind.
 func invalid(kind error, position int, format string, args ...any) error {
 	return &InvalidError{Err: kind, Position: position, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Length returns the bytes of the batch that begins b, as its length field has it, and whether b is long enough to
-// know and the length is possible at all. The batch may be longer than b.
+// Length returns the length in bytes of the batch at the beginning of b, as its length field states it. It returns
+// false if b is shorter than PrefixBytes or the length is impossible. The batch may be longer than b.
 func Length(b []byte) (int, bool) {
 	if len(b) < PrefixBytes {
 		return 0, false
 	}
 	length := int64(int32(binary.BigEndian.Uint32(b[lengthAt:]))) + PrefixBytes
+	if length > math.MaxInt { // on 32-bit systems no slice can be that long
+		return math.MaxInt, false
+	}
 	return int(length), length >= HeaderBytes
 }
 
-// Split yields the batches of a buffer in order, without a copy, by their length fields. Bytes that don't make a whole
-// batch of format 2 end it with an error. It doesn't look at checksums: see Check and Validate.
+// Split yields the batches of a buffer in order, without copying them. If the next bytes are not a whole batch of
+// format 2, it yields an error and ends. It does not verify checksums, as Check and Validate do.
 func Split(b []byte) iter.Seq2[View, error] {
 	return func(yield func(View, error) bool) {
 		for at := 0; at < len(b); {
@@ -65,7 +77,7 @@ func Split(b []byte) iter.Seq2[View, error] {
 	}
 }
 
-// first is the batch that begins b, which stands at position at of the caller's buffer.
+// first returns the batch at the beginning of b. at is the position of b in the caller's buffer, for errors.
 func first(b []byte, at int) (View, error) {
 	if len(b) > magicAt && b[magicAt] != Magic {
 		return nil, invalid(ErrUnsupportedMagic, at+magicAt, "magic %d, want %d", int8(b[magicAt]), Magic)
@@ -82,7 +94,8 @@ func first(b []byte, at int) (View, error) {
 	return View(b[:n:n]), nil
 }
 
-// Check says whether v is one whole batch of format 2 with the right checksum: what must hold for stored bytes.
+// Check returns nil if v is exactly one whole batch of format 2 with a correct checksum. Otherwise it returns an
+// *InvalidError. Stored bytes must pass Check.
 func Check(v View) error {
 	whole, err := first(v, 0)
 	if err != nil {
@@ -100,12 +113,14 @@ func Check(v View) error {
 	return nil
 }
 
-// minRecordBytes is the shortest record: length, attributes, both deltas, null key, null value, no headers.
+// minRecordBytes is the length in bytes of the shortest record: its length, attributes, two deltas, null key, null
+// value, and no headers.
 const minRecordBytes = 7
 
-// Validate says whether v is a batch that a client may append: Check, at most maxBytes long (no limit if ≤ 0), and a
-// head that is consistent with itself. Like Kafka it refuses control batches and log append time from clients. The
-// records aren't looked at (Kafka walks them; see docs/kafka-differences.md).
+// Validate returns nil if a client may append the batch v, and an *InvalidError otherwise. v must pass Check, must not
+// be longer than maxBytes (if maxBytes > 0), and must have a consistent header. Like Apache Kafka, Validate refuses
+// control batches and log append time from clients. Unlike Apache Kafka, it does not read the records
+// (docs/kafka-differences.md).
 func Validate(v View, maxBytes int64) error {
 	if maxBytes > 0 && int64(len(v)) > maxBytes {
 		return invalid(ErrTooLarge, 0, "batch of %d bytes, at most %d are allowed", len(v), maxBytes)

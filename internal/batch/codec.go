@@ -14,10 +14,10 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// Codec is how a batch's records are compressed: the low three bits of its attributes.
+// Codec is the compression of a batch's records. Its number is the low three bits of the batch's attributes.
 type Codec int8
 
-// The codecs of Kafka, by their numbers on the wire.
+// The codecs of Kafka, with their numbers in the protocol.
 const (
 	None Codec = iota
 	Gzip
@@ -33,24 +33,25 @@ func (c Codec) String() string {
 	return [...]string{"none", "gzip", "snappy", "lz4", "zstd"}[c]
 }
 
-// A zstd frame says how much of what it holds must be kept to decode it: its window. One as large as the caller lets the
-// records be is read, within what every decoder should take by RFC 8878 and what the highest levels but one ask for.
+// These constants bound the window of a zstd frame, which is how much decompressed data its decoder must keep. The
+// largest accepted window is the caller's limit for the decompressed records, but at least 8 MiB, which every decoder
+// should support (RFC 8878), and at most 64 MiB, which is enough for all compression levels except the highest.
 const (
 	minZstdWindowBytes = 8 << 20
 	maxZstdWindowBytes = 64 << 20
 )
 
-// A zstd decoder costs much to make and holds no goroutine at concurrency 1, so they are kept.
+// zstdDecoders is a pool of decoders, which are expensive to create. With a concurrency of 1 they have no goroutines.
 var zstdDecoders = sync.Pool{New: func() any {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxZstdWindowBytes))
 	if err != nil {
-		panic("batch: zstd options: " + err.Error()) // they are constants
+		panic("batch: zstd options: " + err.Error()) // the options are constants, so that this cannot happen
 	}
 	return d
 }}
 
-// decompress returns the record block in the clear, at most maxBytes of it; without a codec that is the input itself,
-// whatever its length.
+// decompress returns the decompressed records, or ErrBomb if they are longer than maxBytes. For None it returns in
+// itself, of any length.
 func decompress(c Codec, in []byte, maxBytes int) ([]byte, error) {
 	var out []byte
 	var err error
@@ -72,7 +73,7 @@ func decompress(c Codec, in []byte, maxBytes int) ([]byte, error) {
 		if err = d.ResetWithOptions(bytes.NewReader(in), zstd.WithDecoderMaxWindow(uint64(window))); err == nil {
 			out, err = readBounded(d, len(in), maxBytes)
 		}
-		// Let go of the input. A reset to nil can't fail.
+		// A decoder in the pool must not keep in alive. Reset cannot fail with a nil reader.
 		_ = d.Reset(nil)
 		zstdDecoders.Put(d)
 	default:
@@ -88,7 +89,8 @@ func decompress(c Codec, in []byte, maxBytes int) ([]byte, error) {
 	}
 }
 
-// readBounded reads r to its end. It never holds more than about twice maxBytes.
+// readBounded reads r to its end. It returns ErrBomb if there are more than maxBytes. It allocates at most about
+// 2*maxBytes.
 func readBounded(r io.Reader, inBytes, maxBytes int) ([]byte, error) {
 	out := bytes.NewBuffer(make([]byte, 0, min(max(4*inBytes, 512), max(maxBytes, 0)+bytes.MinRead)))
 	n, err := out.ReadFrom(io.LimitReader(r, int64(maxBytes)+1))
@@ -101,14 +103,15 @@ func readBounded(r io.Reader, inBytes, maxBytes int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Java clients frame snappy as the xerial library does: a head, then blocks with their lengths. Others send one raw
-// block.
+// xerialMagic is the beginning of the snappy format of the xerial library, which Java clients use: a header, and then
+// blocks with their lengths. Other clients send a single raw block.
 //
 //	0x82 "SNAPPY" 0x00 | int32 version | int32 compatible version | { int32 length | snappy block }…
 var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 
 const xerialHeaderBytes = 16
 
+// unsnappy decompresses snappy data in the xerial format or as a raw block. It returns ErrBomb for more than maxBytes.
 func unsnappy(in []byte, maxBytes int) ([]byte, error) {
 	if !bytes.HasPrefix(in, xerialMagic) {
 		return unsnappyBlock(nil, in, maxBytes)
@@ -134,9 +137,13 @@ func unsnappy(in []byte, maxBytes int) ([]byte, error) {
 	return out, nil
 }
 
-// unsnappyBlock appends one block to out.
+// unsnappyBlock decompresses one block and appends the result to out. It returns ErrBomb if out would be longer than
+// maxBytes.
 func unsnappyBlock(out, block []byte, maxBytes int) ([]byte, error) {
 	n, err := snappy.DecodedLen(block)
+	if errors.Is(err, snappy.ErrTooLarge) { // the length does not fit an int, or the format does not allow it
+		return nil, ErrBomb
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/snappy"
@@ -11,41 +12,21 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// compress appends the record block to dst under a codec, as any client can read it. xerial asks for the frames of
-// Java's snappy.
+// compress compresses the records in block and appends the result to dst. Every Kafka client can read the result. For
+// Snappy, xerial selects the format of Java clients.
 func compress(dst []byte, c Codec, xerial bool, block []byte) ([]byte, error) {
 	switch c {
 	case None:
 		return append(dst, block...), nil
 	case Gzip:
-		w := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(w)
-		out := appender{dst}
-		w.Reset(&out)
-		if _, err := w.Write(block); err != nil {
-			return dst, err
-		}
-		if err := w.Close(); err != nil {
-			return dst, err
-		}
-		return out.b, nil
+		return compressStream(dst, &gzipWriters, block)
 	case Snappy:
 		if xerial {
 			return appendXerial(dst, block), nil
 		}
 		return append(dst, snappy.Encode(nil, block)...), nil
 	case LZ4:
-		w := lz4Writers.Get().(*lz4.Writer)
-		defer lz4Writers.Put(w)
-		out := appender{dst}
-		w.Reset(&out)
-		if _, err := w.Write(block); err != nil {
-			return dst, err
-		}
-		if err := w.Close(); err != nil {
-			return dst, err
-		}
-		return out.b, nil
+		return compressStream(dst, &lz4Writers, block)
 	case Zstd:
 		w := zstdEncoders.Get().(*zstd.Encoder)
 		defer zstdEncoders.Put(w)
@@ -54,7 +35,28 @@ func compress(dst []byte, c Codec, xerial bool, block []byte) ([]byte, error) {
 	return dst, invalid(ErrUnsupportedCodec, attributesAt, "codec %d", c)
 }
 
-// appender is a slice that is written to.
+// streamWriter is a compressor that writes to an io.Writer: a *gzip.Writer or an *lz4.Writer.
+type streamWriter interface {
+	io.WriteCloser
+	Reset(w io.Writer)
+}
+
+// compressStream compresses block with a writer from the pool writers and appends the result to dst.
+func compressStream(dst []byte, writers *sync.Pool, block []byte) ([]byte, error) {
+	w := writers.Get().(streamWriter)
+	defer writers.Put(w)
+	out := appender{dst}
+	w.Reset(&out)
+	if _, err := w.Write(block); err != nil {
+		return dst, err
+	}
+	if err := w.Close(); err != nil {
+		return dst, err
+	}
+	return out.b, nil
+}
+
+// appender is an io.Writer that appends to b.
 type appender struct{ b []byte }
 
 func (a *appender) Write(p []byte) (int, error) {
@@ -62,15 +64,16 @@ func (a *appender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Encoders cost much to make, so they are kept.
+// These are pools of compressors, which are expensive to create.
 var (
 	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
-	// Java's reader of lz4 frames wants independent blocks, which is this library's default, and Kafka's own are 64 KiB.
+	// Java clients only read lz4 frames with independent blocks, which is the default of this library. Kafka uses
+	// blocks of 64 KiB.
 	lz4Writers = sync.Pool{New: func() any {
 		w := lz4.NewWriter(nil)
 		if err := w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ConcurrencyOption(1)); err != nil {
-			panic("batch: lz4 options: " + err.Error()) // they are constants
+			panic("batch: lz4 options: " + err.Error()) // the options are constants, so that this cannot happen
 		}
 		return w
 	}}
@@ -78,20 +81,21 @@ var (
 	zstdEncoders = sync.Pool{New: func() any {
 		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 		if err != nil {
-			panic("batch: zstd options: " + err.Error()) // they are constants
+			panic("batch: zstd options: " + err.Error()) // the options are constants, so that this cannot happen
 		}
 		return w
 	}}
 )
 
-// isXerial says whether a snappy block stands in the frames of Java's library.
+// isXerial reports whether the payload of a batch is in the snappy format of Java clients.
 func isXerial(c Codec, payload []byte) bool {
 	return c == Snappy && bytes.HasPrefix(payload, xerialMagic)
 }
 
-// xerialBlockBytes is how much the xerial library puts into one block.
+// xerialBlockBytes is the number of bytes that the xerial library compresses as one block.
 const xerialBlockBytes = 32 << 10
 
+// appendXerial compresses block in the snappy format of Java clients and appends the result to dst.
 func appendXerial(dst, block []byte) []byte {
 	dst = append(dst, xerialMagic...)
 	dst = binary.BigEndian.AppendUint32(dst, 1) // version

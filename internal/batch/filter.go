@@ -5,29 +5,31 @@ import (
 	"sync"
 )
 
-// Compaction's side of batches: what is left of one when records are taken out of it. Base offset, last offset delta,
-// leader epoch, producer, epoch, sequence, codec and flags stay as they were, so that offsets and sequences mean what
-// they meant; count, length, CRC and, under CreateTime, the largest timestamp follow the records that are left.
+// The functions in this file make the batches that compaction writes when it removes records. Base offset, last offset
+// delta, leader epoch, producer id, producer epoch, sequence, codec and flags stay unchanged, so that offsets and
+// sequence numbers keep their meaning. Record count, length, CRC and, under CreateTime, the largest timestamp are those
+// of the remaining records.
 
-// Tombstone says whether the record deletes its key: its value is null.
+// Tombstone reports whether the record deletes its key, which is the case if its value is null.
 func (r Record) Tombstone() bool { return r.Value == nil }
 
-// DeleteHorizon is the time, in ms since the epoch, at which compaction may take the batch's tombstones away (KIP-534);
-// ok is false while none was set.
+// DeleteHorizon returns the time in milliseconds since the Unix epoch from which on compaction may remove the
+// tombstones of the batch (KIP-534). ok is false if compaction has not set it.
 func (v View) DeleteHorizon() (ms int64, ok bool) {
 	return v.FirstTimestamp(), v.Attributes()&deleteHorizonFlag != 0
 }
 
-// Gap says whether the batch is one of AppendGap's.
+// Gap reports whether the batch was made by AppendGap and so stands for offsets without records.
 func (v View) Gap() bool { return v.Count() == 0 && v.ProducerID() < 0 }
 
-// Filter appends to dst what is left of v when only the records stay for which keep is true, and says how many do; keep
-// is asked once for each record, in order. If all stay, that is v byte for byte; if none does, dst is returned as it
-// was: see AppendEmpty. horizonMS ≥ 0 becomes the batch's delete horizon if a tombstone stays and it has none yet, which
-// moves the base of the records' timestamps there. The codec stays; its level is the library's default.
+// Filter appends to dst a copy of the batch v that contains only the records for which keep returns true, and returns
+// the number of these records. It calls keep once for each record, in order. If all records stay, it appends v byte for
+// byte. If none stays, it returns dst unchanged; the caller may then use AppendEmpty. If horizonMS is not negative, a
+// tombstone stays, and v has no delete horizon yet, horizonMS becomes the batch's delete horizon, and the timestamps of
+// the records are stored relative to it. The codec stays the same, with the library's default level.
 //
-// v must have passed Check. A batch that can't be decoded, or to no more than maxDecompressedBytes, is an *InvalidError,
-// and dst is returned as it was.
+// v must have passed Check. If v cannot be decoded, or decompresses to more than maxDecompressedBytes, Filter returns
+// dst unchanged and an *InvalidError.
 func Filter(dst []byte, v View, maxDecompressedBytes int, horizonMS int64, keep func(Record) bool) (out []byte, kept int, err error) {
 	block, err := decompress(v.Codec(), v.Payload(), maxDecompressedBytes)
 	if err != nil {
@@ -87,17 +89,19 @@ func Filter(dst []byte, v View, maxDecompressedBytes int, horizonMS int64, keep 
 	return dst, kept, nil
 }
 
-// span is where a record lies in its block.
+// span is the place of a record in its decompressed block: the bytes [from, to).
 type span struct{ from, to int }
 
+// filterScratch is memory that calls of Filter reuse.
 type filterScratch struct {
 	spans []span
 	block []byte
 }
 
+// filters is a pool of *filterScratch.
 var filters = sync.Pool{New: func() any { return new(filterScratch) }}
 
-// appendMoved appends a record, which decodes, with its timestamp delta larger by this much.
+// appendMoved appends a record whose timestamp delta is increased by byMS. The record must be valid.
 func appendMoved(dst, record []byte, byMS int64) []byte {
 	c := cursor{b: record}
 	c.varint() // length
@@ -111,14 +115,16 @@ func appendMoved(dst, record []byte, byMS int64) []byte {
 	return append(dst, rest...)
 }
 
-// seal gives a batch that was put together its length and its checksum.
+// seal sets the length field and the checksum. It must be called after all other changes, since the checksum covers
+// them.
 func (v View) seal() {
 	binary.BigEndian.PutUint32(v[lengthAt:], uint32(len(v)-PrefixBytes))
 	binary.BigEndian.PutUint32(v[crcAt:], v.Checksum())
 }
 
-// AppendEmpty appends v without any of its records: what stays of a producer's last batch, so that its sequence can be
-// read from the log. It has no codec, no delete horizon and no timestamps (-1).
+// AppendEmpty appends a batch with the header of v and without records, codec, delete horizon and timestamps, which are
+// -1. Compaction keeps it in the place of a producer's last batch, so that recovery can read the producer's sequence
+// number.
 func AppendEmpty(dst []byte, v View) []byte {
 	start := len(dst)
 	dst = append(dst, v[:HeaderBytes]...)
@@ -132,8 +138,8 @@ func AppendEmpty(dst []byte, v View) []byte {
 	return dst
 }
 
-// AppendGap appends a batch of no records and no producer that covers the offsets [base, last], of which compaction left
-// nothing: at most 2^31 of them. It is a sound batch of its format, though clients are never sent one.
+// AppendGap appends a batch without records and without a producer. It covers the offsets [base, last], at most 2^31,
+// of which compaction has removed all records. The batch passes Check and is never sent to a client.
 func AppendGap(dst []byte, base, last int64, leaderEpoch int32) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, HeaderBytes)...)
@@ -143,7 +149,7 @@ func AppendGap(dst []byte, base, last int64, leaderEpoch int32) []byte {
 	w[magicAt] = Magic
 	binary.BigEndian.PutUint32(w[lastOffsetDeltaAt:], uint32(last-base))
 	for at := firstTimestampAt; at < countAt; at++ {
-		w[at] = 0xff // timestamps, producer id, epoch and sequence: -1
+		w[at] = 0xff // the bytes of timestamps, producer id, epoch and sequence, which are all -1
 	}
 	w.seal()
 	return dst

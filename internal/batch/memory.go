@@ -7,36 +7,41 @@ import (
 	"sync"
 )
 
-// Memory is what a batch stands in, if that is to be used again. Release says that nobody looks at the batch any more; it
-// is called once or, where nobody can know, never.
+// Memory is memory of batches that can be reused. Release must be called at most once, when nothing reads the batches
+// any more. If that cannot be known, it must not be called; the garbage collector then frees the memory.
 type Memory interface{ Release() }
 
-// Buffer is a Memory for requests and batches. Its bytes are not cleared between uses.
+// Buffer is a Memory from a pool, for requests and batches. Its bytes are not cleared before reuse.
 type Buffer struct{ Bytes []byte }
 
-// Buffers of up to SmallBytes take a power of two; larger ones are filled by what they were made or taken for.
+// SmallBytes is the largest capacity in bytes of a small buffer. The capacity of a small buffer is a power of two. The
+// capacity of a larger buffer exceeds the requested size by at most a quarter, and NewBuffer returns it only for sizes
+// that use at least three quarters of it.
 const SmallBytes = 1 << (smallestShift + smallSizes - 1)
 
-// Small buffers are many and short-lived, and kept by pools that the garbage collector empties. Large ones are few: they
-// are kept apart from it, since each one lost has it come sooner, and at most spareBytes of them.
+// Small buffers are numerous and are used for short times. They are in pools, which the garbage collector empties.
+// Large buffers are few. They are in a freeList, since new allocations after each collection would make the next one
+// come sooner.
 const (
 	smallestShift = 12
 	smallSizes    = 3
-	spareBytes    = 10 << 20
+	maxFreeBytes  = 10 << 20 // upper bound for the capacity of all large buffers that are free
 )
 
 var (
 	smallBuffers [smallSizes]sync.Pool
-	largeBuffers spares
+	largeBuffers freeList
 )
 
-// NewBuffer returns a buffer of sizeBytes.
+// NewBuffer returns a Buffer whose Bytes have the length sizeBytes and any content. The caller may call Release when it
+// needs the buffer no longer.
 func NewBuffer(sizeBytes int) *Buffer {
 	var b *Buffer
 	var capBytes int
 	if shift := bits.Len(uint(max(sizeBytes, 1) - 1)); sizeBytes > SmallBytes {
-		b = largeBuffers.take(sizeBytes)
-		step := 1 << (shift - 3) // 5, 6, 7 or 8 of it: alike requests take the same
+		b = largeBuffers.get(sizeBytes)
+		// A capacity is 5, 6, 7 or 8 steps, so that buffers for similar sizes can replace each other.
+		step := 1 << (shift - 3)
 		capBytes = (sizeBytes + step - 1) / step * step
 	} else {
 		size := max(shift-smallestShift, 0)
@@ -50,30 +55,35 @@ func NewBuffer(sizeBytes int) *Buffer {
 	return b
 }
 
-// FilledBy says whether so many bytes leave over no more than a quarter of the buffer's memory.
+// FilledBy reports whether sizeBytes bytes use at least three quarters of the buffer's capacity.
 func (b *Buffer) FilledBy(sizeBytes int) bool { return sizeBytes >= cap(b.Bytes)/4*3 }
 
-// Release gives the buffer back. It may not be used any more, nor anything that aliases its bytes.
+// Release returns the buffer to its pool, so that NewBuffer may return it again. The caller must not use the buffer after the
+// call, nor any slice of its Bytes.
 func (b *Buffer) Release() {
 	if n := cap(b.Bytes); n > SmallBytes {
-		largeBuffers.give(b)
+		largeBuffers.put(b)
 	} else {
 		smallBuffers[bits.Len(uint(n-1))-smallestShift].Put(b)
 	}
 }
 
-// spares are large buffers that nobody uses, at most spareBytes of them; when nobody has come for one between two garbage
-// collections, they go. The zero value is empty.
-type spares struct {
-	mu      sync.Mutex
-	buffers []*Buffer // the one given back last is last
-	bytes   int
-	used    bool // since the last collection
-	watched bool // tidy is called after the next one
+// freeList holds large buffers that are not in use. They are freed if get is not called between two garbage
+// collections. The zero value is empty.
+//
+// mu guards all fields. Invariants: bytes is the sum of the capacities of buffers, and at most maxFreeBytes; if buffers
+// is not empty, awaiting is true.
+type freeList struct {
+	mu       sync.Mutex
+	buffers  []*Buffer // in the order of their release; the most recently released one is last
+	bytes    int
+	used     bool // get was called since the last collection
+	awaiting bool // releaseIdle will be called at the next collection
 }
 
-// take returns the buffer given back last that is large enough and filled by so many bytes; nil if there is none.
-func (s *spares) take(sizeBytes int) *Buffer {
+// get removes and returns the most recently released buffer that is large enough for sizeBytes and filled by sizeBytes.
+// It returns nil if there is none.
+func (s *freeList) get(sizeBytes int) *Buffer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = true
@@ -86,38 +96,39 @@ func (s *spares) take(sizeBytes int) *Buffer {
 	return nil
 }
 
-// give keeps a buffer, and lets those go that were given back first while there are too many.
-func (s *spares) give(b *Buffer) {
-	if cap(b.Bytes) > spareBytes {
+// put adds a buffer. While all buffers together exceed maxFreeBytes, it frees the one that was released first.
+func (s *freeList) put(b *Buffer) {
+	if cap(b.Bytes) > maxFreeBytes {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buffers, s.bytes = append(s.buffers, b), s.bytes+cap(b.Bytes)
 	n := 0
-	for ; s.bytes > spareBytes; n++ {
+	for ; s.bytes > maxFreeBytes; n++ {
 		s.bytes -= cap(s.buffers[n].Bytes)
 	}
 	s.buffers = slices.Delete(s.buffers, 0, n)
-	s.watch()
+	s.awaitCollection()
 }
 
-// watch has tidy called by the next collection. The lock is held.
-func (s *spares) watch() {
-	if s.watched || len(s.buffers) == 0 {
+// awaitCollection arranges that releaseIdle is called at the next garbage collection. s.mu must be held.
+func (s *freeList) awaitCollection() {
+	if s.awaiting || len(s.buffers) == 0 {
 		return
 	}
-	s.watched = true
-	runtime.AddCleanup(new([32]byte), (*spares).tidy, s) // a smaller one may share its memory with others that live on
+	s.awaiting = true
+	// An object of less than 16 bytes could share its memory with others and be collected only with them.
+	runtime.AddCleanup(new([32]byte), (*freeList).releaseIdle, s)
 }
 
-// tidy lets all go if nobody has come for any.
-func (s *spares) tidy() {
+// releaseIdle frees all buffers if get was not called since the last call of releaseIdle.
+func (s *freeList) releaseIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.used {
 		s.buffers, s.bytes = nil, 0
 	}
-	s.used, s.watched = false, false
-	s.watch()
+	s.used, s.awaiting = false, false
+	s.awaitCollection()
 }

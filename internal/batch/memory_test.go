@@ -25,45 +25,45 @@ func TestBuffersFit(t *testing.T) {
 
 // Large buffers are used again, the one given back last first, and no more of them are kept than may be.
 func TestSpares(t *testing.T) {
-	s := spares{watched: true} // no collection takes any
+	s := freeList{awaiting: true} // no collection takes any
 	of := func(sizeBytes int) *Buffer { return &Buffer{Bytes: make([]byte, sizeBytes)} }
 	first, second, small := of(100_000), of(100_000), of(60_000)
-	s.give(first)
-	s.give(second)
-	s.give(small)
+	s.put(first)
+	s.put(second)
+	s.put(small)
 	for _, c := range []struct {
 		sizeBytes int
 		want      *Buffer
 	}{{100_001, nil}, {74_999, nil}, {75_000, second}, {60_000, small}, {60_000, nil}, {100_000, first}, {100_000, nil}} {
-		if got := s.take(c.sizeBytes); got != c.want {
+		if got := s.get(c.sizeBytes); got != c.want {
 			t.Errorf("take %d: %p, want %p", c.sizeBytes, got, c.want)
 		}
 	}
-	for range 2 * spareBytes >> 20 {
-		s.give(of(1 << 20))
+	for range 2 * maxFreeBytes >> 20 {
+		s.put(of(1 << 20))
 	}
-	s.give(of(spareBytes + 1)) // never kept, and nothing goes for it
-	s.give(small)
+	s.put(of(maxFreeBytes + 1)) // never kept, and nothing goes for it
+	s.put(small)
 	kept := 0
 	for _, b := range s.buffers {
 		kept += cap(b.Bytes)
 	}
-	if kept != s.bytes || kept > spareBytes || kept < spareBytes-1<<20 || s.take(60_000) != small {
-		t.Errorf("%d bytes are kept, %d by its own count, at most %d may be", kept, s.bytes, spareBytes)
+	if kept != s.bytes || kept > maxFreeBytes || kept < maxFreeBytes-1<<20 || s.get(60_000) != small {
+		t.Errorf("%d bytes are kept, %d by its own count, at most %d may be", kept, s.bytes, maxFreeBytes)
 	}
 }
 
 // Case: nobody comes for a buffer any more. Spares stay over one collection, for those who use them, and then go.
 func TestUnusedSparesGo(t *testing.T) {
-	var s spares
+	var s freeList
 	kept := func() int {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.buffers)
 	}
-	s.give(&Buffer{Bytes: make([]byte, 100_000)})
-	s.take(1)
-	if s.tidy(); kept() != 1 {
+	s.put(&Buffer{Bytes: make([]byte, 100_000)})
+	s.get(1)
+	if s.releaseIdle(); kept() != 1 {
 		t.Errorf("%d are left though they are used", kept())
 	}
 	for deadline := time.Now().Add(30 * time.Second); kept() != 0; runtime.GC() {

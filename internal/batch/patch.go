@@ -7,21 +7,21 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Checksum is the CRC that the batch's bytes should carry.
+// Checksum returns the CRC-32C computed from the batch's bytes. It equals CRC if the batch is undamaged.
 func (v View) Checksum() uint32 { return crc32.Checksum(v[attributesAt:], castagnoli) }
 
-// SetBaseOffset gives the batch its place in the log, in place. The CRC doesn't cover it.
+// SetBaseOffset sets the offset of the first record, in place. The CRC does not cover the base offset.
 func (v View) SetBaseOffset(offset int64) {
 	binary.BigEndian.PutUint64(v[baseOffsetAt:], uint64(offset))
 }
 
-// SetLeaderEpoch stamps the epoch of the append, in place. The CRC doesn't cover it.
+// SetLeaderEpoch sets the partition leader epoch, in place. The CRC does not cover the leader epoch.
 func (v View) SetLeaderEpoch(epoch int32) {
 	binary.BigEndian.PutUint32(v[leaderEpochAt:], uint32(epoch))
 }
 
-// SetLogAppendTime gives all records the time of their append, in ms since the epoch, in place: attributes and max
-// timestamp change, and the CRC is made anew, which reads the whole batch.
+// SetLogAppendTime sets the timestamp of all records to ms, in milliseconds since the Unix epoch, in place. It changes
+// the attributes, the largest timestamp and the CRC, for which it reads the whole batch.
 func (v View) SetLogAppendTime(ms int64) {
 	binary.BigEndian.PutUint16(v[attributesAt:], uint16(v.Attributes())|logAppendTimeFlag)
 	binary.BigEndian.PutUint64(v[maxTimestampAt:], uint64(ms))

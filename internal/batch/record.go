@@ -5,15 +5,17 @@ import (
 	"iter"
 )
 
-// Record is one record of a batch. Key and Value are nil when null. All slices alias the batch, or the memory its
-// records were decompressed to.
+// Record is one record of a batch. Key and Value are nil if they are null. All slices are parts of the batch, or of the
+// memory to which its records were decompressed.
 //
 //	varint length of what follows | int8 attributes (0) | varlong timestamp delta | varint offset delta
 //	varint key length (-1: null) | key | varint value length (-1: null) | value
 //	varint header count | headers: varint key length | key | varint value length (-1: null) | value
 type Record struct {
-	Offset    int64
-	Timestamp int64 // ms since the epoch: the append's under log append time, else the producer's
+	Offset int64
+	// Timestamp is in milliseconds since the Unix epoch: the time of the append under log append time, and the
+	// producer's timestamp otherwise.
+	Timestamp int64
 	Key       []byte
 	Value     []byte
 
@@ -21,16 +23,16 @@ type Record struct {
 	headerCount int
 }
 
-// Header is one header of a record. Value is nil when null.
+// Header is one header of a record. Value is nil if it is null.
 type Header struct {
 	Key   string
 	Value []byte
 }
 
-// HeaderCount is the number of headers.
+// HeaderCount returns the number of headers of the record.
 func (r Record) HeaderCount() int { return r.headerCount }
 
-// Headers yields the headers, key and value, in order. The slices alias the record.
+// Headers yields key and value of each header, in order. The slices are parts of the record's memory.
 func (r Record) Headers() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		c := cursor{b: r.headers}
@@ -42,8 +44,9 @@ func (r Record) Headers() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Records yields the records of a batch in order. Compressed ones are decompressed into new memory, to at most
-// maxDecompressedBytes (ErrBomb past it). An error ends it; the records before it are good. v must have passed Check.
+// Records yields the records of a batch in order. Compressed records are decompressed into new memory; if they are
+// longer than maxDecompressedBytes, the error matches ErrBomb. After an error the iteration ends; the records before it
+// are valid. v must have passed Check.
 func Records(v View, maxDecompressedBytes int) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		block, err := decompress(v.Codec(), v.Payload(), maxDecompressedBytes)
@@ -69,13 +72,14 @@ func Records(v View, maxDecompressedBytes int) iter.Seq2[Record, error] {
 	}
 }
 
-// cursor reads record fields. A read past the end sets failed and gives zero values from then on.
+// cursor reads the fields of records. A read past the end sets failed, and all later reads return zero values.
 type cursor struct {
 	b      []byte
 	at     int
 	failed bool
 }
 
+// record reads the next record of v. It returns false if the record is invalid.
 func (c *cursor) record(v View) (Record, bool) {
 	length := c.varint()
 	if c.failed || length < minRecordBytes-1 || length > int64(len(c.b)-c.at) {
@@ -84,7 +88,7 @@ func (c *cursor) record(v View) (Record, bool) {
 	body := cursor{b: c.b[:c.at+int(length)], at: c.at}
 	c.at += int(length)
 
-	body.at++ // attributes: no bit of it has a meaning
+	body.at++ // no bit of the attributes has a meaning
 	timestampDelta, offsetDelta := body.varint(), body.varint()
 	r := Record{Offset: v.BaseOffset() + offsetDelta, Timestamp: v.FirstTimestamp() + timestampDelta}
 	if v.LogAppendTime() {
@@ -96,7 +100,7 @@ func (c *cursor) record(v View) (Record, bool) {
 		return Record{}, false
 	}
 	r.headerCount, r.headers = int(n), body.b[body.at:]
-	for range n { // so that Headers can't fail
+	for range n { // the headers are checked here, so that Headers cannot fail
 		keyLength := body.varint()
 		body.skip(keyLength)
 		if valueLength := body.varint(); valueLength >= 0 {
@@ -127,7 +131,7 @@ func (c *cursor) skip(n int64) {
 	c.at += int(n)
 }
 
-// bytes reads a length and as many bytes; a negative length is null.
+// bytes reads a length and as many bytes as it states. A negative length means null, for which bytes returns nil.
 func (c *cursor) bytes() []byte {
 	n := c.varint()
 	if n < 0 || c.failed {

@@ -1,5 +1,5 @@
-// Package batch knows the bytes of Kafka's record batch, format 2 (magic 2, KIP-98): it views, splits, checks, patches
-// and iterates them. A batch is stored as it was received; compaction alone makes a new one of what it leaves (Filter).
+// Package batch reads, checks and changes record batches in Kafka's format 2 (magic 2, KIP-98). Batches are stored as
+// they were received. Only compaction makes new batches, from the records that it keeps ([Filter]).
 package batch
 
 import (
@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// The head of a record batch, big-endian. The CRC (Castagnoli) covers everything from the attributes on, so that the
-// broker can give base offset and leader epoch without touching it.
+// The header of a record batch, big-endian. The CRC (CRC-32C) covers all bytes from the attributes on, so that the
+// broker can set base offset and leader epoch without computing it again.
 //
 //	 0        8        12       16    17      21         23              27             35            43
 //	 +--------+--------+--------+-----+-------+----------+---------------+--------------+-------------+
@@ -36,89 +36,97 @@ const (
 	baseSequenceAt    = 53
 	countAt           = 57
 
-	// HeaderBytes is the length of a batch without its records.
+	// HeaderBytes is the length in bytes of a batch's header.
 	HeaderBytes = 61
-	// PrefixBytes is how much of a batch must be there to know how long it is; the length field counts what follows it.
+	// PrefixBytes is the number of bytes of a batch from which its length is known. The length field counts the bytes
+	// after them.
 	PrefixBytes = 12
-	// SummedFrom is where the bytes begin that a batch's own checksum covers; they go to its end.
-	SummedFrom = attributesAt
-	// Magic is the only format spoken.
+	// CRCFrom is the position in bytes from which on, to the end of the batch, the CRC covers a batch.
+	CRCFrom = attributesAt
+	// Magic is the number of the only supported format.
 	Magic = 2
 )
 
-// Attributes of a batch, bit by bit.
+// These are the bits of a batch's attributes.
 const (
 	codecMask         = 0x07
 	logAppendTimeFlag = 0x08
 	transactionalFlag = 0x10
 	controlFlag       = 0x20
-	deleteHorizonFlag = 0x40 // KIP-534: the first timestamp is a delete horizon. Set by compaction, never by a client
+	// deleteHorizonFlag means that compaction has replaced the first timestamp by a delete horizon (KIP-534). Clients
+	// never set it.
+	deleteHorizonFlag = 0x40
 )
 
-// NoProducer is the producer id of a batch without one.
+// NoProducer is the producer id of a batch without a producer.
 const NoProducer = -1
 
-// View is one whole record batch. Its accessors read fixed places and need HeaderBytes bytes: make views with Split, or
-// check them with Check or Validate, before using any. A View aliases its bytes; it owns nothing.
+// View is one whole record batch. Its methods read fields at fixed positions and panic if it has less than HeaderBytes
+// bytes. Views are made with Split, or from bytes that have passed Check or Validate. A View refers to its bytes and
+// does not own them.
 type View []byte
 
-// BaseOffset is the offset of the batch's first record (of the first it was written with, if compaction took some).
+// BaseOffset returns the base offset of the batch. It is the offset of the first record that the producer sent;
+// compaction may have removed that record.
 func (v View) BaseOffset() int64 { return int64(binary.BigEndian.Uint64(v[baseOffsetAt:])) }
 
-// LastOffset is the offset of the batch's last record.
+// LastOffset returns the last offset that the batch covers.
 func (v View) LastOffset() int64 { return v.BaseOffset() + int64(v.LastOffsetDelta()) }
 
-// NextOffset is the offset after the batch.
+// NextOffset returns the offset after the last offset that the batch covers.
 func (v View) NextOffset() int64 { return v.LastOffset() + 1 }
 
-// LastOffsetDelta is LastOffset less BaseOffset.
+// LastOffsetDelta returns LastOffset - BaseOffset.
 func (v View) LastOffsetDelta() int32 { return int32(binary.BigEndian.Uint32(v[lastOffsetDeltaAt:])) }
 
-// LengthField is the length field as it stands: bytes of the batch after the field.
+// LengthField returns the content of the length field: the number of bytes of the batch after that field.
 func (v View) LengthField() int32 { return int32(binary.BigEndian.Uint32(v[lengthAt:])) }
 
-// LeaderEpoch is the partition leader epoch given at the append.
+// LeaderEpoch returns the partition leader epoch under which the batch was appended.
 func (v View) LeaderEpoch() int32 { return int32(binary.BigEndian.Uint32(v[leaderEpochAt:])) }
 
-// MagicByte is the format the batch claims to be in.
+// MagicByte returns the number of the batch's format.
 func (v View) MagicByte() int8 { return int8(v[magicAt]) }
 
-// CRC is the checksum that the batch carries.
+// CRC returns the content of the checksum field.
 func (v View) CRC() uint32 { return binary.BigEndian.Uint32(v[crcAt:]) }
 
-// Attributes are the batch's raw flags; the accessors below take them apart.
+// Attributes returns the batch's flags. Codec, Transactional, Control and LogAppendTime return single flags.
 func (v View) Attributes() int16 { return int16(binary.BigEndian.Uint16(v[attributesAt:])) }
 
-// Codec is how the records are compressed.
+// Codec returns the compression of the records.
 func (v View) Codec() Codec { return Codec(v.Attributes() & codecMask) }
 
-// Transactional says whether the batch is part of a transaction.
+// Transactional reports whether the batch is part of a transaction.
 func (v View) Transactional() bool { return v.Attributes()&transactionalFlag != 0 }
 
-// Control says whether the batch holds a control record (a transaction's end) and no data.
+// Control reports whether the batch contains a control record, which marks the end of a transaction, and no data.
 func (v View) Control() bool { return v.Attributes()&controlFlag != 0 }
 
-// LogAppendTime says whether all records have the time of their append, MaxTimestamp, in place of their own.
+// LogAppendTime reports whether the timestamp of all records is that of their append, which is MaxTimestamp.
 func (v View) LogAppendTime() bool { return v.Attributes()&logAppendTimeFlag != 0 }
 
-// FirstTimestamp is the base of the records' timestamps, in ms since the epoch.
+// FirstTimestamp returns the timestamp to which those of the records are relative, in milliseconds since the Unix
+// epoch.
 func (v View) FirstTimestamp() int64 { return int64(binary.BigEndian.Uint64(v[firstTimestampAt:])) }
 
-// MaxTimestamp is the largest timestamp of the records, in ms since the epoch; -1 if there is none. It is the
-// producer's word: Validate doesn't look at the records.
+// MaxTimestamp returns the largest timestamp of the records in milliseconds since the Unix epoch, or -1 if there is
+// none. It is the value that the producer has set. Validate does not compare it with the records.
 func (v View) MaxTimestamp() int64 { return int64(binary.BigEndian.Uint64(v[maxTimestampAt:])) }
 
-// ProducerID is NoProducer for a batch of a producer that isn't idempotent.
+// ProducerID returns the id of the idempotent producer, or NoProducer if the batch has none.
 func (v View) ProducerID() int64 { return int64(binary.BigEndian.Uint64(v[producerIDAt:])) }
 
-// ProducerEpoch fences older instances of a producer; -1 without a producer id.
+// ProducerEpoch returns the epoch of the producer, by which older instances with the same id are fenced. It is -1 if
+// the batch has no producer.
 func (v View) ProducerEpoch() int16 { return int16(binary.BigEndian.Uint16(v[producerEpochAt:])) }
 
-// BaseSequence is the producer's number of the first record; -1 without a producer id.
+// BaseSequence returns the sequence number that the producer gave to the first record. It is -1 if the batch has no
+// producer.
 func (v View) BaseSequence() int32 { return int32(binary.BigEndian.Uint32(v[baseSequenceAt:])) }
 
-// LastSequence is the producer's number of the last record: sequences go from MaxInt32 to 0. It is -1 without a
-// sequence.
+// LastSequence returns the sequence number of the last record, or -1 if the batch has no sequence numbers. The sequence
+// number after math.MaxInt32 is 0.
 func (v View) LastSequence() int32 {
 	base := v.BaseSequence()
 	if base < 0 {
@@ -127,8 +135,8 @@ func (v View) LastSequence() int32 {
 	return int32((int64(base) + int64(v.LastOffsetDelta())) & math.MaxInt32)
 }
 
-// Count is the number of records, as the batch states it.
+// Count returns the number of records that the header states.
 func (v View) Count() int32 { return int32(binary.BigEndian.Uint32(v[countAt:])) }
 
-// Payload is what follows the head: the records, compressed if there is a codec.
+// Payload returns the bytes after the header, which are the records. They are compressed unless Codec is None.
 func (v View) Payload() []byte { return v[HeaderBytes:] }

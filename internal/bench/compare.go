@@ -1,61 +1,23 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"time"
 )
 
-// Contender is one thing that is measured in rounds.
-type Contender struct {
-	Name string
-	Run  func(context.Context) (Measured, error)
-}
-
-// Round is what each contender gave in one round, by name.
-type Round map[string]Measured
-
-// Alternate runs the contenders one after the other, rounds times over: A B C A B C …, with a rest before each in which
-// what the last one left behind can settle. It blocks until all is done. Progress is told what runs.
-func Alternate(ctx context.Context, rounds int, rest time.Duration, contenders []Contender, p *Progress) ([]Round, error) {
-	var all []Round
-	for i := range rounds {
-		round := Round{}
-		for _, c := range contenders {
-			p.Stage("rest")
-			if err := pause(ctx, rest); err != nil {
-				return all, err
-			}
-			stage := c.Name
-			if rounds > 1 {
-				stage = fmt.Sprintf("round %d of %d: %s", i+1, rounds, c.Name)
-			}
-			p.Stage(stage)
-			m, err := c.Run(ctx)
-			if err != nil {
-				return all, fmt.Errorf("%s: %w", c.Name, err)
-			}
-			round[c.Name] = m
-		}
-		all = append(all, round)
-	}
-	return all, nil
-}
-
-// Compared is a ratio to be taken in each round.
-type Compared struct {
+// Comparison is a figure that is computed in each round, usually a ratio of two contenders.
+type Comparison struct {
 	Name string
 	Of   func(Round) float64
 	Goal Goal
 }
 
-// Goal is what a ratio should be; the zero value is none.
+// Goal is a bound on a figure. The zero value is no bound.
 type Goal struct {
-	AtLeast, AtMost float64 // 0: no such bound
+	AtLeast, AtMost float64 // 0: no bound on this side
 }
 
-// String says the goal as ">= 0.6"; "" for none.
+// String returns the goal as ">= 0.6" or "<= 1.5", or "" if it has no bound.
 func (g Goal) String() string {
 	switch {
 	case g.AtLeast > 0:
@@ -66,26 +28,35 @@ func (g Goal) String() string {
 	return ""
 }
 
-// Met reports whether a ratio is as good as the goal; without a goal it is.
-func (g Goal) Met(ratio float64) bool {
-	return (g.AtLeast == 0 || ratio >= g.AtLeast) && (g.AtMost == 0 || ratio > 0 && ratio <= g.AtMost)
+// Met reports whether a figure is within the bounds of the goal. A figure of 0 means that it was not measured, and
+// never meets an upper bound.
+func (g Goal) Met(figure float64) bool {
+	return (g.AtLeast == 0 || figure >= g.AtLeast) && (g.AtMost == 0 || figure > 0 && figure <= g.AtMost)
 }
 
-// Ratio is one ratio over all rounds. It is the median of the rounds' own ratios, since both halves of each were taken
-// within moments.
+// Ratio is the result of a Comparison over all rounds. The ratio is computed in each round, from measurements that
+// were taken shortly after each other, and Median is the median of these ratios.
 type Ratio struct {
 	Name   string  `json:"name"`
 	Median float64 `json:"median"`
-	Low    float64 `json:"low"`  // the lowest of a round
-	High   float64 `json:"high"` // the highest
+	Low    float64 `json:"low"`  // the lowest ratio of a round
+	High   float64 `json:"high"` // the highest ratio of a round
 	Goal   string  `json:"goal,omitempty"`
-	Met    *bool   `json:"met,omitempty"` // absent without a goal
+	Met    *bool   `json:"met,omitempty"` // nil if there is no goal
 }
 
-// Compare takes ratios over rounds. A ratio whose divisor was 0 is 0.
-func Compare(rounds []Round, compared []Compared) []Ratio {
+// Judge sets Goal and Met of the ratio. If g has no bounds, it changes nothing.
+func (r *Ratio) Judge(g Goal) {
+	if text := g.String(); text != "" {
+		met := g.Met(r.Median)
+		r.Goal, r.Met = text, &met
+	}
+}
+
+// Compare computes each comparison in each round and returns the results. Without rounds, the result is empty.
+func Compare(rounds []Round, comparisons []Comparison) []Ratio {
 	ratios := []Ratio{}
-	for _, c := range compared {
+	for _, c := range comparisons {
 		var each []float64
 		for _, r := range rounds {
 			each = append(each, c.Of(r))
@@ -93,17 +64,14 @@ func Compare(rounds []Round, compared []Compared) []Ratio {
 		if len(each) == 0 {
 			continue
 		}
-		r := Ratio{Name: c.Name, Median: median(each), Low: slices.Min(each), High: slices.Max(each), Goal: c.Goal.String()}
-		if r.Goal != "" {
-			met := c.Goal.Met(r.Median)
-			r.Met = &met
-		}
+		r := Ratio{Name: c.Name, Median: median(each), Low: slices.Min(each), High: slices.Max(each)}
+		r.Judge(c.Goal)
 		ratios = append(ratios, r)
 	}
 	return ratios
 }
 
-// Divide is a / b, and 0 where there is no b.
+// Divide returns a / b, or 0 if b is 0.
 func Divide(a, b float64) float64 {
 	if b == 0 {
 		return 0
@@ -111,7 +79,8 @@ func Divide(a, b float64) float64 {
 	return a / b
 }
 
-// median is the middle of the values, or the mean of the two in the middle; 0 of none. It leaves them as they are.
+// median returns the middle value of values, or the mean of the two middle ones, or 0 if there are none. It does not
+// change the slice.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0

@@ -56,10 +56,10 @@ func TestRatiosAreTakenWithinRounds(t *testing.T) {
 			"broker": {Records: 60 * mood, Elapsed: time.Second}, "sink": {Records: 100 * mood, Elapsed: time.Second}, "dead": {},
 		})
 	}
-	ratio := func(name, below string, g Goal) Compared {
-		return Compared{name, func(r Round) float64 { return Divide(r["broker"].RecordsPerSecond(), r[below].RecordsPerSecond()) }, g}
+	ratio := func(name, below string, g Goal) Comparison {
+		return Comparison{name, func(r Round) float64 { return Divide(r["broker"].RecordsPerSecond(), r[below].RecordsPerSecond()) }, g}
 	}
-	got := Compare(rounds, []Compared{
+	got := Compare(rounds, []Comparison{
 		ratio("to sink", "sink", Goal{AtLeast: 0.6}), ratio("too slow", "sink", Goal{AtLeast: 0.61}),
 		ratio("without goal", "sink", Goal{}), ratio("at most", "sink", Goal{AtMost: 0.5}), ratio("of nothing", "dead", Goal{AtMost: 2}),
 	})
@@ -95,7 +95,7 @@ func TestNamesInReportsAreStable(t *testing.T) {
 	r := Report{
 		Benchmark: "produce", Preset: "p", Machine: ThisMachine(), Target: Target{Kind: "process", Address: "a", Data: "d", FileSystem: "ext4"},
 		Workload: map[string]any{}, Result: Summarize("broker", []Round{{"broker": m}}), Ceilings: []Result{},
-		Ratios: Compare([]Round{{}}, []Compared{{"r", func(Round) float64 { return 1 }, Goal{AtLeast: 1}}}),
+		Ratios: Compare([]Round{{}}, []Comparison{{"r", func(Round) float64 { return 1 }, Goal{AtLeast: 1}}}),
 	}
 	raw, err := json.Marshal(r)
 	if err != nil {

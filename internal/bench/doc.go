@@ -1,7 +1,11 @@
-// Package bench measures a Kafka broker, ours or another's, and what it could reach at best: a null server that
-// acknowledges and forgets, and the raw limits of disk and network. Loads run through kgo with its documented options
-// alone. It knows addresses and connections, never a broker: who runs one hands it in as an Endpoint.
+// Package bench measures a Kafka broker, which may be Tidings or another one, and the limits that it is compared
+// with: a server that acknowledges records and discards them, and the raw speed of the disk and of connections. It
+// produces and consumes records with kgo and its documented options. The package only knows the address of a broker:
+// the caller starts the broker and passes an [Endpoint].
 //
-// Measures are taken in rounds that alternate between contenders (Alternate), and what counts are ratios within a round
-// (Compare): the machine's mood of the minute is in both halves of a ratio and cancels out.
+// Each kind of benchmark is a type with a Run method: [Produce], [Consume], [EndToEnd], [FanOut], [Mixed], [Idle] and
+// [Ready]. The result of one run is a [Measured].
+//
+// Measurements are taken in rounds that alternate between contenders ([Alternate]). The reliable figures are ratios
+// within one round ([Compare]), because a machine that is slow for a minute slows down both sides of such a ratio.
 package bench

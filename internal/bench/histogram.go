@@ -6,30 +6,32 @@ import (
 	"time"
 )
 
-// A value v, in nanoseconds, falls into a bucket by its highest set bit (the row) and the subBits bits below it (the
-// column). Rows double, columns are equal: log-linear. Row 0 holds the values below 2^subBits, one each.
+// The bucket of a value v, in nanoseconds, is given by its highest set bit (the row) and the subBits bits below it (the
+// column). Each row is twice as wide as the one before, and its columns are of equal width: log-linear. Row 0 holds the
+// values below 2^subBits, one in each column.
 //
 //	v = 0 … 0 1 c c c c c c c x x x x
 //	          │ └─column────┘ └─lost─┘
 //	          └ row = its position - subBits + 1
 //
-// So a bucket is at most 1/128 of its value wide: under 0.8 % off, from 1 ns to 292 years, in 58 KiB.
+// A bucket is at most 1/128 of its value wide, an error below 0.8 %, from 1 ns to 292 years. The counters take 58 KiB.
 const (
 	subBits = 7
 	columns = 1 << subBits
 	rows    = 64 - subBits
 )
 
-// Histogram counts durations. The zero value is empty and ready. It is for one goroutine at a time: give each its own
-// and Merge them.
+// Histogram counts durations. The zero value is an empty histogram. A Histogram must not be used by several
+// goroutines at the same time: each goroutine records into a histogram of its own, and the histograms are then
+// merged.
 type Histogram struct {
 	counts [rows * columns]uint64
 	n      uint64
-	sum    float64 // ns
-	max    int64   // ns
+	sum    float64 // sum of all durations, in nanoseconds
+	max    int64   // longest duration, in nanoseconds
 }
 
-// Record counts one duration; a negative one counts as 0.
+// Record adds a duration. A negative duration counts as 0.
 func (h *Histogram) Record(d time.Duration) {
 	v := max(int64(d), 0)
 	h.counts[bucketOf(v)]++
@@ -38,7 +40,7 @@ func (h *Histogram) Record(d time.Duration) {
 	h.max = max(h.max, v)
 }
 
-// Merge adds what other has counted. A nil other adds nothing.
+// Merge adds the durations of other. If other is nil, it does nothing.
 func (h *Histogram) Merge(other *Histogram) {
 	if other == nil {
 		return
@@ -51,13 +53,13 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// Count is how many durations were recorded.
+// Count returns the number of durations.
 func (h *Histogram) Count() int64 { return int64(h.n) }
 
-// Max is the largest duration recorded, exactly; 0 if there is none.
+// Max returns the exact longest duration, or 0 if there is none.
 func (h *Histogram) Max() time.Duration { return time.Duration(h.max) }
 
-// Mean is the average, exactly; 0 if there is none.
+// Mean returns the exact average duration, or 0 if there is none.
 func (h *Histogram) Mean() time.Duration {
 	if h.n == 0 {
 		return 0
@@ -65,8 +67,8 @@ func (h *Histogram) Mean() time.Duration {
 	return time.Duration(h.sum / float64(h.n))
 }
 
-// Quantile returns the duration that a share q of those recorded, 0 < q ≤ 1, did not exceed: the upper end of its
-// bucket, so never less than the truth. An empty histogram returns 0.
+// Quantile returns the duration that the share q of the durations did not exceed. q must be in (0, 1]. The result is
+// the upper end of a bucket: at most 0.8 % above the exact value, and never below it. An empty histogram returns 0.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.n == 0 {
 		return 0
@@ -81,6 +83,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return time.Duration(h.max)
 }
 
+// bucketOf returns the index of the bucket of v, a number of nanoseconds that must not be negative.
 func bucketOf(v int64) int {
 	if v < columns {
 		return int(v)
@@ -89,7 +92,7 @@ func bucketOf(v int64) int {
 	return row*columns + int(v>>(row-1)) - columns
 }
 
-// upperEnd is the largest value of a bucket.
+// upperEnd returns the largest value, in nanoseconds, of a bucket.
 func upperEnd(bucket int) int64 {
 	row, column := bucket/columns, int64(bucket%columns)
 	if row == 0 {

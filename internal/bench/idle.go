@@ -8,39 +8,49 @@ import (
 	"time"
 )
 
-// Idle has consumer groups of one member each wait for records that do not come, and measures for d what that costs the
-// broker. Each partition of the topic holds one record: the groups are in their long polls when they have had them all.
-// Then it waits for settle, so that what joining took is over. There are no records and no latency.
-func Idle(ctx context.Context, e Endpoint, topic string, partitions, groups int, settle, d time.Duration, p *Progress) (Measured, error) {
-	listen, stop := context.WithCancelCause(ctx)
-	var listening sync.WaitGroup
+// Idle measures the resources that a broker uses while its consumers wait in long polls and no records arrive. Topic,
+// Partitions and Duration are required.
+type Idle struct {
+	Topic      string // must have exactly one record in each partition
+	Partitions int
+	Groups     int           // number of consumer groups, each of one member
+	Warmup     time.Duration // time after all groups have read their records, so that the cost of joining is not measured
+	Duration   time.Duration // measured time
+}
+
+// Run starts the groups, waits until each has read the record of every partition, waits for Warmup, and measures for
+// Duration. The result has no records and no latency. Run fails if a group has not read its records within 30 s. p
+// may be nil.
+func (i Idle) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, error) {
+	reading, stop := context.WithCancelCause(ctx)
+	var readers sync.WaitGroup
 	defer func() {
 		stop(nil)
-		listening.Wait()
+		readers.Wait()
 	}()
-	var got atomic.Int64
-	p.counts(got.Load)
-	for range groups {
-		if err := e.readAlong(listen, stop, &listening, topic, &got); err != nil {
+	var received atomic.Int64
+	p.counts(received.Load)
+	for range i.Groups {
+		if err := e.startGroupReader(reading, stop, &readers, i.Topic, &received); err != nil {
 			return Measured{}, err
 		}
 	}
-	want := int64(partitions) * int64(groups)
-	for deadline := time.Now().Add(settleTimeout); got.Load() < want; {
+	want := int64(i.Partitions) * int64(i.Groups)
+	for deadline := time.Now().Add(drainTimeout); received.Load() < want; {
 		if time.Now().After(deadline) {
-			return Measured{}, fmt.Errorf("consumers got %d of %d records in %v", got.Load(), want, settleTimeout)
+			return Measured{}, fmt.Errorf("consumers received %d of %d records in %v", received.Load(), want, drainTimeout)
 		}
-		if err := pause(listen, 10*time.Millisecond); err != nil {
+		if err := pause(reading, 10*time.Millisecond); err != nil {
 			return Measured{}, err
 		}
 	}
 	p.counts(nil)
-	if err := pause(listen, settle); err != nil {
+	if err := pause(reading, i.Warmup); err != nil {
 		return Measured{}, err
 	}
 	var m Measured
 	t := startMeter(e)
-	err := pause(listen, d)
+	err := pause(reading, i.Duration)
 	t.stop(&m)
 	return m, err
 }

@@ -46,20 +46,20 @@ func TestDiskLimit(t *testing.T) {
 	}
 }
 
-// Case: the stub as the other process runs it, and each ceiling at its ports; in memory what there is of it.
+// Case: the servers as the other process runs them, and each ceiling at its ports; in memory what there is of it.
 func TestStreams(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sendfile")
 	if err := WriteSendfile(file); err != nil {
 		t.Fatal(err)
 	}
-	stub, err := ListenStub(StubConfig{File: file})
+	servers, err := ListenCeilings(CeilingConfig{File: file})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- stub.Serve(ctx) }()
-	tcp, memory := Endpoint{Seeds: []string{stub.Raw}}, Endpoint{Seeds: []string{"raw"}, Dial: (&Raw{}).Dial}
+	go func() { served <- servers.Serve(ctx) }()
+	tcp, memory := Endpoint{Seeds: []string{servers.RawAddress}}, Endpoint{Seeds: []string{"raw"}, Dial: (&RawServer{}).Dial}
 	const d = 200 * time.Millisecond
 	for name, run := range map[string]func() (Measured, error){
 		"tcp":             func() (Measured, error) { return StreamLimit(ctx, tcp, 2, d) },
@@ -67,7 +67,7 @@ func TestStreams(t *testing.T) {
 		"ping":            func() (Measured, error) { return PingLimit(ctx, tcp, d) },
 		"pipe":            func() (Measured, error) { return StreamLimit(ctx, memory, 1, d) },
 		"ping in memory":  func() (Measured, error) { return PingLimit(ctx, memory, d) },
-		"produce to null": func() (Measured, error) { return produceToStub(ctx, stub, d) },
+		"produce to null": func() (Measured, error) { return produceToNull(ctx, servers, d) },
 	} {
 		if m, err := run(); err != nil || m.Bytes == 0 || m.Elapsed < d {
 			t.Errorf("%s: %+v %v", name, m, err)
@@ -75,16 +75,16 @@ func TestStreams(t *testing.T) {
 	}
 	cancel()
 	if err := <-served; err != nil {
-		t.Errorf("the stub ended with %v", err)
+		t.Errorf("the servers ended with %v", err)
 	}
 }
 
-func produceToStub(ctx context.Context, stub *Stub, d time.Duration) (Measured, error) {
-	e := Endpoint{Seeds: []string{stub.Null}}
+func produceToNull(ctx context.Context, servers *CeilingServers, d time.Duration) (Measured, error) {
+	e := Endpoint{Seeds: []string{servers.NullAddress}}
 	if err := e.CreateTopic(ctx, Topic{Name: "t", Partitions: 1}); err != nil {
 		return Measured{}, err
 	}
-	return Produce(ctx, e, "t", Load{RecordBytes: 1024, Producers: 1, Buffered: 500, Duration: d}, nil)
+	return Produce{"t", Load{RecordBytes: 1024, Producers: 1, Buffered: 500, Duration: d}}.Run(ctx, e, nil)
 }
 
 func TestUsageOfAProcess(t *testing.T) {

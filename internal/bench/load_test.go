@@ -10,7 +10,7 @@ import (
 )
 
 // nullEndpoint is a null server of this process with one topic.
-func nullEndpoint(t *testing.T, n *Null, partitions int) Endpoint {
+func nullEndpoint(t *testing.T, n *NullServer, partitions int) Endpoint {
 	t.Helper()
 	e := Endpoint{Seeds: []string{"null:9092"}, Dial: n.Dial}
 	if err := e.CreateTopic(t.Context(), Topic{Name: "t", Partitions: partitions}); err != nil {
@@ -29,10 +29,12 @@ func TestProduceCountsWhatIsAcknowledged(t *testing.T) {
 		"acks 0":        {Producers: 1, Acks: "0", Rate: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := &Null{}
+			n := &NullServer{}
 			e := nullEndpoint(t, n, 4)
 			l.RecordBytes, l.Duration, l.Warmup = 100, 200*time.Millisecond, 20*time.Millisecond
-			m, err := Produce(t.Context(), e, "t", l, &Progress{})
+			began := time.Now()
+			m, err := Produce{"t", l}.Run(t.Context(), e, &Progress{})
+			took := time.Since(began)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,8 +42,9 @@ func TestProduceCountsWhatIsAcknowledged(t *testing.T) {
 			if err != nil || m.Records == 0 || m.Records > there {
 				t.Errorf("%d records measured, %d there: %v", m.Records, there, err)
 			}
-			if l.Rate > 0 && m.RecordsPerSecond() > 1.5*l.Rate { // fewer are a slow machine's
-				t.Errorf("%.0f records a second, asked for %.0f", m.RecordsPerSecond(), l.Rate)
+			// A producer that a slow machine has held up catches up, so the rate is one of the whole run.
+			if due := l.Rate*took.Seconds() + 1; l.Rate > 0 && float64(m.Records) > due {
+				t.Errorf("%d records in %v, asked for %.0f a second", m.Records, took, l.Rate)
 			}
 			if m.Latency.Count() == 0 || m.Latency.Max() <= 0 || m.Client.CPU <= 0 {
 				t.Errorf("%d latencies, max %v, CPU %v", m.Latency.Count(), m.Latency.Max(), m.Client.CPU)
@@ -97,7 +100,7 @@ func TestAStallIsFeltByAllRecordsThatWereDueInIt(t *testing.T) {
 		"one at a time to end": {Load{Emitters: 1}, 800 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, stall := &Null{}, &atomic.Bool{}
+			n, stall := &NullServer{}, &atomic.Bool{}
 			e := nullEndpoint(t, n, 1)
 			e.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := n.Dial(ctx, network, address)
@@ -106,7 +109,7 @@ func TestAStallIsFeltByAllRecordsThatWereDueInIt(t *testing.T) {
 			l, p := c.load, &Progress{}
 			l.RecordBytes, l.Producers, l.Rate, l.Duration = 100, 1, 1000, 400*time.Millisecond
 			once(t, p, 20, func() { stall.Store(true) })
-			m, err := Produce(t.Context(), e, "t", l, p)
+			m, err := Produce{"t", l}.Run(t.Context(), e, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +127,7 @@ func TestAStallIsFeltByAllRecordsThatWereDueInIt(t *testing.T) {
 }
 
 func TestLoadsThatMakeNoSense(t *testing.T) {
-	e := nullEndpoint(t, &Null{}, 1)
+	e := nullEndpoint(t, &NullServer{}, 1)
 	for name, l := range map[string]Load{
 		"no size":               {Producers: 1},
 		"no producer":           {RecordBytes: 1},
@@ -135,12 +138,12 @@ func TestLoadsThatMakeNoSense(t *testing.T) {
 		"emitters below zero":   {RecordBytes: 1, Producers: 1, Emitters: -1},
 		"a key count below all": {RecordBytes: 1, Producers: 1, Keys: -1},
 	} {
-		if _, err := Produce(t.Context(), e, "t", l, nil); !errors.Is(err, ErrLoad) {
+		if _, err := (Produce{"t", l}).Run(t.Context(), e, nil); !errors.Is(err, ErrLoad) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, l := range map[string]Load{"no rate": {RecordBytes: 100, Producers: 1}, "no room for the moment": {RecordBytes: 15, Producers: 1, Rate: 1}} {
-		if _, err := EndToEnd(t.Context(), e, "t", l, 1, nil); !errors.Is(err, ErrLoad) {
+		if _, err := (EndToEnd{"t", l, 1}).Run(t.Context(), e, nil); !errors.Is(err, ErrLoad) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -148,9 +151,9 @@ func TestLoadsThatMakeNoSense(t *testing.T) {
 
 // Case: a broker that refuses every record. The run fails with its reason, promptly.
 func TestAFailedRecordEndsTheRun(t *testing.T) {
-	e := nullEndpoint(t, &Null{}, 1)
+	e := nullEndpoint(t, &NullServer{}, 1)
 	l := Load{RecordBytes: 2 << 20, Producers: 1, Emitters: 2, Duration: time.Minute} // larger than the client allows
-	if m, err := Produce(t.Context(), e, "t", l, nil); err == nil {
+	if m, err := (Produce{"t", l}).Run(t.Context(), e, nil); err == nil {
 		t.Errorf("no error: %+v", m)
 	}
 }
@@ -170,7 +173,7 @@ func (c muteConn) Write(p []byte) (int, error) {
 
 // Case: ctrl-C in the middle of a run against a server that has stopped to answer.
 func TestARunIsCutShort(t *testing.T) {
-	n, mute := &Null{}, &atomic.Bool{}
+	n, mute := &NullServer{}, &atomic.Bool{}
 	e := nullEndpoint(t, n, 1)
 	e.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := n.Dial(ctx, network, address)
@@ -185,7 +188,7 @@ func TestARunIsCutShort(t *testing.T) {
 		cut = time.Now()
 		cancel(over)
 	})
-	_, err := Produce(ctx, e, "t", Load{RecordBytes: 10, Producers: 1, Duration: time.Minute}, p)
+	_, err := Produce{"t", Load{RecordBytes: 10, Producers: 1, Duration: time.Minute}}.Run(ctx, e, p)
 	if took := time.Since(cut); !errors.Is(err, over) || took > 10*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}

@@ -7,14 +7,21 @@ import (
 	"time"
 )
 
-// sampleEvery is how often a mixed run looks at the broker's memory.
-const sampleEvery = 100 * time.Millisecond
+// memorySampling is the interval at which a mixed run reads the resident memory of the broker.
+const memorySampling = 100 * time.Millisecond
 
-// Mixed runs a load, in equal parts, against several topics at once, while a consumer group of each reads along, and
-// measures it in so many intervals that follow each other; the outcome has them as its Series. Latency is that of
-// acknowledgements. The server's PeakRSSBytes are the most that was seen in an interval, not in its life. It blocks for
-// Warmup, Duration, and what is then under way.
-func Mixed(ctx context.Context, e Endpoint, topics []string, l Load, intervals int, p *Progress) (Measured, error) {
+// Mixed measures a load on several topics at the same time, while consumers read the topics. All fields are required.
+type Mixed struct {
+	Topics    []string
+	Load      Load // the load; its Rate is divided evenly over the topics, and each topic has its own Producers and Emitters
+	Intervals int  // number of intervals that Duration is divided into
+}
+
+// Run starts a consumer group for each topic, and the load, and measures the intervals one after the other. The
+// result is the sum of the intervals, with the intervals in Series. Latency is the latency of acknowledgements.
+// PeakRSSBytes of an interval is the highest of the values that were read during it, ten per second, and not the peak
+// since the process began. Run blocks for Warmup and Duration, and until no record is in flight. p may be nil.
+func (b Mixed) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background, loads sync.WaitGroup
 	defer func() {
@@ -22,43 +29,20 @@ func Mixed(ctx context.Context, e Endpoint, topics []string, l Load, intervals i
 		loads.Wait()
 		background.Wait()
 	}()
-	var delivered atomic.Int64
-	for _, topic := range topics {
-		if err := e.readAlong(ctx, cancel, &background, topic, &delivered); err != nil {
+	r := &mixedRun{Mixed: b, endpoint: e, length: b.Load.Duration / time.Duration(b.Intervals), series: make([]Measured, b.Intervals), start: newBarrier(len(b.Topics))}
+	r.Load.Rate /= float64(len(b.Topics))
+	for _, topic := range b.Topics {
+		if err := e.startGroupReader(ctx, cancel, &background, topic, &r.delivered); err != nil {
 			return Measured{}, err
 		}
 	}
-	p.counts(delivered.Load)
-	memory := &highest{}
-	background.Go(func() { memory.watch(ctx, e) })
-
-	// One script cuts time into intervals for all loads: each of the others measures the same spans in step with it.
-	l.Rate /= float64(len(topics))
-	length := l.Duration / time.Duration(intervals)
-	series := make([]Measured, intervals)
-	outcomes := make([][]Measured, len(topics))
-	steps := newStep(len(topics))
-	for i, topic := range topics {
+	p.counts(r.delivered.Load)
+	background.Go(func() { r.memory.sample(ctx, e) })
+	outcomes := make([][]Measured, len(b.Topics))
+	for i := range b.Topics {
 		loads.Go(func() {
 			var err error
-			outcomes[i], err = ProduceSpans(ctx, e, topic, l, nil, func(ctx context.Context, measure Measure) error {
-				for k := range intervals {
-					if err := steps.wait(ctx); err != nil {
-						return err
-					}
-					err := measure(func(ctx context.Context) error {
-						if i > 0 {
-							return pause(ctx, length)
-						}
-						return interval(ctx, e, length, memory, &delivered, &series[k])
-					})
-					if err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
+			if outcomes[i], err = r.produce(ctx, i); err != nil {
 				cancel(err)
 			}
 		})
@@ -67,64 +51,106 @@ func Mixed(ctx context.Context, e Endpoint, topics []string, l Load, intervals i
 	if err := context.Cause(ctx); err != nil {
 		return Measured{}, err
 	}
-	for k := range series {
-		series[k].Latency = &Histogram{}
-		for _, outcome := range outcomes {
-			series[k].Records += outcome[k].Records
-			series[k].Bytes += outcome[k].Bytes
-			series[k].Latency.Merge(outcome[k].Latency)
-		}
-	}
-	m := Sum(series)
-	m.Series = series
-	return m, nil
+	return r.combine(outcomes), nil
 }
 
-// interval fills in what one interval used and what was delivered in it.
-func interval(ctx context.Context, e Endpoint, d time.Duration, memory *highest, delivered *atomic.Int64, m *Measured) error {
-	before, t := delivered.Load(), startMeter(e)
-	memory.take()
-	err := pause(ctx, d)
+// mixedRun is one run of a Mixed.
+type mixedRun struct {
+	Mixed
+	endpoint  Endpoint
+	length    time.Duration // length of an interval
+	start     *barrier      // makes the loads of all topics begin each interval together
+	delivered atomic.Int64
+	memory    peakMemory
+	series    []Measured // written by the load of topic 0 until all loads have ended
+}
+
+// produce runs the load of the topic with the given index and returns its measurement of each interval. The loads of
+// all topics begin each interval together. Only the load of topic 0 also measures the usage of the broker.
+func (r *mixedRun) produce(ctx context.Context, topic int) ([]Measured, error) {
+	load := Produce{Topic: r.Topics[topic], Load: r.Load}
+	return load.RunIntervals(ctx, r.endpoint, nil, func(ctx context.Context, measure Measure) error {
+		for k := range r.series {
+			if err := r.start.wait(ctx); err != nil {
+				return err
+			}
+			err := measure(func(ctx context.Context) error {
+				if topic > 0 {
+					return pause(ctx, r.length)
+				}
+				return r.meter(ctx, &r.series[k])
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// meter waits for the length of an interval, and sets in m what was used and delivered in it.
+func (r *mixedRun) meter(ctx context.Context, m *Measured) error {
+	before, t := r.delivered.Load(), startMeter(r.endpoint)
+	r.memory.take()
+	err := pause(ctx, r.length)
 	t.stop(m)
-	m.Delivered = delivered.Load() - before
+	m.Delivered = r.delivered.Load() - before
 	if m.Server != nil {
-		m.Server.PeakRSSBytes = max(memory.take(), m.Server.RSSBytes)
+		m.Server.PeakRSSBytes = max(r.memory.take(), m.Server.RSSBytes)
 	}
 	return err
 }
 
-// highest is the most memory that was seen since it was last asked.
-type highest struct{ bytes atomic.Int64 }
+// combine adds the records and latencies of all topics to r.series and returns the sum of the series.
+func (r *mixedRun) combine(outcomes [][]Measured) Measured {
+	for k := range r.series {
+		r.series[k].Latency = &Histogram{}
+		for _, outcome := range outcomes {
+			r.series[k].Records += outcome[k].Records
+			r.series[k].Bytes += outcome[k].Bytes
+			r.series[k].Latency.Merge(outcome[k].Latency)
+		}
+	}
+	m := Sum(r.series)
+	m.Series = r.series
+	return m
+}
 
-func (h *highest) watch(ctx context.Context, e Endpoint) {
-	for pause(ctx, sampleEvery) == nil {
-		if used := e.usage(); used != nil && used.RSSBytes > h.bytes.Load() {
-			h.bytes.Store(used.RSSBytes)
+// peakMemory is the highest resident memory of the broker, in bytes, since the last call of take.
+type peakMemory struct{ bytes atomic.Int64 }
+
+// sample reads the memory every memorySampling until ctx is done.
+func (p *peakMemory) sample(ctx context.Context, e Endpoint) {
+	for pause(ctx, memorySampling) == nil {
+		if used := e.usage(); used != nil && used.RSSBytes > p.bytes.Load() {
+			p.bytes.Store(used.RSSBytes)
 		}
 	}
 }
 
-func (h *highest) take() int64 { return h.bytes.Swap(0) }
+// take returns the peak and resets it.
+func (p *peakMemory) take() int64 { return p.bytes.Swap(0) }
 
-// step lets a number of goroutines begin each step together.
-type step struct {
-	mu      sync.Mutex
-	all     int
+// barrier is a reusable barrier: a fixed number of goroutines wait until all of them have reached it.
+type barrier struct {
+	mu      sync.Mutex // protects the fields below
+	size    int
 	arrived int
-	next    chan struct{}
+	next    chan struct{} // closed when all goroutines have arrived
 }
 
-func newStep(all int) *step { return &step{all: all, next: make(chan struct{})} }
+func newBarrier(size int) *barrier { return &barrier{size: size, next: make(chan struct{})} }
 
-// wait blocks until all have come here, or ctx ends.
-func (s *step) wait(ctx context.Context) error {
-	s.mu.Lock()
-	next := s.next
-	if s.arrived++; s.arrived == s.all {
+// wait blocks until all goroutines have called wait, or until ctx is done. In the latter case it returns the cause of
+// ctx.
+func (b *barrier) wait(ctx context.Context) error {
+	b.mu.Lock()
+	next := b.next
+	if b.arrived++; b.arrived == b.size {
 		close(next)
-		s.arrived, s.next = 0, make(chan struct{})
+		b.arrived, b.next = 0, make(chan struct{})
 	}
-	s.mu.Unlock()
+	b.mu.Unlock()
 	select {
 	case <-next:
 		return nil

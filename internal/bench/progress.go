@@ -2,15 +2,19 @@ package bench
 
 import "sync"
 
-// Progress tells a watcher how far a run is. A nil *Progress is told and forgets.
+// Progress is the progress of a run. Another goroutine may read it with Now. The zero value can be used. A nil
+// *Progress is valid for Stage, which then does nothing.
 type Progress struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // protects the fields below
 	stage string
-	count func() int64
+	count func() int64 // nil if the stage counts nothing
 }
 
-// Stage names what goes on now.
+// Stage begins a stage of the run. A new stage counts nothing.
 func (p *Progress) Stage(name string) { p.set(name, nil) }
+
+// counts sets the function that returns how much the current stage has done. count must be safe for concurrent use.
+func (p *Progress) counts(count func() int64) { p.set("", count) }
 
 func (p *Progress) set(stage string, count func() int64) {
 	if p == nil {
@@ -24,10 +28,7 @@ func (p *Progress) set(stage string, count func() int64) {
 	p.count = count
 }
 
-// counts says by what to count the stage that goes on.
-func (p *Progress) counts(count func() int64) { p.set("", count) }
-
-// Now returns the stage and how many records, or bytes where nothing is decoded, it has done.
+// Now returns the name of the current stage, and how many records it has handled, or bytes if the stage counts bytes.
 func (p *Progress) Now() (stage string, done int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

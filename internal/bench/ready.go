@@ -7,10 +7,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Ready produces one record to a broker that has just been started, and tells how long it is since began that it was
-// acknowledged: connecting, metadata, and a producer id of its own are in it. The latency has that one value.
-func Ready(ctx context.Context, e Endpoint, topic string, began time.Time) (Measured, error) {
-	client, err := e.client(ctx, kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0))
+// Ready measures the time from the start of a broker to the first acknowledgement. Both fields are required.
+type Ready struct {
+	Topic     string
+	StartedAt time.Time // when the process of the broker was started
+}
+
+// Run connects, produces one record and waits for its acknowledgement. Elapsed, and the only entry of Latency, is the
+// time since StartedAt. It includes connecting, and requesting metadata and a producer id. Server is the usage of the
+// broker's process since it began.
+func (r Ready) Run(ctx context.Context, e Endpoint) (Measured, error) {
+	client, err := e.client(ctx, kgo.DefaultProduceTopic(r.Topic), kgo.ProducerLinger(0))
 	if err != nil {
 		return Measured{}, err
 	}
@@ -18,10 +25,7 @@ func Ready(ctx context.Context, e Endpoint, topic string, began time.Time) (Meas
 	if err := client.ProduceSync(ctx, kgo.StringRecord("ready")).FirstErr(); err != nil {
 		return Measured{}, err
 	}
-	m := Measured{Records: 1, Elapsed: time.Since(began), Latency: &Histogram{}}
+	m := Measured{Records: 1, Elapsed: time.Since(r.StartedAt), Latency: &Histogram{}, Server: e.usage()}
 	m.Latency.Record(m.Elapsed)
-	if used := e.usage(); used != nil {
-		m.Server = used // all that it has used since it began
-	}
 	return m, nil
 }

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// Usage is what a process has used since it began, or between two moments (then RSSBytes is as of the second one).
+// Usage is the resources that a process has used, since it began or between two times.
 type Usage struct {
-	CPU          time.Duration // user and system
-	Allocs       int64         // objects; 0 for other processes, which can't be asked
-	AllocBytes   int64         // 0 for other processes
-	RSSBytes     int64         // 0 where the system does not tell
-	PeakRSSBytes int64         // the most that RSSBytes ever was; 0 where the system does not tell
+	CPU          time.Duration // user and system time
+	Allocs       int64         // objects allocated; 0 for another process, whose allocations are not known
+	AllocBytes   int64         // bytes allocated; 0 for another process
+	RSSBytes     int64         // resident memory at the end of the period; 0 if the system does not report it
+	PeakRSSBytes int64         // highest resident memory since the process began; 0 if the system does not report it
 }
 
+// since returns what was used between earlier and u.
 func (u Usage) since(earlier Usage) Usage {
 	u.CPU -= earlier.CPU
 	u.Allocs -= earlier.Allocs
@@ -21,15 +22,15 @@ func (u Usage) since(earlier Usage) Usage {
 	return u
 }
 
-// and adds what was used later.
-func (u Usage) and(later Usage) Usage {
+// plus returns the usage of two periods together. later must be the second of them.
+func (u Usage) plus(later Usage) Usage {
 	return Usage{
 		CPU: u.CPU + later.CPU, Allocs: u.Allocs + later.Allocs, AllocBytes: u.AllocBytes + later.AllocBytes,
 		RSSBytes: later.RSSBytes, PeakRSSBytes: max(u.PeakRSSBytes, later.PeakRSSBytes),
 	}
 }
 
-// SelfUsage is the usage of this process.
+// SelfUsage returns the usage of this process since it began.
 func SelfUsage() Usage {
 	u := ownUsage()
 	samples := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"}}

@@ -10,29 +10,30 @@ import (
 	"time"
 )
 
-// clockTick is the unit of CPU times in /proc: USER_HZ, which is 100 on every platform that Go runs on.
+// clockTick is the unit of CPU times in /proc (USER_HZ). It is 1/100 s on every platform that Go supports.
 const clockTick = time.Second / 100
 
+// ownUsage returns the usage of this process: CPU time and memory.
 func ownUsage() Usage {
 	u, err := ProcessUsage(os.Getpid())
 	if err != nil {
 		u = Usage{}
 	}
 	var r syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) == nil { // finer than /proc
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) == nil { // more precise than /proc
 		u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
 	}
 	return u
 }
 
-// ProcessUsage is the usage of a process of this machine, its CPU time to a hundredth of a second. Errors: the process
-// is gone, or the system does not tell.
+// ProcessUsage returns the usage of a process of this machine. Its CPU time is precise to 10 ms. It returns an error
+// if there is no such process. On systems other than Linux, the error is errors.ErrUnsupported.
 func ProcessUsage(pid int) (Usage, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return Usage{}, err
 	}
-	// pid (comm) state … the 14th and 15th field are utime and stime; comm may hold spaces.
+	// The line is "pid (comm) state …". Its 14th and 15th fields are utime and stime. comm may contain spaces.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
 		return Usage{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))

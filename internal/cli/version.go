@@ -7,11 +7,15 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"tidings.dev/internal/cli/shell"
 )
 
-// Version is set by a release's linker flags; otherwise the build says it.
+// Version is the version of a release, set with linker flags. If it is empty, the version comes from the build
+// information of the module, or is "devel" if there is none.
 var Version = ""
 
+// versionInfo is the output of `version`.
 type versionInfo struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -20,12 +24,15 @@ type versionInfo struct {
 	Platform string `json:"platform"`
 }
 
-func (s *session) versionCommand() *cobra.Command {
+func versionCommand(s *shell.Session) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Say which build this is", Args: arguments(0, 0),
+		Use: "version", Short: "Print which build this is",
+		Long:    "Prints the version, the commit, the Go version and the platform of this program.",
+		Example: "  tidings version -o json",
+		Args:    shell.Arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			v := thisBuild()
-			return s.output().thing(v, func(w io.Writer) error {
+			return s.Output().Value(v, func(w io.Writer) error {
 				commit := v.Commit
 				if v.Modified {
 					commit += " (modified)"

@@ -13,20 +13,20 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Modes of what a broker makes: nobody but its owner gets in.
+// The modes of a broker's directories and files, which give access to the owner only.
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
 )
 
-// CheckDir is Check of a real directory, with permissions; nothing is written to it. *vfs.LockedError says that a broker
-// runs on it: ask that one, or stop it.
+// CheckDir does what Check does for a directory on the disk, and also checks permissions and free space. It changes
+// nothing. A *vfs.LockedError means that a broker is running on the directory. The broker must be stopped first.
 func CheckDir(dir string) (report *Report, err error) {
-	watch, err := vfs.Watch(dir)
+	lock, err := vfs.LockShared(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, watch.Release()) }()
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	return checkDir(dir)
 }
 
@@ -40,12 +40,12 @@ func checkDir(dir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkRoom(dir, report)
+	checkFreeSpace(dir, report)
 	return report, checkModes(dir, report)
 }
 
-// checkRoom says so if a broker would find the disk full.
-func checkRoom(dir string, report *Report) {
+// checkFreeSpace adds a finding if the disk has so little space that a broker would find it full.
+func checkFreeSpace(dir string, report *Report) {
 	free, known := vfs.FreeBytes(dir)
 	if !known || free >= report.roomBytes {
 		return
@@ -55,7 +55,8 @@ func checkRoom(dir string, report *Report) {
 		free, report.roomBytes, report.keptBack, journal.ReserveFiles)})
 }
 
-// checkModes looks for what others may read or write, and for links, which lead out of the directory.
+// checkModes adds findings for files that users other than the owner may read or write, and for symbolic links, which
+// can lead out of the directory.
 func checkModes(dir string, report *Report) error {
 	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -77,7 +78,9 @@ func checkModes(dir string, report *Report) error {
 			return nil
 		}
 		if below == "." {
-			return nil // whoever made it may have let others see its names; they can't get at anything
+			// The user may have chosen another mode for the top directory. Other users see names there but cannot open
+			// files.
+			return nil
 		}
 		want := fs.FileMode(fileMode)
 		if info.IsDir() {
@@ -92,13 +95,15 @@ func checkModes(dir string, report *Report) error {
 	})
 }
 
+// modeChange is a change of permissions that RepairDir makes.
 type modeChange struct {
 	name string
 	mode fs.FileMode
 }
 
-// RepairDir checks a real directory and does what the findings say: see Repair. It has the directory to itself
-// meanwhile: *vfs.LockedError.
+// RepairDir checks a directory on the disk and then does what the findings propose, as Repair does. It locks the
+// directory meanwhile. A *vfs.LockedError means that a broker is running on the directory. before is the report of the
+// check. It is set if the check has succeeded, even if err is not nil.
 func RepairDir(dir string) (before *Report, repaired *Repaired, err error) {
 	lock, err := vfs.Lock(dir)
 	if err != nil {
@@ -124,7 +129,7 @@ func RepairDir(dir string) (before *Report, repaired *Repaired, err error) {
 	for _, c := range before.modes {
 		err := os.Chmod(c.name, c.mode)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // moved away meanwhile
+			continue // Repair has moved the file away
 		}
 		if err != nil {
 			return before, repaired, err

@@ -38,7 +38,7 @@ func config(fs vfs.FS) engine.Config {
 	return engine.Config{FS: fs, SegmentBytes: 8 << 10, JournalFileBytes: 64 << 10, CheckpointBytes: 1 << 30}
 }
 
-// A sample is a data directory, and what the world was told of it.
+// sample is a data directory, and what was acknowledged of it.
 type sample struct {
 	disk     *vfs.Mem
 	records  map[engine.Partition]map[int64]string // acknowledged
@@ -48,7 +48,7 @@ type sample struct {
 }
 
 // makeSample fills a directory: three topics, thirty segments, indexes, two checkpoints, and a journal that goes on
-// behind the last. clean says whether the broker was stopped or killed.
+// behind the last. If not clean, the broker was killed.
 func makeSample(t testing.TB, clean bool) sample {
 	t.Helper()
 	s := sample{disk: vfs.NewMem(), records: map[engine.Partition]map[int64]string{}, topics: map[engine.Partition]string{}}
@@ -230,7 +230,7 @@ func files(t testing.TB, fs vfs.FS, pattern string) (names []string) {
 	return names
 }
 
-// books compares a broker on the directory with what the world was told: nothing may be wrong, and what is missing is
+// books compares a broker on the directory with what was acknowledged: nothing may be wrong, and what is missing is
 // returned. Positions and names may be lost only where the caller allows it.
 type books struct {
 	missing  map[engine.Partition][]int64
@@ -326,22 +326,23 @@ func readAll(t testing.TB, e *engine.Engine, id engine.Partition) map[int64]stri
 	return got
 }
 
-// mend repairs a directory and sees that nothing is left to repair.
-func mend(t testing.TB, disk vfs.FS, report *doctor.Report) *doctor.Repaired {
+// repair repairs a directory and checks that nothing is left to repair.
+func repair(t testing.TB, disk vfs.FS, report *doctor.Report) *doctor.Repaired {
 	t.Helper()
 	done, err := doctor.Repair(disk, report, time.Now())
 	if err != nil {
-		t.Fatalf("repair: %v\n%s", err, tell(report))
+		t.Fatalf("repair: %v\n%s", err, summary(report))
 	}
 	if !done.After.Opens || slices.ContainsFunc(done.After.Findings, func(f doctor.Finding) bool {
 		return f.Severity == doctor.Damage || f.Severity == doctor.Warning && f.Kind != "torn"
 	}) {
-		t.Fatalf("after the repair:\n%s\nbefore it:\n%s\n%+v", tell(done.After), tell(report), done.Done)
+		t.Fatalf("after the repair:\n%s\nbefore it:\n%s\n%+v", summary(done.After), summary(report), done.Done)
 	}
 	return done
 }
 
-func tell(r *doctor.Report) string {
+// summary returns the findings of a report, one line each.
+func summary(r *doctor.Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "opens: %v\n", r.Opens)
 	for _, f := range r.Findings {
@@ -371,7 +372,7 @@ func TestNothingIsWrong(t *testing.T) {
 		report, err := doctor.Check(readOnly, "dir")
 		must(t, err)
 		if !report.Clean() || !report.Opens || report.Topics != 4 || report.Partitions < 6 || report.Segments < 20 || (report.Replay == 0) != clean {
-			t.Errorf("clean %v: %+v\n%s", clean, report, tell(report))
+			t.Errorf("clean %v: %+v\n%s", clean, report, summary(report))
 		}
 		if _, err := doctor.Repair(readOnly, report, time.Now()); !errors.Is(err, doctor.ErrNothing) {
 			t.Errorf("repair: %v", err)

@@ -30,25 +30,34 @@ func zero(from, n int) func([]byte) []byte {
 	return func(b []byte) []byte { clear(b[from:min(len(b), from+n)]); return b }
 }
 
+// changeOf returns a harm: do to the nth file of a kind.
+func changeOf(file func(testing.TB, vfs.FS, int) string, n int, do func(b []byte) []byte) func(testing.TB, vfs.FS) string {
+	return func(t testing.TB, disk vfs.FS) string {
+		name := file(t, disk, n)
+		change(t, disk, name, do)
+		return name
+	}
+}
+
 func swap(t testing.TB, disk vfs.FS, a, b string) {
 	t.Helper()
 	must(t, disk.Rename(a, "swapping"), disk.Rename(b, a), disk.Rename("swapping", b))
 }
 
-// Case: every sort of damage. The doctor names the file, and the position where there is one; the repair mends it; a
+// Case: every sort of damage. The doctor names the file, and the position where there is one; the repair undoes it; a
 // broker opens the directory, and of all that was acknowledged no more is missing than what stood in the damaged place.
 func TestEverySortOfDamage(t *testing.T) {
 	clean, killed := makeSample(t, true), makeSample(t, false)
 	segment := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "topics/*/0/*.log")[n] }
 	index := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "topics/*/0/*.index")[n] }
-	lastJournal := func(t testing.TB, disk vfs.FS) string {
+	lastJournal := func(t testing.TB, disk vfs.FS, n int) string { // the nth from the end
 		all := journals(t, disk)
-		return all[len(all)-1]
+		return all[len(all)-1-n]
 	}
 	checkpoint := func(t testing.TB, disk vfs.FS, n int) string { return files(t, disk, "checkpoint-*")[n] }
 	for name, c := range map[string]struct {
 		of       sample
-		harm     func(t testing.TB, disk vfs.FS) string // returns the name that must be told
+		harm     func(t testing.TB, disk vfs.FS) string // returns the name that the finding must have
 		kind     string
 		severity doctor.Severity
 		most     int  // records that may be missing
@@ -57,41 +66,17 @@ func TestEverySortOfDamage(t *testing.T) {
 		tail     bool // what came last may be gone without a trace
 	}{
 		"segment, a byte of a record": {of: clean, kind: "segment", severity: doctor.Damage, most: 1,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 0)
-				change(t, disk, name, flip(1000))
-				return name
-			}},
+			harm: changeOf(segment, 0, flip(1000))},
 		"segment, a length": {of: clean, kind: "segment", severity: doctor.Damage, most: 1,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 1)
-				change(t, disk, name, flip(8))
-				return name
-			}},
+			harm: changeOf(segment, 1, flip(8))},
 		"segment, a base offset": {of: clean, kind: "segment", severity: doctor.Damage, most: 1,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 1)
-				change(t, disk, name, flip(7))
-				return name
-			}},
+			harm: changeOf(segment, 1, flip(7))},
 		"segment, a leader epoch": {of: clean, kind: "segment", severity: doctor.Damage, most: 1,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 0)
-				change(t, disk, name, flip(14))
-				return name
-			}},
+			harm: changeOf(segment, 0, flip(14))},
 		"segment cut": {of: clean, kind: "segment", severity: doctor.Damage, most: 8,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 0)
-				change(t, disk, name, cutTo(3500))
-				return name
-			}},
+			harm: changeOf(segment, 0, cutTo(3500))},
 		"segment, a page of zeros": {of: clean, kind: "segment", severity: doctor.Damage, most: 8,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := segment(t, disk, 0)
-				change(t, disk, name, zero(2048, 4096))
-				return name
-			}},
+			harm: changeOf(segment, 0, zero(2048, 4096))},
 		"segment missing": {of: clean, kind: "segment", severity: doctor.Damage, most: 12,
 			harm: func(t testing.TB, disk vfs.FS) string {
 				name := segment(t, disk, 0)
@@ -110,29 +95,13 @@ func TestEverySortOfDamage(t *testing.T) {
 				return name
 			}},
 		"index, a byte": {of: clean, kind: "index", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := index(t, disk, 0)
-				change(t, disk, name, flip(20))
-				return name
-			}},
+			harm: changeOf(index, 0, flip(20))},
 		"index, its head": {of: clean, kind: "index", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := index(t, disk, 0)
-				change(t, disk, name, flip(5))
-				return name
-			}},
+			harm: changeOf(index, 0, flip(5))},
 		"index cut": {of: clean, kind: "index", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := index(t, disk, 0)
-				change(t, disk, name, cutTo(17))
-				return name
-			}},
+			harm: changeOf(index, 0, cutTo(17))},
 		"index zeros": {of: clean, kind: "index", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := index(t, disk, 0)
-				change(t, disk, name, zero(0, 4096))
-				return name
-			}},
+			harm: changeOf(index, 0, zero(0, 4096))},
 		"index missing": {of: clean, kind: "index", severity: doctor.Warning,
 			harm: func(t testing.TB, disk vfs.FS) string {
 				name := index(t, disk, 0)
@@ -163,23 +132,11 @@ func TestEverySortOfDamage(t *testing.T) {
 				return "journal/x"
 			}},
 		"newest checkpoint, a byte": {of: clean, kind: "checkpoint", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := checkpoint(t, disk, 1)
-				change(t, disk, name, flip(100))
-				return name
-			}},
+			harm: changeOf(checkpoint, 1, flip(100))},
 		"newest checkpoint cut": {of: killed, kind: "checkpoint", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := checkpoint(t, disk, 1)
-				change(t, disk, name, cutTo(200))
-				return name
-			}},
+			harm: changeOf(checkpoint, 1, cutTo(200))},
 		"older checkpoint, zeros": {of: clean, kind: "checkpoint", severity: doctor.Warning,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := checkpoint(t, disk, 0)
-				change(t, disk, name, zero(0, 512))
-				return name
-			}},
+			harm: changeOf(checkpoint, 0, zero(0, 512))},
 		"checkpoints swapped": {of: clean, kind: "checkpoint", severity: doctor.Warning,
 			harm: func(t testing.TB, disk vfs.FS) string {
 				swap(t, disk, checkpoint(t, disk, 0), checkpoint(t, disk, 1))
@@ -203,26 +160,14 @@ func TestEverySortOfDamage(t *testing.T) {
 				return ""
 			}},
 		"journal, a byte of a frame": {of: killed, kind: "journal", severity: doctor.Damage, most: 1, position: true,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := lastJournal(t, disk)
-				change(t, disk, name, flip(20*1024+700))
-				return name
-			}},
+			harm: changeOf(lastJournal, 0, flip(20*1024+700))},
 		"journal, pages of zeros": {of: killed, kind: "journal", severity: doctor.Damage, most: 5, position: true,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := lastJournal(t, disk)
-				change(t, disk, name, zero(16<<10, 4096))
-				return name
-			}},
+			harm: changeOf(lastJournal, 0, zero(16<<10, 4096))},
 		"journal cut": {of: killed, tail: true, kind: "journal", severity: doctor.Damage, most: 80, position: true,
-			harm: func(t testing.TB, disk vfs.FS) string {
-				name := lastJournal(t, disk)
-				change(t, disk, name, cutTo(8<<10))
-				return name
-			}},
+			harm: changeOf(lastJournal, 0, cutTo(8<<10))},
 		"last journal file missing": {of: killed, tail: true, kind: "journal", severity: doctor.Damage, most: 100, position: true,
 			harm: func(t testing.TB, disk vfs.FS) string {
-				name := lastJournal(t, disk)
+				name := lastJournal(t, disk, 0)
 				must(t, disk.Remove(name))
 				return name
 			}},
@@ -230,8 +175,7 @@ func TestEverySortOfDamage(t *testing.T) {
 			harm: func(t testing.TB, disk vfs.FS) string { must(t, disk.RemoveAll("journal")); return "journal" }},
 		"journal files swapped": {of: killed, kind: "journal", severity: doctor.Damage,
 			harm: func(t testing.TB, disk vfs.FS) string {
-				all := journals(t, disk)
-				swap(t, disk, all[len(all)-1], all[len(all)-2])
+				swap(t, disk, lastJournal(t, disk, 0), lastJournal(t, disk, 1))
 				return ""
 			}},
 		"format missing": {of: clean, kind: "format", severity: doctor.Damage,
@@ -249,13 +193,13 @@ func TestEverySortOfDamage(t *testing.T) {
 			if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool {
 				return f.Kind == c.kind && f.Severity == c.severity && (told == "" || f.File == told) && f.Repair != ""
 			}) {
-				t.Fatalf("not named: %s %s %s\n%s", c.severity, c.kind, told, tell(report))
+				t.Fatalf("not named: %s %s %s\n%s", c.severity, c.kind, told, summary(report))
 			}
 			before := copyTree(t, disk)
-			done := mend(t, disk, report)
+			done := repair(t, disk, report)
 			books := c.of.audit(t, disk, c.tail)
 			if n := books.count(); n > c.most {
-				t.Errorf("%d records are missing, at most %d were damaged: %v\n%s%v", n, c.most, books.missing, tell(report), done.Lost)
+				t.Errorf("%d records are missing, at most %d were damaged: %v\n%s%v", n, c.most, books.missing, summary(report), done.Lost)
 			}
 			if books.count() > 0 && len(done.Lost) == 0 {
 				t.Errorf("%v are missing, and the repair says nothing", books.missing)
@@ -273,7 +217,7 @@ func TestEverySortOfDamage(t *testing.T) {
 	}
 }
 
-// keptAll sees that the repair threw nothing away: each file is where it was or below LostDir.
+// keptAll checks that the repair threw nothing away: each file is where it was or below LostDir.
 func keptAll(t *testing.T, before, after vfs.FS, done *doctor.Repaired) {
 	t.Helper()
 	have := map[string]bool{}
@@ -347,10 +291,10 @@ func TestAnyHarm(t *testing.T) {
 		}
 		done, err := doctor.Repair(disk, report, time.Now())
 		if err != nil {
-			t.Fatalf("%s: repair: %v\n%s", what, err, tell(report))
+			t.Fatalf("%s: repair: %v\n%s", what, err, summary(report))
 		}
 		if !done.After.Opens {
-			t.Fatalf("%s: after the repair:\n%s", what, tell(done.After))
+			t.Fatalf("%s: after the repair:\n%s", what, summary(done.After))
 		}
 		// What lost entries of the journal were about can't be known: the last offsets of some partition perhaps.
 		lostTail := slices.ContainsFunc(done.Lost, func(s string) bool {
@@ -358,16 +302,16 @@ func TestAnyHarm(t *testing.T) {
 		}) ||
 			slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Kind == "torn" })
 		if b := s.audit(t, disk, lostTail); b.count() > 0 && len(done.Lost) == 0 && !strings.Contains(what, "journal") {
-			t.Errorf("%s: %v are missing, and the repair says nothing\n%s", what, b.missing, tell(report))
+			t.Errorf("%s: %v are missing, and the repair says nothing\n%s", what, b.missing, summary(report))
 		}
 		if t.Failed() {
-			t.Logf("%s\n%s%v", what, tell(report), done.Lost)
+			t.Logf("%s\n%s%v", what, summary(report), done.Lost)
 		}
 	}
 	t.Logf("%d harmed, %d found, %d refused as newer", *harmCount, found, refused)
 }
 
-// harm does something to a file and says what.
+// harm damages a file and returns how.
 func harm(t testing.TB, disk vfs.FS, name string, all []string, rng *rand.Rand) string {
 	t.Helper()
 	if _, err := disk.Stat(name); err != nil {

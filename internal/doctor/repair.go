@@ -3,37 +3,39 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/vfs"
 )
 
-var errNotDir = syscall.ENOTDIR
-
-// Repaired is what Repair did.
+// Repaired is the result of Repair.
 type Repaired struct {
-	Kept     string   `json:"kept,omitempty"` // where what was taken out of the way is now, in the data directory
-	Done     []string `json:"done"`
-	Lost     []string `json:"lost"`     // what can't be brought back
-	Restored int64    `json:"restored"` // offsets whose records were damaged in a segment and whole in the journal
-	After    *Report  `json:"after"`
+	Kept string   `json:"kept,omitempty"` // directory below LostDir with the files that were moved away; "" if none were
+	Done []string `json:"done"`           // what was done, in one sentence each
+	Lost []string `json:"lost"`           // what is lost, in one sentence each
+	// Restored is the number of offsets whose records were damaged in a segment and were restored from elsewhere.
+	Restored int64   `json:"restored"`
+	After    *Report `json:"after"` // report of a Check after the repair
 }
 
-// ErrNothing says that there is nothing to repair.
+// ErrNothing means that there is nothing to repair.
 var ErrNothing = errors.New("there is nothing to repair")
 
-// Repair does what the findings of a Check of the same directory say, and nothing if a rehearsal shows that no broker
-// would open the outcome. Nothing that was there is thrown away: it is moved below LostDir, by a directory that at names.
-// Nobody else may have the directory open. When it is cut off, the next one goes on with it; until then no broker opens
-// the directory. The error ErrNothing says that there is nothing to do.
+// Repair does what the findings of a Check of the same directory propose. If a rehearsal shows that a broker could not
+// open the result, it changes nothing. Repair deletes no files: it moves them to a directory below LostDir that is
+// named after the time at. The caller must make sure that no other process has the directory open, as RepairDir does.
+// If Repair is interrupted, no broker can open the directory until another call of Repair has finished the work.
+//
+// The error is ErrNothing, or one of I/O.
 func Repair(fsys vfs.FS, report *Report, at time.Time) (*Repaired, error) {
 	out := &Repaired{Done: []string{}, Lost: []string{}}
-	if record := report.plan.resume; record != "" {
+	if record := report.needs.resume; record != "" {
 		if err := resume(fsys, record); err != nil {
 			return nil, err
 		}
@@ -43,17 +45,16 @@ func Repair(fsys vfs.FS, report *Report, at time.Time) (*Repaired, error) {
 		if err != nil {
 			return nil, err
 		}
-		if after.plan.empty() {
+		if after.needs.none() {
 			out.After = after
 			return out, nil
 		}
 		report = after
 	}
-	p := report.plan
-	if p.empty() {
+	if report.needs.none() {
 		return nil, ErrNothing
 	}
-	if err := p.carryOut(fsys, at, out); err != nil {
+	if err := report.needs.repair(fsys, at, out); err != nil {
 		return nil, err
 	}
 	var err error
@@ -61,35 +62,47 @@ func Repair(fsys vfs.FS, report *Report, at time.Time) (*Repaired, error) {
 	return out, err
 }
 
-func (p plan) empty() bool {
-	return !p.format && p.resume == "" && !p.mend && len(p.renames) == 0 && len(p.asides) == 0 && len(p.makes) == 0
+// repairNeeds lists what Repair must do according to Check.
+type repairNeeds struct {
+	format  bool         // the file FORMAT must be written
+	resume  string       // name of the record of an interrupted repair; "" if there is none
+	renames []move       // renames of files with wrong names
+	asides  []string     // names of files to be moved away
+	makes   []string     // directories that are missing and must be created
+	rewrite bool         // some files must be written again
+	scope   rewriteScope // the parts to write again; if no checkpoint can be used, planRepair adds to them
 }
 
-func (p plan) carryOut(fsys vfs.FS, at time.Time, out *Repaired) error {
-	kept, err := freshDir(fsys, at)
+// none reports whether there is nothing to do.
+func (n repairNeeds) none() bool {
+	return !n.format && n.resume == "" && !n.rewrite && len(n.renames) == 0 && len(n.asides) == 0 && len(n.makes) == 0
+}
+
+func (n repairNeeds) repair(fsys vfs.FS, at time.Time, out *Repaired) error {
+	kept, err := makeRepairDir(fsys, at)
 	if err != nil {
 		return err
 	}
-	r, err := p.prepare(fsys, kept, out)
+	r, err := n.prepare(fsys, kept, out)
 	if err == nil {
-		err = rehearse(fsys, kept, r)
+		err = rehearseRepair(fsys, kept, r)
 	}
-	if err != nil && p.mend && !p.options.Journal {
-		// A journal that is sound may still not fit the rest.
-		p.options.Journal, out.Lost = true, []string{}
+	if err != nil && n.rewrite && !n.scope.journal {
+		// The journal is undamaged but may still not fit the other files, so a second attempt rebuilds it too.
+		n.scope.journal, out.Lost = true, []string{}
 		if err = fsys.RemoveAll(path.Join(kept, stagingDir)); err == nil {
-			if r, err = p.prepare(fsys, kept, out); err == nil {
-				err = rehearse(fsys, kept, r)
+			if r, err = n.prepare(fsys, kept, out); err == nil {
+				err = rehearseRepair(fsys, kept, r)
 			}
 		}
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("nothing was changed: %w", err), fsys.RemoveAll(kept))
 	}
-	if err := settleTree(fsys, kept); err != nil {
+	if err := syncTree(fsys, kept); err != nil {
 		return err
 	}
-	if err := commit(fsys, kept, r); err != nil {
+	if err := carryOut(fsys, kept, r); err != nil {
 		return fmt.Errorf("the repair was cut off; repair again to go on with it: %w", err)
 	}
 	out.Kept = kept
@@ -102,14 +115,14 @@ func (p plan) carryOut(fsys vfs.FS, at time.Time, out *Repaired) error {
 	for _, name := range r.Make {
 		out.Done = append(out.Done, "made "+name)
 	}
-	if p.format {
-		out.Done = append(out.Done, "wrote "+engine.FormatFile)
+	if n.format {
+		out.Done = append(out.Done, "wrote "+datadir.FormatFile)
 	}
 	return nil
 }
 
-// freshDir makes the directory of this repair.
-func freshDir(fsys vfs.FS, at time.Time) (string, error) {
+// makeRepairDir creates the directory of this repair below LostDir, with its staging directory.
+func makeRepairDir(fsys vfs.FS, at time.Time) (string, error) {
 	for n := 0; ; n++ {
 		name := path.Join(LostDir, at.UTC().Format("20060102T150405Z"))
 		if n > 0 {
@@ -121,77 +134,90 @@ func freshDir(fsys vfs.FS, at time.Time) (string, error) {
 	}
 }
 
-// prepare writes what is new to the staging directory and returns what is to be done.
-func (p plan) prepare(fsys vfs.FS, kept string, out *Repaired) (record, error) {
+// prepare writes the new files to the staging directory and returns the record of the moves that must be made.
+func (n repairNeeds) prepare(fsys vfs.FS, kept string, out *Repaired) (repairRecord, error) {
 	staging := path.Join(kept, stagingDir)
 	if err := fsys.MkdirAll(staging); err != nil {
-		return record{}, err
+		return repairRecord{}, err
 	}
-	r := record{Aside: slices.Clone(p.asides), Make: p.makes}
-	for _, mv := range p.renames {
-		b, err := vfs.ReadFile(fsys, mv.From)
+	r := repairRecord{Aside: slices.Clone(n.asides), Make: n.makes}
+	for _, mv := range n.renames {
+		b, err := vfs.ReadFile(fsys, mv.from)
 		if err == nil {
-			err = writeDurably(fsys, path.Join(staging, mv.To), b)
+			err = vfs.WriteFile(fsys, path.Join(staging, mv.to), b)
 		}
 		if err != nil {
 			return r, err
 		}
-		r.Aside, r.Place = append(r.Aside, mv.From), append(r.Place, mv.To)
+		r.Aside, r.Place = append(r.Aside, mv.from), append(r.Place, mv.to)
 	}
-	if !p.mend {
+	if !n.rewrite {
 		return r, nil
 	}
-	in, err := engine.Inspect(fsys)
+	in, err := inspect(fsys)
 	if err != nil {
 		return r, err
 	}
-	mended, err := engine.Mend(fsys, staging, in, p.options)
+	plan, err := planRepair(fsys, staging, in, n.scope)
 	if err != nil {
 		return r, err
 	}
-	for _, mv := range mended.Moves {
-		if mv.To != "" {
-			r.Place = append(r.Place, mv.To)
-		} else if exists(fsys, mv.From) {
-			r.Aside = append(r.Aside, mv.From)
+	for _, mv := range plan.moves {
+		if mv.to != "" {
+			r.Place = append(r.Place, mv.to)
+		} else if exists(fsys, mv.from) {
+			r.Aside = append(r.Aside, mv.from)
 		}
 	}
-	// What stands in a directory that is moved as a whole goes with it.
+	// A file in a directory that is moved as a whole is moved with the directory.
 	slices.Sort(r.Aside)
 	r.Aside = slices.Compact(r.Aside)
 	r.Aside = slices.DeleteFunc(r.Aside, func(name string) bool {
 		return slices.ContainsFunc(r.Aside, func(other string) bool { return strings.HasPrefix(name, other+"/") })
 	})
-	out.Lost = append(out.Lost, mended.Lost...)
-	out.Restored = mended.Restored
+	out.Lost = append(out.Lost, plan.lost...)
+	out.Restored = plan.restored
 	return r, nil
 }
 
-// rehearse carries a record out over an overlay and opens what comes of it.
-func rehearse(fsys vfs.FS, kept string, r record) error {
+// rehearseRepair carries out a record over an overlay. It returns nil if a broker could open the result without finding
+// damage, and the reason if it could not.
+func rehearseRepair(fsys vfs.FS, kept string, r repairRecord) error {
 	overlay := vfs.NewOverlay(fsys)
-	if err := commit(overlay, kept, r); err != nil {
+	if err := carryOut(overlay, kept, r); err != nil {
 		return err
 	}
-	out := engine.Rehearse(overlay)
-	if out.Err != nil {
-		return fmt.Errorf("no broker would open the outcome: %w", out.Err)
+	damage, err := rehearseOpen(overlay)
+	if err != nil {
+		return fmt.Errorf("no broker would open the outcome: %w", err)
 	}
-	if len(out.Damage) > 0 {
-		return fmt.Errorf("the outcome would still be damaged: %s", out.Damage[0])
+	if len(damage) > 0 {
+		return fmt.Errorf("the outcome would still be damaged: %w", damage[0])
 	}
 	return nil
 }
 
-// settleTree makes the names in a directory and below it durable.
-func settleTree(fsys vfs.FS, dir string) error {
+// rehearseOpen opens a data directory over an overlay, as a broker would, and closes it. Nothing is written to fsys. It
+// returns the damage that the broker would report, or the error with which the directory does not open. The replayed
+// entries of the journal are kept in memory.
+func rehearseOpen(fsys vfs.FS) (damage []error, err error) {
+	e, err := engine.Open(engine.Config{FS: vfs.NewOverlay(fsys), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	damage = e.Damage()
+	return damage, e.Close()
+}
+
+// syncTree syncs a directory and all directories below it, so that their entries are durable.
+func syncTree(fsys vfs.FS, dir string) error {
 	infos, err := fsys.List(dir)
 	if err != nil {
 		return err
 	}
 	for _, i := range infos {
 		if i.Dir {
-			if err := settleTree(fsys, path.Join(dir, i.Name)); err != nil {
+			if err := syncTree(fsys, path.Join(dir, i.Name)); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/doctor"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/vfs"
@@ -38,9 +39,9 @@ func TestRepairIsCutOff(t *testing.T) {
 		must(t, checkErr)
 		_, err = doctor.Repair(vfs.NewFaulty(disk, cut.fault()), report, time.Now())
 		after := disk.CrashClone(chance)
-		if _, err := after.Stat(engine.FormatFile); err != nil {
+		if _, err := after.Stat(datadir.FormatFile); err != nil {
 			began++
-			if engine.CheckDirectory(after) == nil {
+			if datadir.Check(after) == nil {
 				t.Fatalf("%v: a broker would open it", cut)
 			}
 		}
@@ -52,10 +53,10 @@ func TestRepairIsCutOff(t *testing.T) {
 			if slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Kind == "repair" }) {
 				resumed++
 			}
-			mend(t, after, report)
+			repair(t, after, report)
 		}
 		if b := s.audit(t, after, false); b.count() > 3 {
-			t.Fatalf("%v: missing %v\n%s", cut, b.missing, tell(report))
+			t.Fatalf("%v: missing %v\n%s", cut, b.missing, summary(report))
 		}
 		return err
 	}
@@ -90,7 +91,7 @@ func (c powerCut) fault() func(vfs.Op) error {
 	return func(op vfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if counting = counting || op.Kind == vfs.OpRename && op.Name == engine.FormatFile; !counting || !op.Kind.Changes() {
+		if counting = counting || op.Kind == vfs.OpRename && op.Name == datadir.FormatFile; !counting || !op.Kind.Changes() {
 			return nil
 		}
 		if ops++; ops >= c.at {
@@ -194,13 +195,13 @@ func TestRealDirectory(t *testing.T) {
 	must(t, err)
 	for _, want := range []string{"FORMAT", "journal", "story.db.link"} {
 		if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.File == want && f.Severity == doctor.Warning }) {
-			t.Errorf("%s is not named:\n%s", want, tell(report))
+			t.Errorf("%s is not named:\n%s", want, summary(report))
 		}
 	}
 	_, done, err := doctor.RepairDir(dir)
 	must(t, err)
 	if len(done.Done) != 2 || slices.ContainsFunc(done.After.Findings, func(f doctor.Finding) bool { return f.Kind == "mode" }) {
-		t.Errorf("%v\n%s", done.Done, tell(done.After))
+		t.Errorf("%v\n%s", done.Done, summary(done.After))
 	}
 	must(t, os.Remove(filepath.Join(dir, "story.db.link")))
 	if _, _, err := doctor.RepairDir(dir); !errors.Is(err, doctor.ErrNothing) {

@@ -1,69 +1,53 @@
-// Package engine joins the storage rooms and the coordinators into a log: it gives offsets, makes everything durable
-// through one journal, wakes whoever waits, takes checkpoints, applies retention, and recovers. It speaks no protocol.
 package engine
 
 import (
-	"log/slog"
 	"time"
 
-	"tidings.dev/internal/meta"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/partition"
-	"tidings.dev/internal/vfs"
 )
 
-// Config says how an engine runs. The zero value of each field is the default named beside it.
-type Config struct {
-	FS                vfs.FS           // required: the data directory
-	Now               func() time.Time // time.Now
-	Logger            *slog.Logger     // slog.DiscardHandler
-	AutoCreateTopics  bool             // false
-	DefaultPartitions int32            // 4
-	SegmentBytes      int64            // 64 MiB; a topic's segment.bytes overrides it
-	JournalFileBytes  int64            // the journal's own default; the size of one of its files
-	CheckpointBytes   int64            // 64 MiB of journal between checkpoints, and up to four times that with many partitions
-	TailBytes         int64            // 32 MiB of recent batches, shared by all partitions, as long as consumers are there
-	MaxBatchBytes     int64            // 1 MiB + overhead as in Kafka (1048588); a topic's max.message.bytes overrides it
-	MaxPendingBytes   int64            // 64 MiB of appends queued for the journal, in all
-	CompactionBytes   int              // 16 MiB; memory for keys while a partition is compacted, one at a time
-	RetentionInterval time.Duration    // 5 min between retention passes, and looks whether compaction is due (deletion is never on an idle tick below this)
-	RoomInterval      time.Duration    // 1 s between looks for room while the disk is full and nothing says that there is some
-}
+// Partition identifies one partition by the id of its topic and its index within the topic, which begins at 0.
+type Partition = datadir.Partition
 
-// Partition names one partition by its topic's identity.
-type Partition struct {
-	Topic meta.TopicID
-	Index int32
-}
-
-// Appended is the answer to one append.
+// Appended is the result of one append, which the append's done function receives.
 type Appended struct {
-	Err           error
-	BaseOffset    int64
-	LogAppendTime int64 // ms since the epoch, -1 under CreateTime
-	LogStart      int64
+	Err        error
+	BaseOffset int64 // offset of the first record; -1 if Err is not nil
+	// LogAppendTime is the append time in milliseconds since the Unix epoch. It is -1 if the topic's timestamp type is
+	// CreateTime, and if Err is not nil.
+	LogAppendTime int64
+	LogStart      int64 // first offset of the partition that may be read; -1 if Err is not nil
 }
 
-// FetchRequest reads several partitions at once. The engine answers as soon as MinBytes are there, or MaxWait is over,
-// or any partition has an error.
+// FetchRequest is the argument of Engine.Fetch: it asks for batches of one or more partitions.
 type FetchRequest struct {
 	Partitions []FetchPartition
-	MaxBytes   int
-	MinBytes   int
-	MaxWait    time.Duration
-	Stored     bool // whoever asks can send files: Fetched.Stored is welcome
+	MaxBytes   int           // upper bound for the batches of all partitions together
+	MinBytes   int           // size of batches that the fetch waits for; values below 1 count as 1
+	MaxWait    time.Duration // how long the fetch waits for MinBytes; 0 means that it does not wait
+	// Stored means that the caller can send batches from files, so that Fetched.Stored may be used instead of Records.
+	Stored bool
 }
 
+// FetchPartition asks for batches of one partition, beginning with the batch that contains Offset.
 type FetchPartition struct {
 	Partition
-	Offset      int64
+	Offset int64
+	// MaxBytes is the upper bound for the batches of this partition. A first batch that is larger is returned all the
+	// same.
 	MaxBytes    int
-	LeaderEpoch int32 // -1: not checked
+	LeaderEpoch int32 // the leader epoch that the caller believes is current; -1 means that it is not checked
 }
 
-// Fetched is what one partition gave. Records are whole batches, immutable and owned by the garbage collector: hold
-// them as long as needed, never write to them. Where Stored has something they are none: the batches are in a file.
+// Fetched is the result of a fetch for one partition. It contains whole batches, either in Records or in the part of a
+// segment file that Stored describes, never in both. The bytes of Records are immutable: the caller may keep them
+// without a limit of time and must not write to them.
 type Fetched struct {
-	Err           error
+	Err error
+	// HighWatermark is the offset after the last record that may be read. HighWatermark, LastStable and LogStart are -1
+	// if the partition was not found, if its leader epoch is not the requested one, and if the engine was closed before
+	// the fetch began.
 	HighWatermark int64
 	LastStable    int64
 	LogStart      int64
@@ -71,16 +55,17 @@ type Fetched struct {
 	Stored        Stored
 }
 
-// Stored is a run of batches in a file, OpenStored one that is about to be sent.
 type (
-	Stored     = partition.Stored
+	// Stored is a run of batches in a segment file. Its zero value is an empty run.
+	Stored = partition.Stored
+	// OpenStored is a Stored whose file is held open until its batches are sent.
 	OpenStored = partition.OpenStored
 )
 
-// SizeBytes is how much there is, in memory or stored.
+// SizeBytes returns the size of all batches of f, whether they are in Records or in Stored.
 func (f *Fetched) SizeBytes() int { return f.InMemoryBytes() + f.Stored.SizeBytes() }
 
-// InMemoryBytes is how long the Records are.
+// InMemoryBytes returns the sum of the sizes of Records in bytes.
 func (f *Fetched) InMemoryBytes() int {
 	n := 0
 	for _, b := range f.Records {
@@ -89,16 +74,17 @@ func (f *Fetched) InMemoryBytes() int {
 	return n
 }
 
-// Sentinel timestamps of OffsetFor (ListOffsets).
+// Latest, Earliest and MaxTimestamp are the timestamps with a special meaning in OffsetFor. Their values are those of
+// the ListOffsets request.
 const (
 	Latest       = -1
 	Earliest     = -2
 	MaxTimestamp = -3
 )
 
-// Listed is a position found by OffsetFor.
+// Listed is the result of OffsetFor.
 type Listed struct {
 	Offset      int64
-	Timestamp   int64 // -1 when asked by sentinel (except MaxTimestamp)
-	LeaderEpoch int32
+	Timestamp   int64 // milliseconds since the Unix epoch; -1 for Latest and Earliest, and if no record was found
+	LeaderEpoch int32 // leader epoch of the record at Offset; -1 if no record was found
 }

@@ -7,61 +7,69 @@ import (
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
+	"tidings.dev/internal/txn"
 )
 
-// Append gives offsets to record batches and makes them as durable as their topic wants (meta.Durability). records holds one or more whole batches of one
-// partition, as a client sent them; the bytes are checked, copied before Append returns, and stored as they are but for
-// base offset, leader epoch and, under LogAppendTime, the timestamp. A batch of an idempotent producer must be alone.
+// Append assigns offsets to record batches and stores them. records are one or more whole batches of one partition, as
+// a client sent them. Append validates and copies them before it returns, and changes nothing in the copy but base
+// offset, leader epoch and, if the topic's timestamp type is LogAppendTime, the timestamp. A batch of an idempotent
+// producer must be the only batch of its append.
 //
-// done is called once: with an error, or when the batches are durable, in their topic's sense, and visible. It may be called before Append
-// returns, and from the goroutine that commits: it must not block. Append itself blocks while too many bytes are queued, or
-// not yet in segment files.
+// done is called exactly once: with an error, or when consumers can read the batches and they are as durable as the
+// topic's durability (meta.Durability) asks for. done must not block: it may be called before Append returns, and it
+// may run on the committing goroutine. Append itself blocks while too many bytes are queued for the journal, are not
+// yet written to segment files, or are not yet covered by a checkpoint.
 //
-// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, those of batch.Validate and those of
-// txn.Producers.Check.
+// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, the errors of batch.Validate and
+// those of txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 	e.append(id, records, nil, false, done)
 }
 
-// AppendQuiet is Append by a caller who has more to append and then calls Wake or Lead: without it the batches wait for
-// another's. If memory is not nil, records are one batch and are not copied: the log keeps the bytes where they are, and
-// nobody else may look at them any more. memory is released once they are needed no longer: before AppendQuiet returns at
-// the earliest, and never if a reader was given them.
-func (e *Engine) AppendQuiet(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
+// AppendDeferred does what Append does, but does not start a commit: the caller must call CommitInline or CommitSoon
+// after its last append. Until then the batches are committed only if another append or commit starts one.
+//
+// If memory is not nil, records must be exactly one batch, and the log keeps these bytes and does not copy them: the
+// caller must neither read nor write them any more. The log calls memory.Release when it no longer needs the bytes, at
+// the earliest before AppendDeferred returns. It never calls it if a reader was given the bytes.
+func (e *Engine) AppendDeferred(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
 	e.append(id, records, memory, true, done)
 }
 
-// Wake has everything that was appended committed in the background.
-func (e *Engine) Wake() { e.journal.Wake() }
+// CommitSoon starts a commit of everything that was appended, on the journal's own goroutine. It does not block.
+func (e *Engine) CommitSoon() { e.journal.Wake() }
 
-// Lead has it committed by the calling goroutine, if nobody is at it: it blocks for about one sync then and calls done for
-// all batches that are concerned. It is for a caller who would wait for that sync anyway.
-func (e *Engine) Lead() { e.journal.Lead() }
+// CommitInline commits everything that was appended, on the calling goroutine. It blocks for about one sync and calls the
+// done functions of the batches that it commits, so the caller must hold no lock that a done function may take. If another
+// goroutine is committing, or if more is queued than one commit group holds, CommitInline does what CommitSoon does. It is
+// for callers that would wait for the sync anyway.
+func (e *Engine) CommitInline() { e.journal.CommitInline() }
 
-func (e *Engine) append(id Partition, records []byte, memory batch.Memory, quiet bool, done func(Appended)) {
+func (e *Engine) append(id Partition, records []byte, memory batch.Memory, deferred bool, done func(Appended)) {
 	p, err := e.part(id)
 	if err == nil {
-		err = e.usable()
+		err = e.checkOpen()
 	}
 	if err == nil {
-		err = validate(records, p.limits(), e.c.Now())
+		err = validate(records, p.config(), e.config.Now())
 	}
-	if err == nil && memory != nil && !single(records) {
+	if err == nil && memory != nil && !isSingle(records) {
 		err = fmt.Errorf("%w: more than one record batch", ErrInvalidRecord)
 	}
-	if err == nil && !p.limits().inMemory() {
-		err = e.tail.admit(e)
+	if err == nil && !p.config().inMemory() {
+		err = e.segments.admit()
 	}
 	op := newAppendOp()
-	op.engine, op.part, op.done, op.memory, op.quiet = e, p, done, memory, quiet
+	op.engine, op.part, op.done, op.memory, op.deferred = e, p, done, memory, deferred
 	if err != nil {
 		op.fail(err)
 		return
 	}
 	if op.records = records; memory == nil {
-		op.own(records)
+		op.copyRecords(records)
 	}
 	switch done, err := op.assign(); {
 	case err != nil:
@@ -71,11 +79,12 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, quiet
 	}
 }
 
-// maxDecompressedBytes bounds what looking inside one batch of a compacted topic may cost.
+// maxDecompressedBytes is the largest decompressed size of a batch that validate accepts for a compacted topic.
 const maxDecompressedBytes = 64 << 20
 
-// validate checks what a client sent, before anything of it is kept.
-func validate(records []byte, limits *partLimits, now time.Time) error {
+// validate returns an error that says why batches which a client sent are refused, or nil if they are accepted. It does
+// not keep records.
+func validate(records []byte, config *partConfig, now time.Time) error {
 	if len(records) == 0 {
 		return fmt.Errorf("%w: no record batch", ErrInvalidRecord)
 	}
@@ -84,20 +93,21 @@ func validate(records []byte, limits *partLimits, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := batch.Validate(v, limits.maxBatchBytes); err != nil {
+		if err := batch.Validate(v, config.maxBatchBytes); err != nil {
 			return err
 		}
-		if err := limits.checkTimestamp(v, now); err != nil {
+		if err := config.checkTimestamp(v, now); err != nil {
 			return err
 		}
 		if v.Transactional() {
 			return fmt.Errorf("%w: transactions are not offered", ErrInvalidRecord)
 		}
 		n, idempotent = n+1, idempotent || v.ProducerID() >= 0
-		if !limits.compacted {
+		if !config.compacted {
 			continue
 		}
-		for r, err := range batch.Records(v, maxDecompressedBytes) { // trap 12
+		// Compaction needs keys: trap 12 of docs/kafka-traps.md.
+		for r, err := range batch.Records(v, maxDecompressedBytes) {
 			if err != nil {
 				return err
 			}
@@ -112,38 +122,46 @@ func validate(records []byte, limits *partLimits, now time.Time) error {
 	return nil
 }
 
-// checkTimestamp refuses producers whose clocks are far off, where the topic's configuration sets bounds.
-func (l *partLimits) checkTimestamp(v batch.View, now time.Time) error {
-	if l.logAppendTime {
+// checkTimestamp returns an error if a timestamp of the batch is further behind or ahead of now than the topic's
+// configuration allows. Under LogAppendTime it returns nil.
+func (c *partConfig) checkTimestamp(v batch.View, now time.Time) error {
+	if c.logAppendTime {
 		return nil
 	}
-	if late := l.timestampAfter; late >= 0 && v.MaxTimestamp() > now.Add(late).UnixMilli() {
+	if late := c.timestampAfter; late >= 0 && v.MaxTimestamp() > now.Add(late).UnixMilli() {
 		return fmt.Errorf("%w: %d ms is more than %v ahead of the broker's clock", batch.ErrInvalidTimestamp, v.MaxTimestamp(), late)
 	}
-	if old := l.timestampBefore; old >= 0 && old < time.Duration(now.UnixNano()) && v.FirstTimestamp() < now.Add(-old).UnixMilli() {
+	if old := c.timestampBefore; old >= 0 && old < time.Duration(now.UnixNano()) && v.FirstTimestamp() < now.Add(-old).UnixMilli() {
 		return fmt.Errorf("%w: %d ms is more than %v behind the broker's clock", batch.ErrInvalidTimestamp, v.FirstTimestamp(), old)
 	}
 	return nil
 }
 
-// appendOp is one append on its way through the journal. It is pooled: nothing of it may be touched after finish.
+// appendOp is one append on its way through the journal. It belongs to the goroutine that called Append until enqueue
+// has queued it in the journal, and to the committing goroutine from then on. It is pooled: finish returns it to the
+// pool, and no goroutine may use it after that.
 type appendOp struct {
-	engine  *Engine
-	part    *part
-	records []byte       // ours: goes into the log, and from there to fetches
-	memory  batch.Memory // what records, one batch, stand in; nil: the garbage collector's, or the log has it already
-	quiet   bool         // the caller sees to the commit
-	done    func(Appended)
-	answer  Appended
-	head    [batchesHead]byte
-	payload [2][]byte
-	durable func(journal.LSN, error) // onDurable, bound once
+	engine *Engine
+	part   *part
+	// records are whole batches that the engine owns. They go into the log and from there to fetches. They are nil for
+	// a duplicate.
+	records []byte
+	// memory is the memory of records, which are then one batch. It is nil if the garbage collector frees the memory,
+	// or if the log has taken it over.
+	memory   batch.Memory
+	deferred bool // the caller of AppendDeferred starts the commit
+	done     func(Appended)
+	answer   Appended
+	head     [datadir.BatchesHeadSize]byte
+	payload  [2][]byte                // payload of the journal entry: head, then records
+	durable  func(journal.LSN, error) // onDurable, bound once so that appends do not allocate it
 }
 
-var appends sync.Pool
+// appendOps is the pool of appendOp values. All engines of the process share it.
+var appendOps sync.Pool
 
 func newAppendOp() *appendOp {
-	if op, ok := appends.Get().(*appendOp); ok {
+	if op, ok := appendOps.Get().(*appendOp); ok {
 		return op
 	}
 	op := &appendOp{}
@@ -151,10 +169,11 @@ func newAppendOp() *appendOp {
 	return op
 }
 
-// own makes a copy the op's records. Small ones, which would fill no buffer, and several batches, which are not let go
-// together, are left to the garbage collector.
-func (op *appendOp) own(records []byte) {
-	if len(records) <= batch.SmallBytes || !single(records) {
+// copyRecords sets op.records to a copy of records. A single batch above batch.SmallBytes is copied into a pooled
+// buffer, which becomes op.memory. Smaller batches, for which a buffer would be mostly empty, and several batches,
+// which are not evicted together, are copied to memory that the garbage collector frees.
+func (op *appendOp) copyRecords(records []byte) {
+	if len(records) <= batch.SmallBytes || !isSingle(records) {
 		op.records = slices.Clone(records)
 		return
 	}
@@ -163,12 +182,15 @@ func (op *appendOp) own(records []byte) {
 	op.records, op.memory = b.Bytes, b
 }
 
-// assign gives offsets and queues the batches, under the partition's lock, so that offsets and the journal have one
-// order. An error means that nothing was queued or given, and done that the answer is there; otherwise the op belongs to
-// the goroutine that commits.
+// assign assigns offsets to the batches and queues them in the journal. It holds part.assign for both, so that the order
+// of the offsets is the order in the journal.
+//
+// After an error no offset was assigned and nothing was queued, and the op still belongs to the caller. If done is
+// true, nothing was queued either, and op.answer is the result of the append. Otherwise the op belongs to the
+// committing goroutine.
 func (op *appendOp) assign() (done bool, _ error) {
 	p, e := op.part, op.engine
-	now, limits := e.c.Now(), op.part.limits()
+	now, config := e.config.Now(), op.part.config()
 	p.assign.Lock()
 	defer p.assign.Unlock()
 	if p.deleted.Load() {
@@ -178,51 +200,54 @@ func (op *appendOp) assign() (done bool, _ error) {
 
 	first, _ := batch.Length(op.records)
 	if v := batch.View(op.records[:first]); v.ProducerID() >= 0 {
-		verdict, err := p.producers.Check(producerOf(v))
+		verdict, err := p.producers.Check(txn.BatchOf(v))
 		if err != nil {
 			return false, err
 		}
 		if verdict.Duplicate {
-			// The original may still be on its way to the disk. An empty entry behind it is durable only after it.
+			// The original batch may not be durable yet. The journal is durable in order, so a barrier behind the
+			// original becomes durable only after it.
 			op.answer.BaseOffset, op.answer.LogAppendTime = verdict.BaseOffset, verdict.AppendTimeMS
 			op.records = nil
 			if p.ring != nil {
 				op.answer.LogStart = p.start()
 				return true, nil
 			}
-			return false, op.enqueue(kindBarrier, limits)
+			return false, op.enqueue(datadir.KindBarrier, config)
 		}
 	}
 	if p.ring != nil {
-		return true, op.remember(now, limits)
+		return true, op.appendToRing(now, config)
 	}
-	op.stamp(now, limits)
+	op.stamp(now, config)
 	records := op.records
 	head := batch.View(records[:first])
-	producer, at, next := producerOf(head), appendTime(head), head.NextOffset()
-	putBatchesHead(&op.head, p.id, now.UnixMilli())
-	if err := op.enqueue(kindBatches, limits); err != nil {
+	producer, at, next := txn.BatchOf(head), txn.AppendTimeMS(head), head.NextOffset()
+	datadir.PutBatchesHead(&op.head, p.id, now.UnixMilli())
+	if err := op.enqueue(datadir.KindBatches, config); err != nil {
 		return false, err
 	}
-	// Recorded before it is durable, so that pipelined batches follow each other. Should the journal fail, nothing is
-	// appended or checkpointed any more, and the record is of no use to anyone; if it has no room, it is taken back.
-	// Memory that is held may be used again by now: of the first batch all was read before.
+	// The batches are recorded before they are durable, so that a producer can send its next batch before the answer to
+	// this one. If the journal fails, the engine is fenced: it appends and checkpoints nothing any more, so that the
+	// record is never used. If the disk is full, takeBackOffsets removes the record. The committing goroutine may have
+	// released the memory of the first batch by now, so its values were read before enqueue.
 	p.producers.Record(producer, p.next, at, now)
 	p.next = next
 	for v := range batch.Split(records[first:]) {
-		p.producers.Record(producerOf(v), p.next, appendTime(v), now)
+		p.producers.Record(txn.BatchOf(v), p.next, txn.AppendTimeMS(v), now)
 		p.next = v.NextOffset()
 	}
 	return false, nil
 }
 
-// stamp gives the batches their offsets, from the partition's next one on.
-func (op *appendOp) stamp(now time.Time, limits *partLimits) {
+// stamp writes base offsets (from the partition's next offset on), the leader epoch and, under LogAppendTime, the
+// append time into op.records. The caller must hold part.assign.
+func (op *appendOp) stamp(now time.Time, config *partConfig) {
 	next := op.part.next
 	for v := range batch.Split(op.records) {
 		v.SetBaseOffset(next)
 		v.SetLeaderEpoch(op.part.epoch.Load())
-		if limits.logAppendTime {
+		if config.logAppendTime {
 			v.SetLogAppendTime(now.UnixMilli())
 			op.answer.LogAppendTime = now.UnixMilli()
 		}
@@ -230,72 +255,75 @@ func (op *appendOp) stamp(now time.Time, limits *partLimits) {
 	}
 }
 
-// enqueue gives an entry to the journal. Without an error nothing of the op may be touched any more.
-func (op *appendOp) enqueue(kind journal.Kind, limits *partLimits) error {
+// enqueue appends the op's entry to the journal. It blocks while the journal's queue has no space. If it returns nil,
+// the op belongs to the committing goroutine and the caller must not use it any more. The caller must hold part.assign.
+func (op *appendOp) enqueue(kind journal.Kind, config *partConfig) error {
 	e := op.engine
 	op.payload = [2][]byte{op.head[:], op.records}
-	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable, Quiet: op.quiet}
-	if kind == kindBarrier {
+	entry := journal.Entry{Kind: kind, Payload: op.payload[:], Done: op.durable, Deferred: op.deferred}
+	if kind == datadir.KindBarrier {
 		entry.Payload = nil
-	} else if single(op.records) {
-		// Its checksum was checked: the journal need not sum it again.
-		entry.Sum, entry.SummedBytes = batch.View(op.records).CRC(), len(op.records)-batch.SummedFrom
+	} else if isSingle(op.records) {
+		// validate has verified the checksum of the batch, so that the journal need not compute it again.
+		entry.CRC, entry.CRCBytes = batch.View(op.records).CRC(), len(op.records)-batch.CRCFrom
 	}
-	switch limits.durability {
+	switch config.durability {
 	case meta.Interval:
-		entry.SyncWithin = limits.syncWithin
+		entry.SyncWithin = config.syncWithin
 	case meta.OS:
 		entry.SyncWithin = journal.NoDeadline
 	}
 	if _, err := e.journal.Append(entry); err != nil {
-		e.stumble(err)
+		e.onStorageError(err)
 		return storageError(err)
 	}
 	return nil
 }
 
-// single says whether whole batches are one.
-func single(records []byte) bool {
+// isSingle reports whether records, which must be whole batches, consist of exactly one batch.
+func isSingle(records []byte) bool {
 	n, _ := batch.Length(records)
 	return n == len(records)
 }
 
-// onDurable makes the batches visible and answers. It runs on the goroutine that commits, in the order of the offsets.
+// onDurable makes the batches visible to consumers and finishes the append. It is the Done function of the op's journal
+// entry. The committing goroutine calls it, in the order of the offsets within a partition.
 func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 	e, p, sizeBytes := op.engine, op.part, len(op.records)
 	if err != nil {
-		e.committed(lsn, err)
+		e.entryDone(lsn, err)
 		op.fail(storageError(err))
 		return
 	}
 	if sizeBytes > 0 {
 		for v := range batch.Split(op.records) {
-			p.log.AppendHeld(v, op.memory)
+			p.log.AppendPooled(v, op.memory)
 		}
 		op.memory = nil
-		e.tail.grown(e.appended.Add(int64(sizeBytes)))
+		e.segments.recordAppended(int64(sizeBytes))
 		if !p.touched {
 			p.touched = true
-			e.touched = append(e.touched, p)
-			e.distance.appendedTo(p)
+			e.commits.touched = append(e.commits.touched, p)
+			e.maintenance.interval.recordAppend(p)
 		}
 	}
 	op.answer.LogStart = p.log.Start()
-	e.count(lsn, sizeBytes+batchesHead, nil)
+	e.recordApplied(lsn, sizeBytes+datadir.BatchesHeadSize, nil)
 	op.finish(op.answer)
-	e.committed(lsn, nil)
+	e.entryDone(lsn, nil)
 }
 
+// fail finishes the append with an error.
 func (op *appendOp) fail(err error) {
 	op.finish(Appended{Err: err, BaseOffset: -1, LogAppendTime: -1, LogStart: -1})
 }
 
-// finish answers and gives the op back.
+// finish returns the op to its pool and calls done with the result. It must be called once, as the last use of the op.
 func (op *appendOp) finish(a Appended) {
 	done := op.done
 	memory := op.memory
 	op.engine, op.part, op.records, op.memory, op.done, op.payload = nil, nil, nil, nil, nil, [2][]byte{}
-	appends.Put(op)
+	appendOps.Put(op)
 	if memory != nil {
 		memory.Release()
 	}

@@ -19,7 +19,7 @@ import (
 func TestAppendRefuses(t *testing.T) {
 	e := openMem(t, nil)
 	topic := makeTopic(t, e, "orders", 1)
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	compacted, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "latest", Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}}, false)
 	if err != nil {
 		t.Fatal(err)
@@ -44,10 +44,10 @@ func TestAppendRefuses(t *testing.T) {
 		{"a batch that is too large", id, newBatch(-1, -1, string(make([]byte, 2<<20))), ErrTooLarge},
 		{"half a batch", id, newBatch(-1, -1, "a")[:70], batch.ErrCorrupt},
 		{"two batches of an idempotent producer", id, append(newBatch(1, 0, "a"), newBatch(1, 1, "b")...), ErrInvalidRecord},
-		{"a record without a key on a compacted topic", Partition{compacted.ID, 0}, keyless, ErrInvalidRecord},
+		{"a record without a key on a compacted topic", Partition{Topic: compacted.ID, Index: 0}, keyless, ErrInvalidRecord},
 		{"a timestamp far ahead", id, early, batch.ErrInvalidTimestamp},
-		{"an unknown topic", Partition{meta.TopicID{9}, 0}, newBatch(-1, -1, "a"), ErrUnknownTopic},
-		{"an unknown partition", Partition{topic.ID, 1}, newBatch(-1, -1, "a"), ErrUnknownPartition},
+		{"an unknown topic", Partition{Topic: meta.TopicID{9}, Index: 0}, newBatch(-1, -1, "a"), ErrUnknownTopic},
+		{"an unknown partition", Partition{Topic: topic.ID, Index: 1}, newBatch(-1, -1, "a"), ErrUnknownPartition},
 	} {
 		if a := appendNow(e, c.p, c.records); !errors.Is(a.Err, c.want) || a.BaseOffset != -1 {
 			t.Errorf("%s: %+v, want %v", c.name, a, c.want)
@@ -61,7 +61,7 @@ func TestAppendRefuses(t *testing.T) {
 // Case: several batches in one append get their offsets in order; the caller's bytes are not touched.
 func TestAppendOfSeveralBatches(t *testing.T) {
 	e := openMem(t, nil)
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	appendNow(e, id, newBatch(-1, -1, "zero"))
 	sent := append(newBatch(-1, -1, "one", "two"), newBatch(-1, -1, "three")...)
 	before := string(sent)
@@ -80,7 +80,7 @@ func TestAppendOfSeveralBatches(t *testing.T) {
 // Case: a producer that gets no answer sends again: the same offset, once in the log; and a gap is refused.
 func TestIdempotentAppend(t *testing.T) {
 	e := openMem(t, nil)
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	for range 2 {
 		if a := appendNow(e, id, newBatch(7, 0, "a", "b")); a.Err != nil || a.BaseOffset != 0 {
 			t.Errorf("%+v", a)
@@ -102,7 +102,7 @@ func TestLogAppendTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	if a := appendNow(e, id, newBatch(-1, -1, "a")); a.Err != nil || a.LogAppendTime != now.UnixMilli() {
 		t.Fatalf("%+v", a)
 	}
@@ -136,7 +136,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 				t.Fatal(c.name, a.Err)
 			}
 		}
-		if p := e.parts[c.to]; p.ring == nil {
+		if p := e.topics.parts[c.to]; p.ring == nil {
 			if err := p.flush(); err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +175,7 @@ func TestFailedSyncFencesTheLog(t *testing.T) {
 		return nil
 	}), JournalFileBytes: 1 << 20})
 	topic := makeTopic(t, e, "orders", 1)
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	appendNow(e, id, newBatch(-1, -1, "safe"))
 	broken.Store(true)
 	for range 2 {

@@ -41,7 +41,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		var all sync.WaitGroup
 		for i := range int32(partitions) {
 			all.Add(1)
-			e.Append(Partition{topic.ID, i}, soil, func(a Appended) {
+			e.Append(Partition{Topic: topic.ID, Index: i}, soil, func(a Appended) {
 				if a.Err != nil {
 					b.Error(a.Err)
 				}
@@ -49,7 +49,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			})
 		}
 		all.Wait()
-		if err := e.tail.pass(e); err != nil {
+		if err := e.segments.flushAndEvict(); err != nil {
 			b.Fatal(err)
 		}
 
@@ -57,7 +57,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		time.Sleep(100 * time.Millisecond) // into its stride
 		load.begin()
 		began := time.Now()
-		if err := e.checkpoint(true); err != nil {
+		if err := e.maintenance.checkpoint(true); err != nil {
 			b.Fatal(err)
 		}
 		took := time.Since(began)
@@ -93,7 +93,7 @@ func emit(e *Engine, topic meta.Topic, records []byte, emitters int) *emitting {
 		load.all.Go(func() {
 			for i := int32(first); !load.stop.Load(); i += int32(emitters) {
 				began := time.Now()
-				if appendNow(e, Partition{topic.ID, i % topic.Partitions}, records).Err != nil {
+				if appendNow(e, Partition{Topic: topic.ID, Index: i % topic.Partitions}, records).Err != nil {
 					return
 				}
 				took := time.Since(began)

@@ -7,135 +7,149 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/partition"
 )
 
-// compactor runs compactions one after the other, on a goroutine that is only there while one is due. The keeper looks
-// whether one is: after each checkpoint, and with each pass of retention. The zero value is ready.
+// compactor is the state of compaction. Compactions run one after the other on one goroutine, which exists only while a
+// compaction is due. maintenance.run checks whether a compaction is due after each of its tasks, such as a checkpoint
+// or retention. The zero value is ready for use.
 type compactor struct {
-	running atomic.Bool
-	owed    atomic.Bool // replaced segments wait for checkpoints before their files can go
+	running atomic.Bool // the goroutine that runs compactions exists
+	// waiting means that files of segments which compaction has replaced exist. They can be removed only after further
+	// checkpoints.
+	waiting atomic.Bool
 }
 
-// compactionLimits is what compaction must know of a topic's configuration.
-type compactionLimits struct {
+// compactionConfig is the part of a topic's configuration that concerns compaction.
+type compactionConfig struct {
 	ratio           float64       // min.cleanable.dirty.ratio
-	minLag, maxLag  time.Duration // min. and max.compaction.lag.ms
-	deleteRetention time.Duration // delete.retention.ms: how long tombstones stay
+	minLag, maxLag  time.Duration // min.compaction.lag.ms, max.compaction.lag.ms
+	deleteRetention time.Duration // delete.retention.ms: how long tombstones are kept
 }
 
-// due says whether a log in this state should be compacted. As in Apache Kafka the ratio must be passed; tombstones that
-// have stayed their time are reason enough here, so that what was deleted is gone even where nothing is written any
-// more.
-func (l compactionLimits) due(d partition.Dirtiness, now time.Time) bool {
+// isDue reports whether a log with the dirtiness d should be compacted at the time now. The dirty ratio must exceed
+// min.cleanable.dirty.ratio, as in Apache Kafka. In contrast to Apache Kafka, tombstones that are older than
+// delete.retention.ms are a sufficient reason, so that they are removed even if nothing is appended any more.
+func (c compactionConfig) isDue(d partition.Dirtiness, now time.Time) bool {
 	switch {
 	case d.TombstonesDue:
 		return true
 	case d.DirtyBytes == 0:
 		return false
-	case l.maxLag < math.MaxInt64 && d.OldestMS >= 0 && now.Sub(time.UnixMilli(d.OldestMS)) > l.maxLag:
+	case c.maxLag < math.MaxInt64 && d.OldestMS >= 0 && now.Sub(time.UnixMilli(d.OldestMS)) > c.maxLag:
 		return true
 	}
-	return d.Ratio() > l.ratio
+	return d.Ratio() > c.ratio
 }
 
-// stable is the last stable offset: compaction never passes it. Without transactions it is the high watermark.
-func (p *part) stable() int64 { return p.end() }
+// lastStable returns the last stable offset. Compaction leaves records at or above it alone. While there are no
+// transactions it is the high watermark.
+func (p *part) lastStable() int64 { return p.end() }
 
-// compaction is what a pass may do to the partition now.
-func (p *part) compaction(now time.Time) partition.Compaction {
-	limits := p.limits().compaction
-	return partition.Compaction{Stable: p.stable(), Now: now, MinLag: limits.minLag, TombstoneAge: limits.deleteRetention}
+// compactionNow returns the parameters for a compaction of the partition at the time now.
+func (p *part) compactionNow(now time.Time) partition.Compaction {
+	c := p.config().compaction
+	return partition.Compaction{Stable: p.lastStable(), Now: now, MinLag: c.minLag, TombstoneAge: c.deleteRetention}
 }
 
-// compacts says whether the partition is one that compaction looks at.
-func (p *part) compacts() bool { return p.ring == nil && !p.deleted.Load() && p.limits().compacted }
+// isCompacted reports whether the partition's topic is compacted and the partition has segments that compaction could
+// rewrite.
+func (p *part) isCompacted() bool {
+	return p.ring == nil && !p.deleted.Load() && p.config().compacted
+}
 
-// wantCompaction starts the compactor if it has anything to do, and sees that files of replaced segments get the
-// checkpoints that they wait for. It is the keeper's.
-func (e *Engine) wantCompaction() {
+// startCompaction starts the goroutine that runs compactions if a compaction is due and the goroutine does not exist
+// yet. It also requests a checkpoint if replaced files wait for one. On a full disk it does nothing. Only run calls it.
+func (m *maintenance) startCompaction() {
+	e := m.engine
 	if e.Full() != nil {
 		return
 	}
-	if e.compactor.owed.Load() {
-		e.keeper.wantCheckpoint()
+	if m.compaction.waiting.Load() {
+		m.requestCheckpoint()
 	}
-	if !e.compactor.running.CompareAndSwap(false, true) {
+	if !m.compaction.running.CompareAndSwap(false, true) {
 		return
 	}
-	if e.dirtiest(nil) == nil {
-		e.compactor.running.Store(false)
+	if m.dirtiest(nil) == nil {
+		m.compaction.running.Store(false)
 		return
 	}
-	e.stopped.Go(func() {
-		defer e.compactor.running.Store(false)
-		e.compactAll()
+	e.life.background.Go(func() {
+		defer m.compaction.running.Store(false)
+		m.compactAll()
 	})
 }
 
-// dirtiest finds the partition that most needs compaction, nil if none does, passing by those that were tried.
-func (e *Engine) dirtiest(tried map[*part]bool) *part {
+// dirtiest returns the partition with the highest dirty ratio among those that are due for compaction and not in tried,
+// or nil if there is none.
+func (m *maintenance) dirtiest(tried map[*part]bool) *part {
 	var found *part
-	var most float64
-	now := e.c.Now()
-	for _, p := range e.allParts() {
-		if !p.compacts() || tried[p] {
+	var highest float64
+	now := m.engine.config.Now()
+	for _, p := range m.engine.allParts() {
+		if !p.isCompacted() || tried[p] {
 			continue
 		}
-		if p.log.Replaced() > 0 { // of before a restart, too
-			e.compactor.owed.Store(true)
+		if p.log.Replaced() > 0 { // also finds files that were replaced before a restart
+			m.compaction.waiting.Store(true)
 		}
-		d := p.log.Dirtiness(p.compaction(now))
-		// What could fill segments but is in memory only counts as dirty.
-		if waiting := p.log.Unwritten(); waiting > p.limits().log.SegmentBytes {
-			d.DirtyBytes += waiting
+		d := p.log.Dirtiness(p.compactionNow(now))
+		// Unwritten batches count as dirty if they would fill a segment, although they are in memory only.
+		if unwritten := p.log.Unwritten(); unwritten > p.config().log.SegmentBytes {
+			d.DirtyBytes += unwritten
 		}
-		if p.limits().compaction.due(d, now) && (found == nil || d.Ratio() > most) {
-			found, most = p, d.Ratio()
+		if p.config().compaction.isDue(d, now) && (found == nil || d.Ratio() > highest) {
+			found, highest = p, d.Ratio()
 		}
 	}
 	return found
 }
 
-// compactAll compacts whatever is due, each partition once, until nothing is or the engine closes.
-func (e *Engine) compactAll() {
+// compactAll compacts partitions that are due, each once, until no more are due, or the engine closes or is fenced.
+func (m *maintenance) compactAll() {
+	e := m.engine
 	tried := map[*part]bool{}
-	for p := e.dirtiest(tried); p != nil && e.compactable() == nil; p = e.dirtiest(tried) {
+	for p := m.dirtiest(tried); p != nil && m.checkCompactable() == nil; p = m.dirtiest(tried) {
 		tried[p] = true
-		err := e.compact(p)
+		err := m.compact(p)
 		switch {
-		case err == nil, errors.Is(err, ErrClosed), errors.Is(err, partition.ErrClosed), e.compactable() != nil:
-		case damaged(err):
-			_ = e.readError(err) // which logs it, once
+		case err == nil, errors.Is(err, ErrClosed), errors.Is(err, partition.ErrClosed), m.checkCompactable() != nil:
+		case isDamage(err):
+			_ = e.readError(err) // readError logs the damage the first time it is met
 		default:
-			// The log is as it was. It is tried again when the keeper looks next.
+			// The log is unchanged, and a later startCompaction tries again.
 			e.log.Warn("a partition could not be compacted", "dir", p.dir, "err", err)
 		}
 	}
-	if e.compactor.owed.Load() && e.compactable() == nil {
-		e.keeper.wantCheckpoint()
+	if m.compaction.waiting.Load() && m.checkCompactable() == nil {
+		m.requestCheckpoint()
 	}
 }
 
-func damaged(err error) bool {
+// isDamage reports whether err is or wraps a *partition.CorruptError.
+func isDamage(err error) bool {
 	_, ok := errors.AsType[*partition.CorruptError](err)
 	return ok
 }
 
-// compactable says why there is no sense in compacting now, or nil.
-func (e *Engine) compactable() error {
-	select {
-	case <-e.closing:
+// checkCompactable returns ErrClosed if the engine is closing, the reason if it is fenced, and nil if compaction may go
+// on.
+func (m *maintenance) checkCompactable() error {
+	if m.engine.life.isClosing() {
 		return ErrClosed
-	default:
-		return e.Err()
 	}
+	return m.engine.Err()
 }
 
-// compact brings one partition's log to the state that its topic's configuration asks for, in as many passes as the
-// memory for keys takes.
-func (e *Engine) compact(p *part) error {
-	// What is closed must be synced before it can be in a checkpoint, and only then may it be compacted.
+// compact compacts one partition's log as its topic's configuration asks. Each round handles as many keys as
+// Config.CompactionBytes has space for; compact runs rounds until all dirty records are handled. Checkpoints and
+// appends go on meanwhile.
+func (m *maintenance) compact(p *part) error {
+	e := m.engine
+	// A checkpoint can contain a closed segment only after the segment is synced, and only then may the segment be
+	// compacted.
 	p.io.Lock()
 	if p.deleted.Load() {
 		p.io.Unlock()
@@ -145,23 +159,25 @@ func (e *Engine) compact(p *part) error {
 	p.io.Unlock()
 	if err != nil {
 		if !errors.Is(err, partition.ErrClosed) {
-			e.stumble(err)
+			e.onStorageError(err)
 		}
 		return err
 	}
 
 	began, before := time.Now(), p.log.SizeBytes()
-	c := p.compaction(e.c.Now())
+	c := p.compactionNow(e.config.Now())
 	p.assign.Lock()
-	c.LastOfProducer = p.producers.LastOffsets() // after the stable offset: what lies below it may not be anyone's last any more
+	// The map is read after the last stable offset in c. A batch below that offset which is not in the map is therefore
+	// certainly not the last batch of its producer.
+	c.LastOfProducer = p.producers.LastOffsets()
 	p.assign.Unlock()
-	c.MapBytes, c.Pace = e.c.CompactionBytes, e.pacer()
+	c.MapBytes, c.Pace = e.config.CompactionBytes, m.newPacer()
 	var removed, written int64
 	for through := int64(-1); ; {
 		did, err := p.log.Compact(c)
 		removed += did.RemovedRecords
 		if written += did.WrittenBytes; p.log.Replaced() > 0 {
-			e.compactor.owed.Store(true)
+			m.compaction.waiting.Store(true)
 		}
 		if err != nil {
 			return fmt.Errorf("engine: compaction of %s: %w", p.dir, err)
@@ -178,22 +194,24 @@ func (e *Engine) compact(p *part) error {
 	return nil
 }
 
-// longestRest bounds a pause of compaction, so that a slow disk slows it down but does not stop it.
-const longestRest = 50 * time.Millisecond
+// maxCompactionPause is the longest pause between two steps of a compaction. It makes sure that a slow disk slows
+// compaction down without stopping it.
+const maxCompactionPause = 50 * time.Millisecond
 
-// pacer leaves disk and processor to others for as long as compaction had them, piece by piece, and ends it when the
-// engine closes or is fenced.
-func (e *Engine) pacer() func(int64) error {
+// newPacer returns a function that compaction calls after each step. The function sleeps for as long as the step took,
+// at most maxCompactionPause, and so leaves disk and processor to other work. It returns an error, which ends the
+// compaction, if the engine is closing or fenced.
+func (m *maintenance) newPacer() func(int64) error {
 	began := time.Now()
 	return func(int64) error {
-		if err := e.compactable(); err != nil {
+		if err := m.checkCompactable(); err != nil {
 			return err
 		}
-		pause := time.NewTimer(min(time.Since(began), longestRest))
+		pause := time.NewTimer(min(time.Since(began), maxCompactionPause))
 		defer pause.Stop()
 		select {
 		case <-pause.C:
-		case <-e.closing:
+		case <-m.engine.life.closing:
 			return ErrClosed
 		}
 		began = time.Now()
@@ -201,21 +219,22 @@ func (e *Engine) pacer() func(int64) error {
 	}
 }
 
-// reclaim removes the files of replaced segments that neither this checkpoint, which is durable, nor the one before
-// needs. It belongs to the end of a checkpoint.
-func (e *Engine) reclaim(parts []partCheckpoint) {
-	e.compactor.owed.Store(false)
-	for _, pc := range parts {
-		p, err := e.part(pc.id)
+// reclaim removes files of replaced segments that are needed neither by the checkpoint just written, whose partition
+// states are states, nor by the previous checkpoint. Only checkpoint calls it.
+func (m *maintenance) reclaim(states []datadir.PartitionCheckpoint) {
+	e := m.engine
+	m.compaction.waiting.Store(false)
+	for _, pc := range states {
+		p, err := e.part(pc.ID)
 		if err != nil || p.log.Replaced() == 0 {
 			continue
 		}
-		waiting, err := p.log.Reclaim(pc.state)
+		waiting, err := p.log.Reclaim(pc.State)
 		if err != nil {
 			e.log.Warn("files that compaction has replaced could not be removed: the next start does it", "dir", p.dir, "err", err)
 		}
 		if waiting > 0 {
-			e.compactor.owed.Store(true)
+			m.compaction.waiting.Store(true)
 		}
 	}
 }

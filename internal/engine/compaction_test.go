@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 	"tidings.dev/internal/vfs"
@@ -31,7 +32,7 @@ func compactedTopic(t testing.TB, e *Engine, name string, configs ...string) Par
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Partition{topic.ID, 0}
+	return Partition{Topic: topic.ID, Index: 0}
 }
 
 // put is a batch of one record; a nil value deletes the key.
@@ -100,7 +101,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 func TestCompactionRacesWithReadsAndAppends(t *testing.T) {
 	disk := vfs.NewMem()
 	c := Config{FS: disk, JournalFileBytes: 1 << 20, RetentionInterval: 2 * time.Millisecond, CheckpointBytes: 64 << 10, TailBytes: 32 << 10,
-		CompactionBytes: 24 * 40} // 30 keys, so that it takes several passes
+		CompactionBytes: 24 * 40} // 30 keys, so that it takes several rounds
 	e := openWith(t, c)
 	id := compactedTopic(t, e, "stock", "delete.retention.ms", "60000")
 	const keys, rounds = 50, 120
@@ -161,7 +162,7 @@ func TestCompactionRacesWithReadsAndAppends(t *testing.T) {
 		t.Errorf("a consumer ends with\n%v, want\n%v", table, want)
 	}
 	eventually(t, "few records are left", func() bool { _, n := readKeys(t, e, id); return n < 4*keys })
-	p := e.parts[id]
+	p := e.topics.parts[id]
 	eventually(t, "the replaced files go", func() bool { return p.log.Replaced() == 0 })
 	if a := appendNow(e, id, put("x", nil)); a.BaseOffset != keys*rounds {
 		t.Errorf("the next offset is %d, want %d", a.BaseOffset, keys*rounds)
@@ -183,20 +184,20 @@ func TestWhenCompactionIsDue(t *testing.T) {
 	const never = time.Duration(1<<63 - 1)
 	for _, c := range []struct {
 		name   string
-		limits compactionLimits
+		limits compactionConfig
 		d      partition.Dirtiness
 		want   bool
 	}{
-		{"nothing is dirty", compactionLimits{ratio: 0, maxLag: never}, partition.Dirtiness{CleanBytes: 100, OldestMS: -1}, false},
-		{"half is dirty and more than half is asked for", compactionLimits{ratio: 0.5, maxLag: never}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 100}, false},
-		{"more than half is dirty", compactionLimits{ratio: 0.5, maxLag: never}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 101}, true},
-		{"anything is enough", compactionLimits{ratio: 0, maxLag: never}, partition.Dirtiness{CleanBytes: 1 << 40, DirtyBytes: 1}, true},
-		{"a ratio that nothing passes", compactionLimits{ratio: 1, maxLag: never}, partition.Dirtiness{DirtyBytes: 100}, false},
-		{"little is dirty, for too long", compactionLimits{ratio: 0.9, maxLag: time.Second}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 1, OldestMS: 9_998_999}, true},
-		{"little is dirty, for as long as may be", compactionLimits{ratio: 0.9, maxLag: time.Second}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 1, OldestMS: 9_999_000}, false},
-		{"tombstones have stayed their time", compactionLimits{ratio: 1, maxLag: never}, partition.Dirtiness{CleanBytes: 100, TombstonesDue: true}, true},
+		{"nothing is dirty", compactionConfig{ratio: 0, maxLag: never}, partition.Dirtiness{CleanBytes: 100, OldestMS: -1}, false},
+		{"half is dirty and more than half is asked for", compactionConfig{ratio: 0.5, maxLag: never}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 100}, false},
+		{"more than half is dirty", compactionConfig{ratio: 0.5, maxLag: never}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 101}, true},
+		{"anything is enough", compactionConfig{ratio: 0, maxLag: never}, partition.Dirtiness{CleanBytes: 1 << 40, DirtyBytes: 1}, true},
+		{"a ratio that nothing exceeds", compactionConfig{ratio: 1, maxLag: never}, partition.Dirtiness{DirtyBytes: 100}, false},
+		{"little is dirty, for too long", compactionConfig{ratio: 0.9, maxLag: time.Second}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 1, OldestMS: 9_998_999}, true},
+		{"little is dirty, for as long as may be", compactionConfig{ratio: 0.9, maxLag: time.Second}, partition.Dirtiness{CleanBytes: 100, DirtyBytes: 1, OldestMS: 9_999_000}, false},
+		{"tombstones have stayed their time", compactionConfig{ratio: 1, maxLag: never}, partition.Dirtiness{CleanBytes: 100, TombstonesDue: true}, true},
 	} {
-		if got := c.limits.due(c.d, now); got != c.want {
+		if got := c.limits.isDue(c.d, now); got != c.want {
 			t.Errorf("%s: due %v", c.name, got)
 		}
 	}
@@ -212,7 +213,7 @@ func TestCompactAndDelete(t *testing.T) {
 		appendNow(e, both, put(fmt.Sprint("key-", i%300), fmt.Append(nil, i)))
 		appendNow(e, plain, put(fmt.Sprint("key-", i%3), fmt.Append(nil, i)))
 	}
-	eventually(t, "retention moves the start of a compacted log", func() bool { return e.parts[both].log.Start() > 0 })
+	eventually(t, "retention moves the start of a compacted log", func() bool { return e.topics.parts[both].log.Start() > 0 })
 	eventually(t, "it is compacted", func() bool { _, n := readKeys(t, e, both); return n <= 400 })
 	if _, n := readKeys(t, e, plain); n != 2000 {
 		t.Errorf("%d of 2000 records are left in a topic that is not compacted", n)
@@ -231,7 +232,7 @@ func TestCompactionKeepsTheProducersLastBatch(t *testing.T) {
 	for range 60 {
 		appendNow(e, id, newBatch(-1, -1, "of others, the same key"))
 	}
-	if err := e.compact(e.parts[id]); err != nil {
+	if err := e.maintenance.compact(e.topics.parts[id]); err != nil {
 		t.Fatal(err)
 	}
 	f := fetchNow(e, id, 0)
@@ -266,8 +267,8 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 	for i := range 200 {
 		appendNow(e, id, put(fmt.Sprint("key-", i%5), fmt.Append(nil, i)))
 	}
-	p := e.parts[id]
-	if err := e.compact(p); err == nil || e.Err() != nil {
+	p := e.topics.parts[id]
+	if err := e.maintenance.compact(p); err == nil || e.Err() != nil {
 		t.Fatalf("compaction on a broken disk: %v; the engine: %v", err, e.Err())
 	}
 	if a := appendNow(e, id, put("key-0", []byte("after"))); a.Err != nil {
@@ -277,7 +278,7 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 	broken.Store(false)
-	if err := e.compact(p); err != nil {
+	if err := e.maintenance.compact(p); err != nil {
 		t.Fatal(err)
 	}
 	if table, n := readKeys(t, e, id); n >= 201 || len(table) != 5 || table["key-0"] != "after" {
@@ -287,26 +288,49 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 
 // Case: the topic is deleted, or the engine closed, while its log is compacted: it ends, and nothing is left.
 func TestDeletionEndsCompaction(t *testing.T) {
-	disk := vfs.NewMem()
-	c := Config{FS: disk, JournalFileBytes: 1 << 20, RetentionInterval: time.Millisecond}
+	var writes atomic.Int64 // of segments until the compaction is as far as it is to be
+	reached := make(chan struct{}, 1)
+	disk := vfs.NewFaulty(vfs.NewMem(), func(op vfs.Op) error {
+		if op.Kind == vfs.OpWriteAt && strings.HasPrefix(op.Name, datadir.TopicsDir) && writes.Add(-1) == 0 {
+			reached <- struct{}{}
+		}
+		return nil
+	})
+	c := Config{FS: disk, JournalFileBytes: 1 << 20, RetentionInterval: time.Hour}
 	e := openWith(t, c)
+	interrupted := 0
 	for i := range 5 {
 		id := compactedTopic(t, e, fmt.Sprint("topic-", i))
 		for n := range 300 {
 			appendNow(e, id, put(fmt.Sprint("key-", n%7), fmt.Append(nil, n)))
 		}
-		p := e.parts[id]
-		done := make(chan error)
-		go func() { done <- e.compact(p) }()
-		time.Sleep(time.Duration(i) * 300 * time.Microsecond)
+		p := e.topics.parts[id]
+		if err := p.flush(); err != nil { // so that the writes counted are those of the compaction
+			t.Fatal(err)
+		}
+		writes.Store(int64(i + 1))
+		ended := make(chan struct{})
+		var compacted error
+		go func() {
+			defer close(ended)
+			compacted = e.maintenance.compact(p)
+		}()
+		select {
+		case <-reached:
+			interrupted++
+		case <-ended: // maintenance was faster, and left nothing to write
+		}
 		if i == 4 {
 			e.Close()
 		} else if err := e.DeleteTopic(noWait, id.Topic); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-done; err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, partition.ErrClosed) {
-			t.Fatal(err)
+		if <-ended; compacted != nil && !errors.Is(compacted, ErrClosed) && !errors.Is(compacted, partition.ErrClosed) {
+			t.Fatal(compacted)
 		}
+	}
+	if interrupted == 0 {
+		t.Error("no compaction was interrupted: the test tests nothing")
 	}
 	e = openWith(t, c)
 	if n := len(e.Topics()); n != 1 {

@@ -14,7 +14,7 @@ import (
 func TestConfigIsChangedWhileRunning(t *testing.T) {
 	c := Config{FS: vfs.NewMem(), JournalFileBytes: 1 << 20}
 	e := openWith(t, c)
-	id := Partition{makeTopic(t, e, "orders", 2).ID, 1}
+	id := Partition{Topic: makeTopic(t, e, "orders", 2).ID, Index: 1}
 	edit := func(name, value string) {
 		t.Helper()
 		if err := e.EditConfig(noWait, "orders", []meta.ConfigEdit{{Name: name, Op: meta.EditSet, Value: value}}, false); err != nil {

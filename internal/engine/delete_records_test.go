@@ -14,7 +14,7 @@ func TestDeleteRecords(t *testing.T) {
 	disk := vfs.NewMem()
 	c := Config{FS: disk, JournalFileBytes: 1 << 20, SegmentBytes: 2048}
 	e := openWith(t, c)
-	id := Partition{makeTopic(t, e, "orders", 2).ID, 1}
+	id := Partition{Topic: makeTopic(t, e, "orders", 2).ID, Index: 1}
 	for range 100 {
 		appendNow(e, id, newBatch(-1, -1, "a", "b"))
 	}
@@ -58,10 +58,10 @@ func TestDeleteRecords(t *testing.T) {
 	}
 
 	// Case: what is not there, or may not be touched.
-	if _, err := e.DeleteRecords(noWait, Partition{id.Topic, 2}, 0); !errors.Is(err, ErrUnknownPartition) {
+	if _, err := e.DeleteRecords(noWait, Partition{Topic: id.Topic, Index: 2}, 0); !errors.Is(err, ErrUnknownPartition) {
 		t.Error(err)
 	}
-	if _, err := e.DeleteRecords(noWait, Partition{meta.TopicID{1}, 0}, 0); !errors.Is(err, ErrUnknownTopic) {
+	if _, err := e.DeleteRecords(noWait, Partition{Topic: meta.TopicID{1}, Index: 0}, 0); !errors.Is(err, ErrUnknownTopic) {
 		t.Error(err)
 	}
 	compacted := compactedTopic(t, e, "stock")

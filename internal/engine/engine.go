@@ -1,3 +1,12 @@
+// Package engine is the core of the broker. It assigns offsets, makes everything durable through one journal, wakes the
+// fetches that wait for records, runs the coordinators of topics, groups and producer ids, and recovers all of that
+// when a data directory is opened. Its maintenance takes checkpoints, applies retention and compaction, and resumes
+// appends after the disk was full. The package knows nothing of the Kafka protocol.
+//
+// Where things are: append.go and fetch.go serve records; commit.go commits an entry to the journal; recover.go opens a
+// directory and replay.go applies the journal to it; checkpoint.go takes a checkpoint; maintenance.go has the goroutine
+// that does so in the background; segmentwriter.go bounds the memory of recent batches; topics.go, configure.go and
+// groups.go carry out what the coordinators decide.
 package engine
 
 import (
@@ -5,87 +14,138 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"tidings.dev/internal/group"
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 	"tidings.dev/internal/txn"
 )
 
-// Engine joins the journal, the partitions' logs and the coordinators. An append is given its offset under its
-// partition's lock, queued to the journal, and becomes visible when the goroutine that commits reports it durable; segment
-// files and checkpoints follow in the background. All methods are safe for concurrent use.
+// Engine is a running broker without its network side. It connects the journal, the logs of the partitions and the
+// coordinators. An append gets its offset under its partition's lock, is queued in the journal, and becomes visible to
+// consumers when the committing goroutine reports it as durable. Segment files and checkpoints are written in the
+// background. All methods are safe for concurrent use.
 //
-// What recovery needs is always checkpoint + journal: a checkpoint names a boundary in the journal, everything up to it
-// is in the checkpoint and the segments it describes, and everything after it is replayed over them. Replay is
-// idempotent, so that a checkpoint may be taken while appends go on: parts of it may already know later entries.
+// Invariant: the newest checkpoint, together with the journal after its boundary, contains everything that was
+// acknowledged. The same holds for the checkpoint before it and the journal after that checkpoint's boundary.
+// Everything up to a boundary is in the checkpoint or in the segments that the checkpoint describes; recovery replays
+// everything after the boundary. Replaying an entry twice has the effect of replaying it once. Therefore a checkpoint
+// may be taken while appends go on, and parts of it may contain effects of entries after its boundary.
+//
+// The committing goroutine is the goroutine that calls the Done functions of journal entries. It is the journal's own
+// goroutine, or one that has called CommitInline. There is one at a time, and it calls Done in the order of the
+// journal.
+//
+// Locks: topics.changeMu is taken before any other lock of the engine. changeMu, part.assign, producerIDs.mu and
+// groups.order may be held by a goroutine that waits until an entry is committed, so the committing goroutine takes
+// none of them. All other locks are leaves: a goroutine that holds one of them takes no other lock and waits for
+// nothing but the disk.
 type Engine struct {
-	c       Config
-	log     *slog.Logger
-	cluster string
-	files   *partition.Files     // open segment files of all partitions
-	ahead   *partition.ReadAhead // what their readers will ask for next
-	journal *journal.Journal
+	config    Config
+	log       *slog.Logger
+	clusterID string
+	files     *partition.FileCache // the open segment files of all partitions
+	readAhead *partition.ReadAhead // the data that is read ahead of consumers, for all partitions
+	journal   *journal.Journal     // set by recovery, before Open returns the engine
 
-	// ddl lets one change of the catalogue at a time be decided, journaled and applied; its holder alone writes what mu
-	// guards. A checkpoint holds it for a moment, so that its boundary never falls inside a change.
-	ddl       sync.Mutex
+	topics      topicState
+	producerIDs producerIDs
+	groups      groups
+	polls       sync.Pool // pool of *poll
+
+	commits     commits
+	segments    segmentWriter
+	maintenance maintenance
+	life        lifecycle
+
+	fenced         atomic.Pointer[error] // the reason why the engine is fenced; nil while it is not
+	reportedDamage sync.Map              // set of partition.CorruptError: the damage that was logged already
+}
+
+// topicState is the catalogue of topics, together with the partitions of its topics.
+type topicState struct {
+	// changeMu serializes changes of the catalogue: a goroutine that makes a change decides, journals and applies it
+	// while it holds changeMu. A checkpoint reads its boundary while it holds changeMu, so that no boundary falls
+	// between the entry of a change and its effect.
+	changeMu sync.Mutex
+
+	// mu guards catalogue and parts. Only a goroutine that holds changeMu too writes them, so a goroutine that holds
+	// changeMu may read them without mu. Invariant: parts contains exactly the partitions of the topics in catalogue.
 	mu        sync.RWMutex
 	catalogue *meta.Catalogue
 	parts     map[Partition]*part
-	epoch     int32 // of the last recovery that cut a tail; partitions made later begin below it (guarded by ddl)
 
-	ids    sync.Mutex // held while a block is made durable
-	nextID txn.IDs
-
-	groups groups
-	polls  sync.Pool // of *poll
-
-	applied  atomic.Uint64 // LSN of the last entry whose effects are all in memory
-	appended atomic.Int64  // bytes of batches that became durable since Open
-	pending  atomic.Int64  // bytes journaled since the last checkpoint began
-	behind   atomic.Int64  // bytes journaled before that and in no checkpoint: it is under way, or failed, or Open has replayed them
-	touched  []*part       // partitions appended to in this commit group; of the goroutine that commits
-
-	distance  distance
-	tail      tail
-	keeper    keeper
-	compactor compactor
-	closing   chan struct{} // closed when Close begins
-	stopped   sync.WaitGroup
-	inFlight  sync.WaitGroup // fetches, which read logs that Close will close
-	closeMu   sync.RWMutex   // guards closed against inFlight.Add
-	closed    bool
-	once      sync.Once
-	closeErr  error
-
-	fenced atomic.Pointer[error]
-	room   room
-	told   sync.Map // of partition.CorruptError: damage that was logged
+	// epoch is the leader epoch that the last recovery with a possible loss of records has given to all partitions; 0
+	// if there was none. It is guarded by changeMu. Partitions that are created later begin with epoch 0.
+	epoch int32
 }
 
-// ClusterID is the identity of this data directory for ever: 22 characters, as Kafka's.
-func (e *Engine) ClusterID() string { return e.cluster }
-
-// Settings are what is in force for topics that don't say, and for the broker, as DescribeConfigs tells it.
-func (e *Engine) Settings() (meta.Defaults, meta.BrokerSettings) {
-	g := e.c.groupOptions()
-	return e.c.defaults(), meta.BrokerSettings{
-		AutoCreateTopics:      e.c.AutoCreateTopics,
-		DefaultPartitions:     e.c.DefaultPartitions,
-		SegmentBytes:          e.c.SegmentBytes,
-		MaxMessageBytes:       e.c.MaxBatchBytes,
-		InitialRebalanceDelay: g.InitialRebalanceDelay,
-		MinSessionTimeout:     g.MinSessionTimeout,
-		MaxSessionTimeout:     g.MaxSessionTimeout,
-		OffsetRetention:       g.OffsetRetention,
-		MaxOffsetMetadata:     g.MaxMetadataBytes,
+// add applies a change that creates a topic or adds partitions to a topic. parts are the new partitions. The caller
+// must hold changeMu, except in recovery, which has the engine for itself.
+func (s *topicState) add(change meta.Change, parts []*part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catalogue.Apply(change)
+	for _, p := range parts {
+		s.parts[p.id] = p
 	}
 }
 
-// Err returns why nothing is appended any more (matches ErrStorage), or nil.
+// producerIDs gives producer ids out of blocks that are durably reserved.
+type producerIDs struct {
+	mu   sync.Mutex // guards next; held while the reservation of a block is made durable
+	next txn.IDs
+}
+
+// lifecycle is the state by which Close ends an engine in order.
+type lifecycle struct {
+	closing    chan struct{}  // closed when Close begins
+	background sync.WaitGroup // the engine's goroutines, which end when closing is closed
+	readers    sync.WaitGroup // calls that read logs; Close waits for them before it closes the logs
+
+	mu     sync.RWMutex // guards closed. Invariant: no reader is added after closed is set
+	closed bool
+
+	once sync.Once
+	err  error // of Close; written within once
+} // result of Close; written within once
+
+// isClosing reports whether Close has begun.
+func (l *lifecycle) isClosing() bool {
+	select {
+	case <-l.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// beginRead adds a reader and returns true, or returns false if Close has begun. Close waits until each reader has
+// called readers.Done.
+func (l *lifecycle) beginRead() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return false
+	}
+	l.readers.Add(1)
+	return true
+}
+
+// begin makes isClosing return true. No reader can be added after it. It must be called once.
+func (l *lifecycle) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	close(l.closing)
+}
+
+// ClusterID returns the identity of the data directory: a string of 22 characters, in the format of Apache Kafka's
+// cluster ids, that never changes.
+func (e *Engine) ClusterID() string { return e.clusterID }
+
+// Err returns the reason why the engine is fenced, or nil if it is not. The error matches ErrStorage. A fenced engine
+// stays fenced until the directory is opened anew.
 func (e *Engine) Err() error {
 	if p := e.fenced.Load(); p != nil {
 		return *p
@@ -93,7 +153,9 @@ func (e *Engine) Err() error {
 	return nil
 }
 
-// fence stops all appends for good. The first reason stays.
+// fence makes the engine refuse all appends until the directory is opened anew. If the engine is fenced already, it
+// keeps its first reason. An err that matches ErrClosed is ignored. fence does not block and may be called by any
+// goroutine.
 func (e *Engine) fence(err error) {
 	err = storageError(err)
 	if errors.Is(err, ErrClosed) {
@@ -101,91 +163,27 @@ func (e *Engine) fence(err error) {
 	}
 	if e.fenced.CompareAndSwap(nil, &err) {
 		e.log.Error("the log is fenced: nothing is acknowledged any more, reads go on", "err", err)
-		e.tail.release()
+		e.segments.unblockForGood()
 	}
 }
 
-// usable says why nothing may be appended now, or nil.
-func (e *Engine) usable() error {
+// checkOpen returns nil if entries may be journaled now, the reason if the engine is fenced, and ErrClosed if it is
+// closing.
+func (e *Engine) checkOpen() error {
 	if err := e.Err(); err != nil {
 		return err
 	}
-	select {
-	case <-e.closing:
+	if e.life.isClosing() {
 		return ErrClosed
-	default:
-		return nil
-	}
-}
-
-// commit journals one entry and waits until it is durable. It blocks for about one sync.
-func (e *Engine) commit(kind journal.Kind, payload []byte) error {
-	rank := journal.Vital
-	switch kind {
-	case kindLogStart, kindBarrier, kindEpoch:
-		rank = journal.Freeing
-	}
-	return e.commitAs(rank, kind, payload)
-}
-
-func (e *Engine) commitAs(rank journal.Rank, kind journal.Kind, payload []byte) error {
-	if err := e.Err(); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	_, err := e.journal.Append(journal.Entry{Kind: kind, Payload: [][]byte{payload}, Rank: rank, Done: func(lsn journal.LSN, err error) {
-		e.count(lsn, len(payload), err)
-		e.committed(lsn, err)
-		done <- err
-	}})
-	if err == nil {
-		err = <-done
-	}
-	if err != nil {
-		e.stumble(err)
-		return storageError(err)
 	}
 	return nil
 }
 
-// count notes an entry whose effects are in memory, before anyone is told of it: else a Close on that news would find
-// nothing to take a checkpoint of, and leave the entry to be replayed. It runs on the goroutine that commits.
-func (e *Engine) count(lsn journal.LSN, sizeBytes int, err error) {
-	if err != nil {
-		return
-	}
-	e.applied.Store(uint64(lsn))
-	if e.pending.Add(int64(sizeBytes)) > e.distance.bytes() {
-		e.keeper.wantCheckpoint()
-	}
-}
-
-// committed ends every journal entry's Done. It runs on the goroutine that commits and wakes the fetches of a commit group
-// together, each once, when its last entry has come through.
-func (e *Engine) committed(lsn journal.LSN, err error) {
-	if err != nil {
-		if !isFull(err) { // that the journal is full it says itself, when it has told everyone
-			e.fence(err)
-		}
-		return
-	}
-	if lsn < e.journal.GroupEnd() {
-		return // more of this group follows
-	}
-	for i, p := range e.touched {
-		p.touched = false
-		p.waiting.wake()
-		e.touched[i] = nil
-	}
-	e.touched = e.touched[:0]
-	e.keeper.stirred()
-}
-
-// part finds a partition; the error says what is missing.
+// part returns the partition with an id. The error is ErrUnknownTopic or ErrUnknownPartition.
 func (e *Engine) part(id Partition) (*part, error) {
-	e.mu.RLock()
-	p := e.parts[id]
-	e.mu.RUnlock()
+	e.topics.mu.RLock()
+	p := e.topics.parts[id]
+	e.topics.mu.RUnlock()
 	if p != nil {
 		return p, nil
 	}
@@ -195,28 +193,48 @@ func (e *Engine) part(id Partition) (*part, error) {
 	return nil, ErrUnknownPartition
 }
 
-// Close answers everything that waits with ErrClosed, commits what is queued, takes a last checkpoint, so that the next
-// Open has nothing to replay, and closes all files. The error is that of the checkpoint or the journal; what was
-// acknowledged is safe even then. Calling it again returns the same.
+// allParts returns every partition, in no particular order. The caller owns the slice.
+func (e *Engine) allParts() []*part {
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	parts := make([]*part, 0, len(e.topics.parts))
+	for _, p := range e.topics.parts {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// Damage returns the damage that was found when the logs of the partitions were opened. Each error describes a part of
+// a segment that cannot be read.
+func (e *Engine) Damage() []error {
+	var damage []error
+	for _, p := range e.allParts() {
+		for _, d := range p.log.Damage() {
+			damage = append(damage, d)
+		}
+	}
+	return damage
+}
+
+// Close ends the engine. It answers waiting fetches and group requests with ErrClosed, commits the entries that are
+// queued, takes a last checkpoint, so that the next Open has nothing to replay, and closes all files. It blocks until
+// all of that is done. Its error is that of the checkpoint or the journal; acknowledged data is safe even then. If the
+// disk is too full for the checkpoint, that is not an error. Further calls return the same error.
 func (e *Engine) Close() error {
-	e.once.Do(func() { e.closeErr = e.close() })
-	return e.closeErr
+	e.life.once.Do(func() { e.life.err = e.close() })
+	return e.life.err
 }
 
 func (e *Engine) close() error {
-	e.closeMu.Lock()
-	e.closed = true
-	close(e.closing)
-	e.closeMu.Unlock()
-
-	e.tail.release()
+	e.life.begin()
+	e.segments.unblockForGood()
 	e.groups.stop()
-	e.stopped.Wait()
+	e.life.background.Wait() // run has ended, so that this goroutine may take the last checkpoint
 	var errs []error
 	if e.Err() == nil {
 		err := e.giveBackOffsets()
 		if err == nil {
-			err = e.checkpoint(false)
+			err = e.maintenance.checkpoint(false)
 		}
 		if isFull(err) {
 			e.log.Warn("no room for a last checkpoint: the next start replays the journal", "err", err)
@@ -225,82 +243,23 @@ func (e *Engine) close() error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, ignoreFenced(e.journal.Close()))
-	e.inFlight.Wait()
-	e.ddl.Lock() // a change of the catalogue that was under way has ended
-	defer e.ddl.Unlock()
-	for _, p := range e.parts {
+	e.life.readers.Wait()
+	e.topics.changeMu.Lock() // waits for a change of the catalogue that is under way
+	defer e.topics.changeMu.Unlock()
+	for _, p := range e.topics.parts {
 		errs = append(errs, p.log.Close())
 	}
-	for _, d := range e.keeper.sentence() {
+	for _, d := range e.maintenance.takeDeletions() {
 		e.closeLogs(d.parts)
 	}
 	return errors.Join(errs...)
 }
 
-// ignoreFenced drops the error that every call of a fenced journal gives: Err has told it, and its cause, already.
+// ignoreFenced returns nil if err matches journal.ErrFenced, and err otherwise. Err has already reported why the engine
+// is fenced.
 func ignoreFenced(err error) error {
 	if errors.Is(err, journal.ErrFenced) {
 		return nil
 	}
 	return err
-}
-
-// begin counts a reader in, so that Close waits for it; false: Close has begun.
-func (e *Engine) begin() bool {
-	e.closeMu.RLock()
-	defer e.closeMu.RUnlock()
-	if e.closed {
-		return false
-	}
-	e.inFlight.Add(1)
-	return true
-}
-
-func (c Config) withDefaults() Config {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.DefaultPartitions <= 0 {
-		c.DefaultPartitions = 4
-	}
-	if c.SegmentBytes <= 0 {
-		c.SegmentBytes = 64 << 20
-	}
-	if c.CheckpointBytes <= 0 {
-		c.CheckpointBytes = 64 << 20
-	}
-	if c.TailBytes <= 0 {
-		c.TailBytes = 32 << 20
-	}
-	if c.MaxBatchBytes <= 0 {
-		c.MaxBatchBytes = 1<<20 + 12
-	}
-	if c.MaxPendingBytes <= 0 {
-		c.MaxPendingBytes = 64 << 20
-	}
-	if c.RetentionInterval <= 0 {
-		c.RetentionInterval = 5 * time.Minute
-	}
-	if c.RoomInterval <= 0 {
-		c.RoomInterval = time.Second
-	}
-	return c
-}
-
-func (c Config) defaults() meta.Defaults {
-	return meta.Defaults{SegmentBytes: c.SegmentBytes, MaxMessageBytes: c.MaxBatchBytes}
-}
-
-// groupOptions is how the engine runs the group coordinator: Kafka's defaults, without its 3 s of initial delay, which
-// an embedded program would wait out at every start.
-func (c Config) groupOptions() group.Options {
-	return group.Options{
-		MinSessionTimeout: 6 * time.Second,
-		MaxSessionTimeout: 30 * time.Minute,
-		OffsetRetention:   7 * 24 * time.Hour,
-		MaxMetadataBytes:  4096,
-	}
 }

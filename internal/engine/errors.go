@@ -10,8 +10,7 @@ import (
 	"tidings.dev/internal/partition"
 )
 
-// What the engine answers; match them with errors.Is. Some are the sentinels of the room that found the error, under
-// the name by which the front end knows them.
+// Errors of an engine, to be matched with errors.Is. Some of them are sentinels of other packages.
 var (
 	ErrUnknownTopic     = meta.ErrUnknownTopic
 	ErrUnknownPartition = errors.New("engine: no such partition")
@@ -20,54 +19,22 @@ var (
 	ErrInvalidRecord    = batch.ErrInvalidRecord
 	ErrFencedEpoch      = errors.New("engine: leader epoch is older than the broker's")
 	ErrUnknownEpoch     = errors.New("engine: leader epoch is newer than the broker's")
-	// ErrStorage: a write or sync has failed, or recovery data is damaged. Nothing is appended any more until the
-	// directory is opened anew; reads go on. Also a read that the file system refuses, and a topic whose files can't be
-	// made: those stop nothing else. The error that is returned wraps the cause.
+	// ErrStorage means that a write or a sync has failed, after which the engine refuses all appends until the
+	// directory is opened anew, while reads go on. It also means that a read has failed or that a topic's files could
+	// not be created; those failures concern only that read or topic. The returned error wraps the cause.
 	ErrStorage = errors.New("engine: storage error")
-	// ErrFull: the disk has no room. It matches ErrStorage too. Appends go on by themselves when it has; reads, commits of positions and deletions
-	// go on all the while.
+	// ErrFull means that the disk has no space. An error that matches it matches ErrStorage too. The engine accepts
+	// appends again by itself when there is space. Reads, commits of positions and deletions go on meanwhile.
 	ErrFull = errors.New("the disk is full; appends go on when there is room")
-	// ErrClosed: Close has begun.
+	// ErrClosed means that Close has begun.
 	ErrClosed = errors.New("engine: closed")
-	// ErrAutoCreate: the topic is not there and may not be created by use.
+	// ErrAutoCreate means that the topic does not exist and that Config.AutoCreateTopics is false.
 	ErrAutoCreate = errors.New("engine: topics are not created by use")
 )
 
-// ForeignError refuses a directory that holds files which are not ours, so that nothing of anybody else's is touched.
-type ForeignError struct {
-	Names []string // at most a few of the names, in order
-}
-
-func (e *ForeignError) Error() string {
-	return fmt.Sprintf("engine: the directory is not empty and no data directory of Tidings: it holds %q", e.Names)
-}
-
-// FormatError refuses a data directory that was written by another version.
-type FormatError struct {
-	Found string
-}
-
-func (e *FormatError) Error() string {
-	return fmt.Sprintf("engine: the data directory has format %q; this program reads and writes %q", e.Found, formatLine)
-}
-
-// CheckpointError says that a checkpoint, or what it refers to, cannot be used.
-type CheckpointError struct {
-	File   string
-	Reason string
-	Err    error // the cause, or nil
-}
-
-func (e *CheckpointError) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("engine: %s: %s: %v", e.File, e.Reason, e.Err)
-	}
-	return fmt.Sprintf("engine: %s: %s", e.File, e.Reason)
-}
-
-func (e *CheckpointError) Unwrap() error { return e.Err }
-
-// storageError classifies what the journal or a segment reports, once: closed stays closed, all else is ErrStorage.
+// storageError returns the engine's error for an error of the journal, of a segment or of the file system: ErrClosed
+// for journal.ErrClosed, an error that matches ErrStorage and ErrFull for a full disk, and an error that matches
+// ErrStorage for everything else. It returns nil and errors that it has already classified unchanged.
 func storageError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrStorage), errors.Is(err, ErrClosed):
@@ -80,11 +47,12 @@ func storageError(err error) error {
 	return fmt.Errorf("%w: %w", ErrStorage, err)
 }
 
-// readError classifies what reading a log reports: damage is batch.ErrCorrupt and is logged once for each place, a
-// closed log is ErrClosed, failed I/O is ErrStorage.
+// readError returns the engine's error for an error of reading a log: an error that matches batch.ErrCorrupt for
+// damage, ErrClosed for a closed log, and an error that matches ErrStorage for failed I/O. It returns nil and
+// ErrOffsetOutOfRange unchanged. Each damage is logged the first time it is met.
 func (e *Engine) readError(err error) error {
 	if damage, ok := errors.AsType[*partition.CorruptError](err); ok {
-		if _, told := e.told.LoadOrStore(*damage, true); !told {
+		if _, reported := e.reportedDamage.LoadOrStore(*damage, true); !reported {
 			e.log.Error("part of a log is damaged: reads of it fail, the rest is served", "err", damage)
 		}
 		return fmt.Errorf("%w: %w", batch.ErrCorrupt, err)

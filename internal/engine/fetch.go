@@ -5,22 +5,25 @@ import (
 	"time"
 )
 
-// Fetch reads from several partitions. It returns when MinBytes are there, when any partition has an error, when
-// MaxWait is over, when ctx ends, or with ErrClosed for each partition when the engine closes. MaxBytes bounds all
-// records together and FetchPartition.MaxBytes those of one partition, but the first batch found is always returned
-// whole, so that a consumer can't stall on a large one. A batch is returned whole when the offset lies inside it.
+// Fetch reads batches of several partitions. It blocks until it has found req.MinBytes of batches, a partition has an
+// error, req.MaxWait is over, ctx ends, or the engine closes. In the last case every partition gets ErrClosed.
+// req.MaxBytes bounds the batches of all partitions together and FetchPartition.MaxBytes those of one partition, but
+// the first batch found is always returned whole, so that a batch above the limit cannot stall a consumer. The first
+// batch of a partition is the one that contains the requested offset.
 //
-// The result has one element for each partition asked for, in that order. dst is reused if it is large enough, its
-// Records slices too; the bytes in them belong to the log.
+// The result has one element for each requested partition, in the order of the request. Fetch reuses dst, and the
+// Records slices in it, if dst is large enough. The batches belong to the log and must not be written to. Errors of a
+// partition match ErrUnknownTopic, ErrUnknownPartition, ErrFencedEpoch, ErrUnknownEpoch, ErrOffsetOutOfRange,
+// batch.ErrCorrupt, ErrStorage or ErrClosed.
 func (e *Engine) Fetch(ctx context.Context, req FetchRequest, dst []Fetched) []Fetched {
 	dst = resize(dst, len(req.Partitions))
-	if !e.begin() {
+	if !e.life.beginRead() {
 		for i := range dst {
 			dst[i] = Fetched{Err: ErrClosed, HighWatermark: -1, LastStable: -1, LogStart: -1}
 		}
 		return dst
 	}
-	defer e.inFlight.Done()
+	defer e.life.readers.Done()
 
 	f := fetch{engine: e, req: req, dst: dst, parts: make([]*part, len(dst))}
 	if f.readAll(); f.complete() || req.MaxWait <= 0 || len(dst) == 0 {
@@ -30,6 +33,7 @@ func (e *Engine) Fetch(ctx context.Context, req FetchRequest, dst []Fetched) []F
 	return dst
 }
 
+// resize returns dst with length n. Elements of dst keep their content.
 func resize(dst []Fetched, n int) []Fetched {
 	if cap(dst) < n {
 		dst = append(dst[:cap(dst)], make([]Fetched, n-cap(dst))...)
@@ -37,18 +41,20 @@ func resize(dst []Fetched, n int) []Fetched {
 	return dst[:n]
 }
 
-// fetch is one Fetch at work.
+// fetch is the state of one call of Fetch. Invariant: bytes is the size in bytes of all batches in dst.
 type fetch struct {
 	engine *Engine
 	req    FetchRequest
 	dst    []Fetched
-	parts  []*part // nil where dst has an error
-	bytes  int     // of records in dst
-	failed bool    // some partition has an error
+	parts  []*part // parts[i] is the partition of dst[i], or nil if dst[i].Err says why there is none
+	bytes  int
+	failed bool // some element of dst has an error
 }
 
+// complete reports whether the fetch has enough bytes, or an error, so that it need not wait any longer.
 func (f *fetch) complete() bool { return f.failed || f.bytes >= max(f.req.MinBytes, 1) }
 
+// readAll finds all requested partitions and reads each of them once.
 func (f *fetch) readAll() {
 	for i := range f.dst {
 		f.parts[i] = nil
@@ -67,25 +73,26 @@ func (f *fetch) readAll() {
 	}
 }
 
-// read fills dst[i], which must have no records.
+// read reads partition i into dst[i] and adds the size to f.bytes. Batches that dst[i] had before must not be counted
+// in f.bytes.
 func (f *fetch) read(i int) {
 	p, want, got := f.parts[i], &f.req.Partitions[i], &f.dst[i]
 	high := p.end()
 	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: p.start(), Records: got.Records}
-	switch room := f.req.MaxBytes - f.bytes; {
+	switch left := f.req.MaxBytes - f.bytes; {
 	case p.deleted.Load():
 		got.Err = ErrUnknownTopic
 	case want.Offset > high || want.Offset < got.LogStart:
 		got.Err = ErrOffsetOutOfRange
-	case want.Offset == high, f.bytes > 0 && room <= 0:
+	case want.Offset == high, f.bytes > 0 && left <= 0:
 	default:
-		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, room), f.req.Stored)
+		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, left), f.req.Stored)
 		got.Err = f.engine.readError(got.Err)
-		if got.Err != nil && p.deleted.Load() {
+		if got.Err != nil && p.deleted.Load() { // the log of a deleted partition is closed, which explains any other error
 			got.Err = ErrUnknownTopic // and its log is closed
 		}
 		size := got.SizeBytes()
-		if f.bytes > 0 && size > room { // only the first partition with records may pass the limit
+		if f.bytes > 0 && size > left { // only the first partition with batches may exceed the limit
 			clear(got.Records)
 			got.Records, size = got.Records[:0], 0
 		}
@@ -96,7 +103,8 @@ func (f *fetch) read(i int) {
 	f.failed = f.failed || got.Err != nil
 }
 
-// wait reads on as appends come, until the fetch is complete or its time is over.
+// wait reads partitions again as records are appended to them, until the fetch is complete, req.MaxWait is over, ctx
+// ends or the engine closes. No element of f.parts may be nil.
 func (f *fetch) wait(ctx context.Context) {
 	poll := f.engine.newPoll(len(f.parts))
 	for i, p := range f.parts {
@@ -111,7 +119,8 @@ func (f *fetch) wait(ctx context.Context) {
 	timeout := time.NewTimer(f.req.MaxWait)
 	defer timeout.Stop()
 	for {
-		// First look again: an append may have come between the read and the entry in the lists.
+		// A record may have been appended between the first read and the entry of the poll into the lists of waiters,
+		// so the loop checks the partitions before it waits.
 		for i, p := range f.parts {
 			if p.deleted.Load() || p.end() > f.dst[i].HighWatermark {
 				f.bytes -= f.dst[i].SizeBytes()
@@ -129,22 +138,11 @@ func (f *fetch) wait(ctx context.Context) {
 			return
 		case <-ctx.Done():
 			return
-		case <-f.engine.closing:
+		case <-f.engine.life.closing:
 			for i := range f.dst {
 				f.dst[i].Err = ErrClosed
 			}
 			return
 		}
-	}
-}
-
-func (p *part) checkEpoch(epoch int32) error {
-	switch current := p.epoch.Load(); {
-	case epoch < 0 || epoch == current:
-		return nil
-	case epoch < current:
-		return ErrFencedEpoch
-	default:
-		return ErrUnknownEpoch
 	}
 }

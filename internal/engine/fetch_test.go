@@ -27,11 +27,11 @@ func TestFetchIsWokenByItsAppendAlone(t *testing.T) {
 		began := time.Now()
 		go func() {
 			time.Sleep(time.Minute)
-			appendNow(e, Partition{topic.ID, 1}, newBatch(-1, -1, "to another partition"))
+			appendNow(e, Partition{Topic: topic.ID, Index: 1}, newBatch(-1, -1, "to another partition"))
 			time.Sleep(time.Minute)
-			appendNow(e, Partition{topic.ID, 0}, newBatch(-1, -1, "to this one"))
+			appendNow(e, Partition{Topic: topic.ID, Index: 0}, newBatch(-1, -1, "to this one"))
 		}()
-		got := e.Fetch(t.Context(), longPoll(Partition{topic.ID, 0}, 0, time.Hour), nil)
+		got := e.Fetch(t.Context(), longPoll(Partition{Topic: topic.ID, Index: 0}, 0, time.Hour), nil)
 		if waited := time.Since(began); waited != 2*time.Minute {
 			t.Errorf("it waited %v, want 2m", waited)
 		}
@@ -46,7 +46,7 @@ func TestFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openMem(t, nil)
 		topic := makeTopic(t, e, "orders", 1)
-		id := Partition{topic.ID, 0}
+		id := Partition{Topic: topic.ID, Index: 0}
 		began := time.Now()
 
 		// Case: its time is over.
@@ -85,7 +85,7 @@ func TestFetchEnds(t *testing.T) {
 			time.Sleep(time.Second)
 			e.Close()
 		}()
-		if got := e.Fetch(t.Context(), longPoll(Partition{topic.ID, 0}, 0, time.Hour), nil); !errors.Is(got[0].Err, ErrClosed) {
+		if got := e.Fetch(t.Context(), longPoll(Partition{Topic: topic.ID, Index: 0}, 0, time.Hour), nil); !errors.Is(got[0].Err, ErrClosed) {
 			t.Errorf("closed: %+v", got[0])
 		}
 	})
@@ -95,14 +95,14 @@ func TestFetchEnds(t *testing.T) {
 func TestFetchErrors(t *testing.T) {
 	e := openMem(t, nil)
 	topic := makeTopic(t, e, "orders", 1)
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	appendNow(e, id, newBatch(-1, -1, "a", "b"))
 	ask := func(p Partition, offset int64, epoch int32) FetchPartition {
 		return FetchPartition{Partition: p, Offset: offset, MaxBytes: 1 << 20, LeaderEpoch: epoch}
 	}
 	got := e.Fetch(t.Context(), FetchRequest{MaxBytes: 1 << 20, MinBytes: 1 << 20, MaxWait: time.Hour, Partitions: []FetchPartition{
-		ask(id, 1, -1), ask(id, 3, -1), ask(id, -1, -1), ask(id, 0, 7), ask(Partition{topic.ID, 5}, 0, -1),
-		ask(Partition{meta.TopicID{1}, 0}, 0, -1),
+		ask(id, 1, -1), ask(id, 3, -1), ask(id, -1, -1), ask(id, 0, 7), ask(Partition{Topic: topic.ID, Index: 5}, 0, -1),
+		ask(Partition{Topic: meta.TopicID{1}, Index: 0}, 0, -1),
 	}}, nil)
 	for i, want := range []error{nil, ErrOffsetOutOfRange, ErrOffsetOutOfRange, ErrUnknownEpoch, ErrUnknownPartition, ErrUnknownTopic} {
 		if !errors.Is(got[i].Err, want) {
@@ -120,7 +120,7 @@ func TestFetchLimits(t *testing.T) {
 	topic := makeTopic(t, e, "orders", 3)
 	var asked []FetchPartition
 	for i := range topic.Partitions {
-		id := Partition{topic.ID, i}
+		id := Partition{Topic: topic.ID, Index: i}
 		for range 5 {
 			appendNow(e, id, newBatch(-1, -1, "some hundred bytes or so, together with the head of the batch"))
 		}
@@ -150,7 +150,7 @@ func TestFetchLimits(t *testing.T) {
 func TestReaderAtTheEndIsNeverOutOfRange(t *testing.T) {
 	e := openMem(t, nil)
 	topic := makeTopic(t, e, "orders", 1)
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	const appends, batches = 200, 300 // many batches an append, so that a reader can come between two of them
 	records := bytes.Repeat(newBatch(-1, -1, "x"), batches)
 	var readers sync.WaitGroup

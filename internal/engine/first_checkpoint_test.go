@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"tidings.dev/internal/datadir"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/vfs"
 )
 
@@ -46,13 +48,13 @@ func TestReadyBeforeTheFirstCheckpoint(t *testing.T) {
 	disk := vfs.NewMem()
 	c := Config{FS: disk, JournalFileBytes: 8 << 10, TailBytes: 16 << 10}
 	e := openWith(t, c)
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	rng := mathrand.New(mathrand.NewSource(1))
 	records := 0
 	send := func() {
 		t.Helper()
 		for range 30 {
-			if a := appendNow(e, id, newBatch(-1, -1, payload(strings.Repeat("a", 600), records))); a.Err != nil || a.BaseOffset != int64(records) {
+			if a := appendNow(e, id, newBatch(-1, -1, faults.Payload(strings.Repeat("a", 600), records))); a.Err != nil || a.BaseOffset != int64(records) {
 				t.Fatalf("record %d: %+v", records, a)
 			}
 			records++
@@ -68,7 +70,7 @@ func TestReadyBeforeTheFirstCheckpoint(t *testing.T) {
 		fsys, letGo := held(newest)
 		t.Cleanup(letGo)
 		c.FS, disk = fsys, newest
-		if e = openWith(t, c); e.behind.Load() == 0 {
+		if e = openWith(t, c); e.maintenance.uncoveredBytes.Load() == 0 {
 			t.Errorf("life %d: nothing was replayed", life)
 		}
 		t.Cleanup(letGo) // before the Close that openWith has put there
@@ -76,7 +78,7 @@ func TestReadyBeforeTheFirstCheckpoint(t *testing.T) {
 			t.Errorf("life %d: %d records of %d, %v", life, len(got), records, err)
 		}
 		older := newest.CrashClone(rng)
-		spoil(t, older, checkpointName(e.keeper.newest.sequence))
+		spoil(t, older, datadir.CheckpointName(e.maintenance.newest.sequence))
 		c.FS = older
 		fallback := openWith(t, c)
 		if got, _, err := readLog(fallback, id); err != nil || len(got) != records {
@@ -90,8 +92,8 @@ func TestReadyBeforeTheFirstCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.FS = disk
-	if e = openWith(t, c); e.appended.Load() != 0 {
-		t.Errorf("after a clean stop %d bytes were replayed", e.appended.Load())
+	if e = openWith(t, c); e.segments.appendedBytes.Load() != 0 {
+		t.Errorf("after a clean stop %d bytes were replayed", e.segments.appendedBytes.Load())
 	}
 	if got, _, err := readLog(e, id); err != nil || len(got) != records {
 		t.Errorf("at the end: %d records of %d, %v", len(got), records, err)
@@ -104,7 +106,7 @@ func TestJournalStaysBoundedWithoutACheckpoint(t *testing.T) {
 	disk := vfs.NewMem()
 	c := Config{FS: disk, JournalFileBytes: 16 << 10, CheckpointBytes: 8 << 10, MaxPendingBytes: 8 << 10, TailBytes: 64 << 10}
 	e := openWith(t, c)
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,7 @@ func TestJournalStaysBoundedWithoutACheckpoint(t *testing.T) {
 		e = openWith(t, c)
 		t.Cleanup(letGo)
 		before := records
-		for ; !e.tail.crowded(e); records++ {
+		for ; !e.segments.mustWait(); records++ {
 			if a := appendNow(e, id, newBatch(-1, -1, strings.Repeat("a", 1000))); a.Err != nil {
 				t.Fatal(a.Err)
 			}
@@ -126,10 +128,10 @@ func TestJournalStaysBoundedWithoutACheckpoint(t *testing.T) {
 			t.Fatal("nothing could be appended")
 		}
 	}
-	if most := e.mostToReplay() + 2*e.c.CheckpointBytes; e.behind.Load() > most {
-		t.Errorf("%d bytes were replayed, more than %d", e.behind.Load(), most)
+	if most := e.maintenance.maxReplayBytes() + 2*e.config.CheckpointBytes; e.maintenance.uncoveredBytes.Load() > most {
+		t.Errorf("%d bytes were replayed, more than %d", e.maintenance.uncoveredBytes.Load(), most)
 	}
-	entries, err := disk.List(journalDir)
+	entries, err := disk.List(datadir.JournalDir)
 	if err != nil {
 		t.Fatal(err)
 	}

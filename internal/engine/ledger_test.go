@@ -3,23 +3,22 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/txn"
 )
 
-// A ledger is what the outside world was told, in order: what was acknowledged, and what a consumer has been shown.
-// While a workload runs it only grows, so that a moment of it is a length.
+// ledger has everything that an engine has answered, in order: what was acknowledged, and what a consumer was shown. While
+// a workload runs it only grows, so that its state at a moment is a length. mu guards all fields.
 type ledger struct {
 	mu     sync.Mutex
 	events []any
@@ -64,7 +63,7 @@ func (l *ledger) note(ev any) {
 	l.noted++
 }
 
-// forgetDeleted drops what was promised of the records of topics whose deletion was acknowledged.
+// forgetDeleted drops the records of topics whose deletion was acknowledged.
 func (l *ledger) forgetDeleted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +81,7 @@ func (l *ledger) forgetDeleted() {
 	})
 }
 
-// forgetLax drops what was told of the records of topics that are not sync: a power cut has taken some of it, and their
+// forgetLax drops the records of topics that acknowledge before the sync: a power cut has lost some of them, and their
 // offsets are given again.
 func (l *ledger) forgetLax() {
 	l.mu.Lock()
@@ -105,26 +104,6 @@ func (l *ledger) moment() []any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.events[:len(l.events):len(l.events)]
-}
-
-// payload is a record's value: it says who sent it and when in its sequence, with a checksum.
-func payload(producer string, seq int) string {
-	s := fmt.Sprintf("%s#%d", producer, seq)
-	return fmt.Sprintf("%s#%08x", s, crc32.ChecksumIEEE([]byte(s)))
-}
-
-// readPayload takes a payload apart; false: nobody sent that.
-func readPayload(s string) (producer string, seq int, ok bool) {
-	parts := strings.Split(s, "#")
-	if len(parts) != 3 {
-		return "", 0, false
-	}
-	seq, err := strconv.Atoi(parts[1])
-	if err != nil || strconv.Itoa(seq) != parts[1] || len(parts[2]) != 8 {
-		return "", 0, false
-	}
-	sum, err := strconv.ParseUint(parts[2], 16, 32) // not by payload: audits of power cuts spend most of their time here
-	return parts[0], seq, err == nil && uint32(sum) == crc32.ChecksumIEEE([]byte(s[:len(s)-len("#")-8]))
 }
 
 // expectation is what a moment of the ledger promises.
@@ -211,8 +190,8 @@ func (x expectation) put(r recordAt) {
 	x.records[r.p][r.offset] = r.value
 }
 
-// audit compares an engine that has recovered with x, what the world had been told before the power cut, and returns
-// every broken promise. may is what it was told some time after the cut: what was under way may be there or not.
+// audit compares an engine that has recovered with x, what the ledger had before the power cut, and returns every broken
+// promise. may is what the ledger had some time after the cut: what was under way may be there or not.
 func audit(e *Engine, x, may expectation) (broken []string) {
 	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
 	for id, t := range x.topics {
@@ -228,7 +207,7 @@ func audit(e *Engine, x, may expectation) (broken []string) {
 			fail("topic %s was deleted and is back", t.Name)
 		}
 		for i := range t.Partitions {
-			id := Partition{t.ID, i}
+			id := Partition{Topic: t.ID, Index: i}
 			got, start, err := readLog(e, id)
 			if err != nil {
 				fail("I1: %s/%d can't be read: %v", t.Name, i, err)
@@ -274,7 +253,7 @@ func auditOrder(topic string, index int32, got map[int64]string, start int64) (b
 	next := map[string]int{}
 	for offset := start; offset < start+int64(len(got)); offset++ {
 		value, ok := got[offset]
-		producer, seq, sound := readPayload(value)
+		producer, seq, sound := faults.ParsePayload(value)
 		switch {
 		case !ok:
 			return append(broken, fmt.Sprintf("I2: %s/%d has no offset %d", topic, index, offset))
@@ -381,17 +360,17 @@ func newBatch(pid int64, baseSequence int32, values ...string) batch.View {
 func TestAuditFindsBrokenPromises(t *testing.T) {
 	e := openMem(t, nil)
 	topic := makeTopic(t, e, "orders", 1)
-	id := Partition{topic.ID, 0}
-	appendNow(e, id, newBatch(-1, -1, payload("a", 1)))
-	appendNow(e, id, newBatch(-1, -1, payload("a", 1)))
-	appendNow(e, id, newBatch(77, 0, payload("b", 0)))
-	e.parts[id].producers = txn.Producers{} // as if recovery had forgotten it
+	id := Partition{Topic: topic.ID, Index: 0}
+	appendNow(e, id, newBatch(-1, -1, faults.Payload("a", 1)))
+	appendNow(e, id, newBatch(-1, -1, faults.Payload("a", 1)))
+	appendNow(e, id, newBatch(77, 0, faults.Payload("b", 0)))
+	e.topics.parts[id].producers = txn.Producers{} // as if recovery had forgotten it
 	lost := meta.Topic{Name: "lost", ID: meta.TopicID{1}, Partitions: 1}
 	key := groupKey{"g", group.TopicPartition{Topic: "orders"}, 7}
 	told := []any{
-		topicMade{topic}, topicMade{lost}, recordShown{recordAt{id, 0, payload("a", 2)}}, recordShown{recordAt{id, 9, payload("a", 9)}},
+		topicMade{topic}, topicMade{lost}, recordShown{recordAt{id, 0, faults.Payload("a", 2)}}, recordShown{recordAt{id, 9, faults.Payload("a", 9)}},
 		offsetAsked{key}, offsetAcked{key}, producerMade{0},
-		batchAcked{sentBatch{p: id, base: 1, records: []string{payload("b", 5)}}},
+		batchAcked{sentBatch{p: id, base: 1, records: []string{faults.Payload("b", 5)}}},
 	}
 	broken := strings.Join(audit(e, expect(told), expect(told)), "\n")
 	for _, want := range []string{

@@ -1,13 +1,15 @@
 package engine
 
-// OffsetFor finds a position: Latest is the high watermark, Earliest the log's start, MaxTimestamp the record with the
-// largest timestamp, and a time ≥ 0 (ms since the epoch) the first record at or after it. Where there is no such record
-// Offset and Timestamp are -1. It may read from disk.
+// OffsetFor returns the offset for a timestamp, as a ListOffsets request asks for it: the high watermark for Latest,
+// the log's start for Earliest, and the offset of the record with the largest timestamp for MaxTimestamp. For a
+// timestamp >= 0, in milliseconds since the Unix epoch, it returns the first record with that or a later timestamp. If
+// there is no such record, Offset and Timestamp are -1 and the error is nil. OffsetFor may block to read from disk.
+// Errors match ErrUnknownTopic, ErrUnknownPartition, batch.ErrCorrupt, ErrStorage or ErrClosed.
 func (e *Engine) OffsetFor(id Partition, timestamp int64) (Listed, error) {
-	if !e.begin() {
+	if !e.life.beginRead() {
 		return Listed{}, ErrClosed
 	}
-	defer e.inFlight.Done()
+	defer e.life.readers.Done()
 	p, err := e.part(id)
 	if err != nil {
 		return Listed{}, err
@@ -32,6 +34,8 @@ func (e *Engine) OffsetFor(id Partition, timestamp int64) (Listed, error) {
 	return p.listed(offset, ts), nil
 }
 
+// listed returns a Listed for a record. If offset is negative, which means that no record was found, the leader epoch
+// is -1.
 func (p *part) listed(offset, timestamp int64) Listed {
 	l := Listed{Offset: offset, Timestamp: timestamp, LeaderEpoch: -1}
 	if offset >= 0 {
@@ -40,8 +44,9 @@ func (p *part) listed(offset, timestamp int64) Listed {
 	return l
 }
 
-// EpochEnd answers OffsetForLeaderEpoch: the largest epoch that is at most epoch, and the offset at which it ended
-// (the log's end for the current one); -1, -1 if there is none.
+// EpochEnd returns the answer to an OffsetForLeaderEpoch request: the largest leader epoch of the partition that is at
+// most epoch, and the offset at which that epoch ended, which for the current epoch is the high watermark. It returns
+// -1, -1 if there is no such epoch. The error matches ErrUnknownTopic or ErrUnknownPartition.
 func (e *Engine) EpochEnd(id Partition, epoch int32) (int32, int64, error) {
 	p, err := e.part(id)
 	if err != nil {
@@ -51,8 +56,8 @@ func (e *Engine) EpochEnd(id Partition, epoch int32) (int32, int64, error) {
 	return found, min(end, p.end()), nil
 }
 
-// LeaderEpoch returns the partition's current leader epoch; -1 if there is no such partition. It grows when recovery
-// had to cut a torn tail (trap 14).
+// LeaderEpoch returns the partition's current leader epoch, or -1 if there is no such partition. The epoch grows when a
+// recovery may have lost records that consumers were served (trap 14 of docs/kafka-traps.md).
 func (e *Engine) LeaderEpoch(id Partition) int32 {
 	p, err := e.part(id)
 	if err != nil {

@@ -152,7 +152,7 @@ func (c powerCut) check(may expectation) (replayed int, broken []string) {
 	if err != nil {
 		return 0, []string{fmt.Sprintf("I9: it does not open: %v", err)}
 	}
-	replayed = int(e.appended.Load())
+	replayed = int(e.segments.appendedBytes.Load())
 	broken = audit(e, expect(c.told), may)
 	before := dump(e)
 	if err := e.Close(); err != nil {
@@ -163,7 +163,7 @@ func (c powerCut) check(may expectation) (replayed int, broken []string) {
 		return replayed, append(broken, fmt.Sprintf("I9: it does not open after a clean close: %v", err))
 	}
 	defer e.Close()
-	if e.appended.Load() != 0 {
+	if e.segments.appendedBytes.Load() != 0 {
 		broken = append(broken, "a clean close left something to replay")
 	}
 	if after := dump(e); after != before {
@@ -172,12 +172,12 @@ func (c powerCut) check(may expectation) (replayed int, broken []string) {
 	return replayed, broken
 }
 
-// dump tells each partition's range in one line.
+// dump returns each partition's range, one line each.
 func dump(e *Engine) string {
 	var b strings.Builder
 	for _, t := range e.Topics() {
 		for i := range t.Partitions {
-			p, err := e.part(Partition{t.ID, i})
+			p, err := e.part(Partition{Topic: t.ID, Index: i})
 			if err != nil {
 				return err.Error()
 			}
@@ -199,7 +199,7 @@ func adopt(book *ledger, disk *vfs.Mem) error {
 	for _, t := range e.Topics() {
 		book.note(topicMade{t})
 		for i := range t.Partitions {
-			id := Partition{t.ID, i}
+			id := Partition{Topic: t.ID, Index: i}
 			got, _, err := readLog(e, id)
 			if err != nil {
 				return err

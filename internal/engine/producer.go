@@ -1,24 +1,32 @@
 package engine
 
-import "context"
+import (
+	"context"
 
-// InitProducerID gives a new producer id, with epoch 0, out of a block that is durable (trap 7). A producer without a
-// transactional id that asks with the id and epoch it had (KIP-360) gets a new one too, as from Apache Kafka: it bumps
-// its own epoch where it may. It blocks for a sync once in a thousand ids.
+	"tidings.dev/internal/datadir"
+)
+
+// InitProducerID returns a new producer id and the epoch 0. The id comes from a block that is durably reserved (trap 7
+// of docs/kafka-traps.md), so InitProducerID blocks for a sync once in a thousand calls. Errors match ErrStorage,
+// ErrFull or ErrClosed.
+//
+// The two last parameters are the id and epoch that a producer without a transactional id has already (KIP-360). They
+// are not used: such a producer gets a new id too, as from Apache Kafka. It raises its epoch itself where the protocol
+// allows that.
 func (e *Engine) InitProducerID(_ context.Context, _ int64, _ int16) (int64, int16, error) {
-	if err := e.mayGrow(); err != nil {
+	if err := e.checkSpace(); err != nil {
 		return -1, -1, err
 	}
-	e.ids.Lock()
-	defer e.ids.Unlock()
+	e.producerIDs.mu.Lock()
+	defer e.producerIDs.mu.Unlock()
 	for {
-		if id, ok := e.nextID.Next(); ok {
+		if id, ok := e.producerIDs.next.Next(); ok {
 			return id, 0, nil
 		}
-		block := e.nextID.Reserve()
-		if err := e.commit(kindProducerIDs, block.Encode()); err != nil {
+		block := e.producerIDs.next.Reserve()
+		if err := e.commit(datadir.KindProducerIDs, block.Encode()); err != nil {
 			return -1, -1, err
 		}
-		e.nextID.Grant(block)
+		e.producerIDs.next.Grant(block)
 	}
 }

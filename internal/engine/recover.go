@@ -3,42 +3,44 @@ package engine
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
-	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
-	"tidings.dev/internal/txn"
 	"tidings.dev/internal/vfs"
 )
 
-// Open opens a data directory, or makes one in an empty directory, and brings back everything that was acknowledged:
-// the newest valid checkpoint, and over it the journal. After a clean Close there is nothing to replay. If the journal
-// ended in a torn tail, every partition's leader epoch grows (trap 14). Errors: *ForeignError, *FormatError,
-// *CheckpointError, the journal's on corruption, or those of the file system.
+// Open opens a data directory, or creates one in an empty directory, and recovers everything that was acknowledged: it
+// loads the newest valid checkpoint and replays the journal after that checkpoint. After a clean Close there is nothing
+// to replay. If the journal ended in a torn tail, or if a stop that was not clean may have lost records that consumers
+// were served, Open raises the leader epoch of every partition (trap 14 of docs/kafka-traps.md).
 //
-// The caller sees to it that nobody else has the directory open.
+// Open blocks for as long as the replay takes. It requests a checkpoint, which is taken in the background. Only if the
+// directory is new, or if its newest checkpoint was damaged, does Open wait until the checkpoint is durable.
+//
+// The caller must make sure that no other engine has the directory open, and must call Close. Errors are
+// *datadir.ForeignError, *datadir.FormatError, *datadir.CheckpointError, the errors of journal.Open for a damaged
+// journal, and those of the file system.
 func Open(c Config) (*Engine, error) {
 	if c.FS == nil {
 		return nil, errors.New("engine: Config.FS is required")
 	}
 	c = c.withDefaults()
-	if err := prepare(c.FS); err != nil {
+	if err := datadir.Prepare(c.FS); err != nil {
 		return nil, err
 	}
 	r := newRecovery(c)
 	e := r.Engine
-	r.writeBeside()
+	r.startSegmentWriter()
 	if err := r.run(); err != nil {
-		r.stopWriting()
-		for _, p := range e.parts {
+		r.stopSegmentWriter()
+		for _, p := range e.topics.parts {
 			p.log.Close()
 		}
 		if e.journal != nil {
@@ -46,81 +48,72 @@ func Open(c Config) (*Engine, error) {
 		}
 		return nil, err
 	}
-	e.stopped.Go(e.keep)
+	e.life.background.Go(e.maintenance.run)
 	return e, nil
 }
 
-// readAheadBytes bounds the memory for what is read ahead: two windows of 4 MiB for each of four readers of a megabyte.
-const readAheadBytes = 32 << 20
+const (
+	// readAheadBytes is the memory for data that is read ahead of consumers from segment files, over all partitions. It
+	// is enough for four consumers that fetch 1 MiB at a time: each has two extents of 4 MiB.
+	readAheadBytes = 32 << 20
 
-// newRecovery returns an engine that knows nothing yet and runs nothing.
-func newRecovery(c Config) *recovery {
-	e := &Engine{
-		c:       c,
-		log:     c.Logger,
-		files:   partition.NewFiles(maxOpenFiles()),
-		ahead:   partition.NewReadAhead(readAheadBytes),
-		parts:   map[Partition]*part{},
-		closing: make(chan struct{}),
-	}
-	e.catalogue = meta.NewCatalogue(c.DefaultPartitions)
-	e.keeper.want = make(chan struct{}, 1)
-	e.keeper.errands = make(chan func())
-	e.keeper.stir = make(chan struct{}, 1)
-	e.keeper.retention = time.NewTimer(time.Hour)
-	e.keeper.retention.Stop()
-	e.distance.leastBytes = c.CheckpointBytes
-	e.tail.init(e)
-	e.room.look = make(chan struct{}, 1)
+	// defaultOpenFiles is the largest number of open segment files if the limit of the process is not known.
+	defaultOpenFiles = 256
+)
 
-	return &recovery{Engine: e, groups: group.New(c.groupOptions()), producersAt: map[Partition]int64{}, deleted: map[string]bool{}}
-}
-
-// maxOpenFiles bounds the segment files open at once. A file that is written to is only closed synced, so this is also
-// how many partitions may be dirty before a checkpoint without a sync for each that comes anew: thousands, where the
-// process may have that many. Three quarters are left to connections and to whoever embeds us.
-func maxOpenFiles() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 256
-	}
-	return int(min(max(uint64(limit.Cur)/4, 16), 4096))
-}
-
-// recovery is an engine on its way up.
+// recovery is an engine that is being opened. It belongs to the goroutine that calls Open or NewReplay. Only the
+// goroutine of the segment writer runs concurrently.
 type recovery struct {
 	*Engine
-	groups      *group.Coordinator
-	producersAt map[Partition]int64 // of the checkpoint: where its producer state ends
-	skipped     int                 // entries of partitions that are gone
-	damaged     error               // why the newest checkpoint could not be used
+	groups       *group.Coordinator
+	producersEnd map[Partition]int64 // PartitionCheckpoint.ProducersEnd of the partitions in the checkpoint
+	skipped      int                 // number of entries with batches of topics that were deleted
+	damaged      error               // why the newest checkpoint could not be used; nil if it was used
 
-	// Names of topics whose deletion was replayed and that were not made again since. The cut may have come between the
-	// deletion and the coordinator's record of it, and a topic made again must not find the old one's offsets.
+	// deleted contains the names of the topics whose deletion was replayed and that were not created again afterwards.
+	// The process may have ended after it journaled a deletion and before it journaled the removal of the topic's
+	// positions. run removes these positions, since a new topic of the same name must not have them.
 	deleted map[string]bool
 }
 
+// newRecovery returns an engine with empty state whose goroutines are not started.
+func newRecovery(c Config) *recovery {
+	e := &Engine{
+		config:    c,
+		log:       c.Logger,
+		files:     partition.NewFileCache(maxOpenFiles()),
+		readAhead: partition.NewReadAhead(readAheadBytes),
+		topics:    topicState{catalogue: meta.NewCatalogue(c.DefaultPartitions), parts: map[Partition]*part{}},
+		life:      lifecycle{closing: make(chan struct{})},
+	}
+	e.maintenance.init(e)
+	e.segments.init(e)
+	return &recovery{Engine: e, groups: group.New(c.groupOptions()), producersEnd: map[Partition]int64{}, deleted: map[string]bool{}}
+}
+
+// run loads the newest checkpoint, replays the journal, raises the leader epochs if records may be lost, and leaves the
+// engine ready to serve, with a checkpoint requested or taken.
 func (r *recovery) run() error {
 	c, err := r.newestCheckpoint()
 	if err != nil {
 		return err
 	}
 	if err := r.load(c); err != nil {
-		return r.blame(err)
+		return r.attributeFault(err)
 	}
 	began := time.Now()
-	j, found, err := journal.Open(r.c.FS, journalDir, c.boundary, r.replay, journal.Options{
-		FileBytes: r.c.JournalFileBytes, MaxQueuedBytes: r.c.MaxPendingBytes, Logger: r.log,
-		OnFault: r.fence, OnFull: r.fill,
+	j, found, err := journal.Open(r.config.FS, datadir.JournalDir, c.Boundary, r.replay, journal.Options{
+		FileBytes: r.config.JournalFileBytes, MaxQueuedBytes: r.config.MaxPendingBytes, Logger: r.log,
+		OnFault: r.fence, OnFull: r.enterDiskFull,
 	})
 	if err != nil {
-		return r.blame(fmt.Errorf("engine: recovery: %w", err))
+		return r.attributeFault(fmt.Errorf("engine: recovery: %w", err))
 	}
 	r.journal = j
-	if err := r.Err(); err != nil { // of the goroutine that writes segments
+	if err := r.Err(); err != nil { // the segment writer has failed during the replay and has fenced the engine
 		return err
 	}
-	r.applied.Store(uint64(max(found.Last, c.boundary)))
+	r.commits.applied.Store(uint64(max(found.Last, c.Boundary)))
 	if found.Entries > 0 {
 		r.log.Info("replayed the journal", "entries", found.Entries, "bytes", found.Bytes, "took", time.Since(began))
 	}
@@ -130,47 +123,51 @@ func (r *recovery) run() error {
 			"file", found.Torn.File, "position", found.Torn.PositionBytes, "bytes", found.Torn.Bytes, "kept_in", found.Torn.KeptIn)
 	}
 	if found.Torn != nil || !found.Clean && r.mayHaveLost() {
-		if err := r.bumpEpochs(); err != nil {
+		if err := r.raiseEpochs(); err != nil {
 			return err
 		}
 	}
 	if full := j.Full(); full != nil {
-		r.fill(full)
+		r.enterDiskFull(full)
 	}
 	r.Engine.groups.start(r.Engine, r.groups)
 	for name := range r.deleted {
 		r.Engine.groups.topicDeleted(name)
 	}
-	if err := r.findOrphans(); err != nil {
+	if err := r.queueOrphans(); err != nil {
 		return err
 	}
-	if err := r.sweep(); err != nil {
+	if err := r.removeUnknownSegments(); err != nil {
 		return err
 	}
-	// Always, even after a clean stop: what was replayed need not be replayed again, and files of the journal from before
-	// this Open are kept for the checkpoint before the newest one until there is another.
-	r.keeper.replayed = true
-	if c.sequence == 0 || r.damaged != nil {
-		// The directory's identity stands nowhere else; or what was acknowledged hangs on one checkpoint.
-		return r.unlessFull(r.checkpoint(false))
+	// A checkpoint is always due, even after a clean stop, for two reasons: it saves the next Open the replay of the
+	// same entries, and the journal keeps its files from before this Open until there is a checkpoint newer than the
+	// loaded one.
+	r.maintenance.owed = true
+	if c.Sequence == 0 || r.damaged != nil {
+		// In a new directory only a checkpoint records the cluster id. With a damaged newest checkpoint, everything
+		// that was acknowledged depends on the single one before it.
+		return r.unlessFull(r.maintenance.checkpoint(false))
 	}
-	// All there is can be replayed once more, as often as need be, so nobody has to wait for that: the keeper does it.
-	r.keeper.wantCheckpoint()
+	// In all other cases another Open could replay the same entries again, so Open need not wait for the checkpoint.
+	r.maintenance.requestCheckpoint()
 	return nil
 }
 
-// writeBeside starts the goroutine that writes segments: what is replayed goes there as what is appended does.
-func (r *recovery) writeBeside() { r.stopped.Go(func() { r.tail.run(r.Engine) }) }
+// startSegmentWriter starts the segment writer's goroutine, which writes replayed batches in the same way as appended
+// ones.
+func (r *recovery) startSegmentWriter() { r.life.background.Go(r.segments.run) }
 
-// stopWriting ends a recovery that comes to nothing.
-func (r *recovery) stopWriting() {
-	close(r.closing)
-	r.stopped.Wait()
+// stopSegmentWriter stops the segment writer's goroutine and waits until it has ended. It is for a recovery that has
+// failed and for Replay.Close.
+func (r *recovery) stopSegmentWriter() {
+	r.life.begin()
+	r.life.background.Wait()
 }
 
-// sweep removes the segment files that nothing in the journal led to. It is done before there are new records, so that
-// a file of theirs is never mistaken for one from before.
-func (r *recovery) sweep() error {
+// removeUnknownSegments removes the segment files to which neither the checkpoint nor the journal refers. It must run
+// before new records are appended, because it could not tell their files from such old ones.
+func (r *recovery) removeUnknownSegments() error {
 	for _, p := range r.allParts() {
 		p.io.Lock()
 		err := p.log.Sweep()
@@ -182,52 +179,55 @@ func (r *recovery) sweep() error {
 	return nil
 }
 
-// blame adds to an error of recovery that it did not begin with the newest checkpoint, and why.
-func (r *recovery) blame(err error) error {
+// attributeFault returns the error err of a recovery, to which it adds, if recovery did not use the newest checkpoint,
+// that it did not and why. The older checkpoint may be the cause of err.
+func (r *recovery) attributeFault(err error) error {
 	if r.damaged == nil {
 		return err
 	}
 	return fmt.Errorf("%w (going back to the checkpoint before, since %w)", err, r.damaged)
 }
 
-// unlessFull lets a directory open on a full disk: what could not be written stays in memory and in the journal.
+// unlessFull returns err, or nil if err means that the disk is full. In that case the engine enters the state of a full
+// disk and Open succeeds: what could not be written is still in memory and in the journal.
 func (r *recovery) unlessFull(err error) error {
 	if isFull(err) {
-		r.fill(err)
+		r.enterDiskFull(err)
 		return nil
 	}
 	return err
 }
 
-// mayHaveLost says whether a stop that was not clean may have taken records which were served: those of topics that are
-// acknowledged before they are synced.
+// mayHaveLost reports whether a stop that was not clean may have lost records that consumers were served. That is
+// possible if the durability of a topic is interval or os, whose appends are acknowledged before the sync.
 func (r *recovery) mayHaveLost() bool {
-	for _, p := range r.parts {
-		if d := p.limits().durability; d == meta.Interval || d == meta.OS {
+	for _, p := range r.topics.parts {
+		if d := p.config().durability; d == meta.Interval || d == meta.OS {
 			return true
 		}
 	}
 	return false
 }
 
-// newestCheckpoint returns the newest checkpoint that is whole, or an empty one in a new directory. One that is damaged
-// is kept aside under another name.
-func (r *recovery) newestCheckpoint() (*checkpoint, error) {
-	entries, err := r.c.FS.List(".")
+// newestCheckpoint returns the newest checkpoint that is not damaged, or an empty one with a new cluster id if there is
+// no checkpoint file. If it skips damaged ones, it sets r.damaged to the error of the newest and renames that file. If
+// all checkpoints are damaged, it returns the error of the newest.
+func (r *recovery) newestCheckpoint() (*datadir.Checkpoint, error) {
+	entries, err := r.config.FS.List(".")
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	slices.SortFunc(entries, func(a, b vfs.Info) int { return cmp.Compare(b.Name, a.Name) }) // newest first
 	var damaged error
 	for _, entry := range entries {
-		if _, ok := checkpointSequence(entry.Name); !ok {
+		if _, ok := datadir.ParseCheckpointName(entry.Name); !ok {
 			continue
 		}
-		content, err := vfs.ReadFile(r.c.FS, entry.Name)
+		content, err := vfs.ReadFile(r.config.FS, entry.Name)
 		if err != nil {
-			return nil, &CheckpointError{File: entry.Name, Reason: "it can't be read", Err: err}
+			return nil, &datadir.CheckpointError{File: entry.Name, Reason: "it can't be read", Err: err}
 		}
-		c, err := decodeCheckpoint(entry.Name, content)
+		c, err := datadir.DecodeCheckpoint(entry.Name, content)
 		if err == nil {
 			r.damaged = damaged
 			return c, r.setAside(damaged)
@@ -238,68 +238,73 @@ func (r *recovery) newestCheckpoint() (*checkpoint, error) {
 	if damaged != nil {
 		return nil, fmt.Errorf("engine: no checkpoint is whole: %w", damaged)
 	}
-	c := &checkpoint{}
-	rand.Read(c.cluster[:])
+	c := &datadir.Checkpoint{}
+	rand.Read(c.Cluster[:])
 	return c, nil
 }
 
-// setAside renames the checkpoint that an error names, so that its sequence can be given again.
+// setAside renames the checkpoint file that damaged, a *datadir.CheckpointError, names, so that the next checkpoint can
+// use its sequence number. If damaged is nil it does nothing.
 func (r *recovery) setAside(damaged error) error {
-	e, ok := errors.AsType[*CheckpointError](damaged)
+	e, ok := errors.AsType[*datadir.CheckpointError](damaged)
 	if !ok {
 		return nil
 	}
-	if err := r.c.FS.Rename(e.File, "damaged-"+e.File); err != nil {
+	if err := r.config.FS.Rename(e.File, datadir.DamagedCheckpointName(e.File)); err != nil {
 		return fmt.Errorf("engine: set a damaged checkpoint aside: %w", err)
 	}
-	return r.c.FS.SyncDir(".")
+	return r.config.FS.SyncDir(".")
 }
 
-// load takes over a checkpoint and opens the logs that it describes.
-func (r *recovery) load(c *checkpoint) error {
-	name := checkpointName(c.sequence)
-	damaged := func(reason string, err error) error { return &CheckpointError{File: name, Reason: reason, Err: err} }
-	r.keeper.newest = checkpointMark{sequence: c.sequence, boundary: c.boundary}
-	r.keeper.cluster = c.cluster
-	r.cluster = base64.RawURLEncoding.EncodeToString(c.cluster[:])
-	r.epoch = c.epoch
-	if c.sequence == 0 {
+// load restores the state of the checkpoint c and opens the logs that c describes. Its error is a
+// *datadir.CheckpointError.
+func (r *recovery) load(c *datadir.Checkpoint) error {
+	name := datadir.CheckpointName(c.Sequence)
+	damaged := func(reason string, err error) error {
+		return &datadir.CheckpointError{File: name, Reason: reason, Err: err}
+	}
+	r.maintenance.newest = checkpointPosition{sequence: c.Sequence, boundary: c.Boundary}
+	r.maintenance.cluster = c.Cluster
+	r.clusterID = c.ClusterID()
+	r.topics.epoch = c.Epoch
+	if c.Sequence == 0 {
 		return nil
 	}
-	if err := r.nextID.Load(c.ids); err != nil {
+	if err := r.producerIDs.next.Load(c.ProducerIDs); err != nil {
 		return damaged("producer ids", err)
 	}
-	if err := r.catalogue.Load(c.catalogue); err != nil {
+	if err := r.topics.catalogue.Load(c.Catalogue); err != nil {
 		return damaged("catalogue", err)
 	}
-	if err := r.groups.Load(c.groups); err != nil {
+	if err := r.groups.Load(c.Groups); err != nil {
 		return damaged("groups", err)
 	}
-	for _, pc := range c.parts {
-		t, ok := r.catalogue.TopicByID(pc.id.Topic)
+	for _, pc := range c.Partitions {
+		t, ok := r.topics.catalogue.TopicByID(pc.ID.Topic)
 		if !ok {
-			return damaged(fmt.Sprintf("partition %s/%d is of no topic", pc.id.Topic, pc.id.Index), nil)
+			return damaged(fmt.Sprintf("partition %s/%d is of no topic", pc.ID.Topic, pc.ID.Index), nil)
 		}
-		limits := r.limitsOf(t)
-		log, err := partition.OpenToReplay(r.c.FS, partDir(pc.id), limits.log, pc.state)
+		config := r.partConfigOf(t)
+		log, err := partition.OpenToReplay(r.config.FS, pc.ID.Dir(), config.log, pc.State)
 		if err != nil {
-			return damaged(fmt.Sprintf("partition %d of topic %s", pc.id.Index, t.Name), err)
+			return damaged(fmt.Sprintf("partition %d of topic %s", pc.ID.Index, t.Name), err)
 		}
-		p := newPart(pc.id, limits, log)
-		r.mu.Lock()
-		r.parts[pc.id] = p
-		r.mu.Unlock()
-		r.producersAt[pc.id] = pc.producersAt
+		p := newPart(pc.ID, config, log)
+		r.topics.mu.Lock()
+		r.topics.parts[pc.ID] = p
+		r.topics.mu.Unlock()
+		r.producersEnd[pc.ID] = pc.ProducersEnd
 		if p.ring != nil {
-			continue // what producers did since the checkpoint is not in the journal: they begin anew
+			// The journal has no batches of a partition in memory mode, so the producers' states would be out of date.
+			continue
 		}
-		if err := p.producers.Decode(pc.producers); err != nil {
-			return damaged(fmt.Sprintf("producers of partition %d of topic %s", pc.id.Index, t.Name), err)
+		if err := p.producers.Decode(pc.Producers); err != nil {
+			return damaged(fmt.Sprintf("producers of partition %d of topic %s", pc.ID.Index, t.Name), err)
 		}
 	}
-	for _, t := range r.catalogue.Topics() {
+	for _, t := range r.topics.catalogue.Topics() {
 		for i := range t.Partitions {
-			if r.parts[Partition{t.ID, i}] == nil {
+			if r.topics.parts[Partition{Topic: t.ID, Index: i}] == nil {
 				return damaged(fmt.Sprintf("partition %d of topic %s is missing", i, t.Name), nil)
 			}
 		}
@@ -307,171 +312,46 @@ func (r *recovery) load(c *checkpoint) error {
 	return nil
 }
 
-// replay applies one journal entry. Entries may be in the checkpoint already: each application is idempotent.
-func (r *recovery) replay(lsn journal.LSN, kind journal.Kind, payload []byte) error {
-	if kind != kindBarrier {
-		r.keeper.replayed = true
-	}
-	r.behind.Add(int64(len(payload)))
-	var err error
-	switch kind {
-	case kindBatches:
-		err = r.replayBatches(payload)
-	case kindChange:
-		err = r.replayChange(payload)
-	case kindGroup:
-		err = r.groups.ApplyRecord(slices.Clone(payload))
-	case kindProducerIDs:
-		block, decodeErr := txn.DecodeBlock(payload)
-		if err = decodeErr; err == nil {
-			r.nextID.Replay(block)
-		}
-	case kindLogStart:
-		err = r.replayLogStart(payload)
-	case kindEpoch:
-		epoch, parseErr := parseEpoch(payload)
-		if err = parseErr; err == nil {
-			r.setEpoch(epoch)
-		}
-	case kindReserved:
-		err = r.replayReserved(payload)
-	case kindBarrier:
-	default:
-		err = fmt.Errorf("engine: entry of unknown kind %d: a newer version wrote it", kind)
-	}
-	if err != nil {
-		return fmt.Errorf("journal entry %d: %w", lsn, err)
-	}
-	return nil
-}
-
-func (r *recovery) replayBatches(payload []byte) error {
-	id, atMS, records, err := parseBatches(payload)
-	if err != nil {
-		return err
-	}
-	p := r.parts[id]
-	if p == nil { // it was appended while its topic was being deleted
-		r.skipped++
-		return nil
-	}
-	for v, err := range batch.Split(slices.Clone(records)) {
-		if err != nil {
-			return err
-		}
-		if err := p.restore(v, r.producersAt[id], time.UnixMilli(atMS)); err != nil {
-			return err
-		}
-	}
-	r.tail.grown(r.appended.Add(int64(len(records))))
-	r.tail.awaitRoom(r.Engine)
-	return r.Err()
-}
-
-func (r *recovery) replayChange(payload []byte) error {
-	change, err := meta.DecodeChange(payload)
-	if err != nil {
-		return err
-	}
-	have, known := r.catalogue.TopicByID(change.Topic.ID)
-	switch change.Kind {
-	case meta.Deleted:
-		r.deleted[change.Topic.Name] = true
-		if known {
-			r.drop(change)
-		}
-		return nil
-	case meta.Created:
-		delete(r.deleted, change.Topic.Name)
-		if known {
-			return nil
-		}
-	case meta.Configured:
-		if known {
-			r.configure(change)
-		}
-		return nil
-	case meta.Grown:
-		if !known || have.Partitions >= change.Topic.Partitions {
-			return nil
-		}
-	}
-	parts, err := r.makeParts(change.Topic, have.Partitions)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.catalogue.Apply(change)
-	for _, p := range parts {
-		r.parts[p.id] = p
-	}
-	return nil
-}
-
-func (r *recovery) replayLogStart(payload []byte) error {
-	id, start, err := parseLogStart(payload)
-	if err != nil {
-		return err
-	}
-	if p := r.parts[id]; p != nil && start > p.log.Start() {
-		p.io.Lock()
-		defer p.io.Unlock()
-		return p.log.DeleteBefore(start)
-	}
-	return nil
-}
-
-// bumpEpochs gives every partition a new leader epoch, durably, so that clients notice that a tail was cut.
-func (r *recovery) bumpEpochs() error {
-	epoch := r.epoch + 1
-	if err := r.commit(kindEpoch, encodeEpoch(epoch)); err != nil {
+// raiseEpochs raises the leader epoch of every partition and makes that durable, so that clients notice that records
+// which they were served may be lost.
+func (r *recovery) raiseEpochs() error {
+	epoch := r.topics.epoch + 1
+	if err := r.commit(datadir.KindEpoch, datadir.EncodeEpoch(epoch)); err != nil {
 		return err
 	}
 	r.setEpoch(epoch)
-	r.keeper.replayed = true
+	r.maintenance.owed = true
 	return nil
 }
 
-func (r *recovery) setEpoch(epoch int32) {
-	r.epoch = max(r.epoch, epoch)
-	for _, p := range r.parts {
-		if epoch > p.epoch.Load() {
-			p.log.BumpEpoch(epoch)
-			p.epoch.Store(epoch)
-		}
-	}
-}
-
+// reportDamage logs the damage in the partitions' logs and how many entries of deleted topics were skipped.
 func (r *recovery) reportDamage() {
-	for _, p := range r.allParts() {
-		for _, damage := range p.log.Damage() {
-			r.log.Error("part of a log is damaged: reads of it fail, the rest is served", "err", damage)
-		}
+	for _, damage := range r.Damage() {
+		r.log.Error("part of a log is damaged: reads of it fail, the rest is served", "err", damage)
 	}
 	if r.skipped > 0 {
 		r.log.Info("the journal held batches of deleted topics", "entries", r.skipped)
 	}
 }
 
-// findOrphans dooms directories that belong to no topic: those of creations that were never durable, and of deletions
-// that had not yet removed them.
-func (r *recovery) findOrphans() error {
-	entries, err := r.c.FS.List(topicsDir)
+// queueOrphans queues the removal of topic directories that belong to no topic in the catalogue. They are left by
+// topics whose creation never became durable, and by deleted topics whose files were not removed yet.
+func (r *recovery) queueOrphans() error {
+	entries, err := r.config.FS.List(datadir.TopicsDir)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
 	ours := map[string]bool{}
-	for _, t := range r.catalogue.Topics() {
+	for _, t := range r.topics.catalogue.Topics() {
 		ours[t.ID.String()] = true
 	}
 	for _, entry := range entries {
 		if !entry.Dir || ours[entry.Name] {
 			continue
 		}
-		if id, ok := parseTopicID(entry.Name); ok {
-			r.keeper.doom(id, nil)
-			r.keeper.replayed = true
+		if id, ok := datadir.ParseTopicID(entry.Name); ok {
+			r.maintenance.queueDeletion(id, nil)
+			r.maintenance.owed = true
 		}
 	}
 	return nil

@@ -31,13 +31,13 @@ func BenchmarkReplay(b *testing.B) {
 				c := Config{FS: disk, CheckpointBytes: 1 << 40, TailBytes: 2 * totalBytes}
 				e := openWith(b, c)
 				topic := makeTopic(b, e, "orders", shape.partitions)
-				if err := e.checkpoint(false); err != nil {
+				if err := e.maintenance.checkpoint(false); err != nil {
 					b.Fatal(err)
 				}
 				var all sync.WaitGroup
 				for i := range int32(totalBytes / len(records)) {
 					all.Add(1)
-					e.Append(Partition{topic.ID, i % shape.partitions}, records, func(Appended) { all.Done() })
+					e.Append(Partition{Topic: topic.ID, Index: i % shape.partitions}, records, func(Appended) { all.Done() })
 				}
 				all.Wait()
 				e.fence(errors.New("no checkpoint at the end"))
@@ -72,7 +72,7 @@ func BenchmarkCleanStart(b *testing.B) {
 		var all sync.WaitGroup
 		for i := range topic.Partitions {
 			all.Add(1)
-			e.Append(Partition{topic.ID, i}, newBatch(-1, -1, strings.Repeat("x", 600)), func(Appended) { all.Done() })
+			e.Append(Partition{Topic: topic.ID, Index: i}, newBatch(-1, -1, strings.Repeat("x", 600)), func(Appended) { all.Done() })
 		}
 		all.Wait()
 	}

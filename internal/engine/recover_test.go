@@ -7,9 +7,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/vfs"
@@ -21,7 +24,7 @@ func TestCleanRestart(t *testing.T) {
 	e := openWith(t, c)
 	cluster := e.ClusterID()
 	topic := makeTopic(t, e, "orders", 3)
-	id := Partition{topic.ID, 2}
+	id := Partition{Topic: topic.ID, Index: 2}
 	appendNow(e, id, newBatch(7, 0, "a", "b"))
 	tp := group.TopicPartition{Topic: "orders", Partition: 2}
 	e.Commit(noWait, group.CommitRequest{Group: "billing", Generation: -1, Offsets: map[group.TopicPartition]group.Committed{
@@ -36,8 +39,8 @@ func TestCleanRestart(t *testing.T) {
 	if e.ClusterID() != cluster || len(cluster) != 22 {
 		t.Errorf("cluster id was %q and is %q", cluster, e.ClusterID())
 	}
-	if e.appended.Load() != 0 {
-		t.Errorf("%d bytes were replayed", e.appended.Load())
+	if e.segments.appendedBytes.Load() != 0 {
+		t.Errorf("%d bytes were replayed", e.segments.appendedBytes.Load())
 	}
 	if got, _, err := readLog(e, id); err != nil || got[1] != "b" {
 		t.Errorf("records: %v, %v", got, err)
@@ -59,7 +62,7 @@ func TestCleanRestart(t *testing.T) {
 // watch is a disk that calls before on each sync of the journal.
 func watch(disk *vfs.Mem, before func()) vfs.FS {
 	return vfs.NewFaulty(disk, func(op vfs.Op) error {
-		if op.Kind == vfs.OpSync && strings.HasPrefix(op.Name, journalDir) {
+		if op.Kind == vfs.OpSync && strings.HasPrefix(op.Name, datadir.JournalDir) {
 			before()
 		}
 		return nil
@@ -80,7 +83,7 @@ func TestTornTailBumpsTheEpoch(t *testing.T) {
 			}
 		}
 	}), JournalFileBytes: 1 << 20})
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	appendNow(e, id, newBatch(-1, -1, "acknowledged"))
 	armed.Store(true)
 	appendNow(e, id, newBatch(-1, -1, strings.Repeat("torn ", 10000)))
@@ -129,6 +132,10 @@ func checkAfterTornTail(t *testing.T, e *Engine, id Partition) {
 // knows the batch; were the checkpoint written before the batch is durable, and the power failed then, the batch sent
 // again would be answered as a duplicate of one that is lost.
 func TestCheckpointWaitsForWhatItHasSeen(t *testing.T) {
+	synctest.Test(t, testCheckpointWaitsForWhatItHasSeen)
+}
+
+func testCheckpointWaitsForWhatItHasSeen(t *testing.T) {
 	disk := vfs.NewMem()
 	var armed atomic.Bool
 	gate := make(chan struct{})
@@ -137,14 +144,14 @@ func TestCheckpointWaitsForWhatItHasSeen(t *testing.T) {
 			<-gate
 		}
 	}), JournalFileBytes: 1 << 20})
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	appendNow(e, id, newBatch(7, 0, "first"))
 	armed.Store(true)
 	answered := make(chan Appended, 1)
 	e.Append(id, newBatch(7, 1, "second"), func(a Appended) { answered <- a })
 	done := make(chan error, 1)
-	go func() { done <- e.checkpoint(false) }()
-	time.Sleep(20 * time.Millisecond) // time enough for a checkpoint that does not wait
+	go func() { done <- e.maintenance.checkpoint(false) }()
+	synctest.Wait() // the checkpoint waits for the sync, or, if it does not wait, has ended
 	cut := disk.CrashClone(mathrand.New(mathrand.NewSource(1)))
 	armed.Store(false)
 	close(gate)
@@ -169,7 +176,7 @@ func TestDeletedTopicTakesEverythingWithIt(t *testing.T) {
 	c := Config{FS: disk, JournalFileBytes: 1 << 20}
 	e := openWith(t, c)
 	old := makeTopic(t, e, "orders", 1)
-	appendNow(e, Partition{old.ID, 0}, newBatch(7, 41, "old"))
+	appendNow(e, Partition{Topic: old.ID, Index: 0}, newBatch(7, 41, "old"))
 	tp := group.TopicPartition{Topic: "orders"}
 	e.Commit(noWait, group.CommitRequest{Group: "billing", Generation: -1, Offsets: map[group.TopicPartition]group.Committed{tp: {Offset: 1}}})
 	if err := e.DeleteTopic(noWait, old.ID); err != nil {
@@ -183,21 +190,21 @@ func TestDeletedTopicTakesEverythingWithIt(t *testing.T) {
 		if recreated.ID == old.ID {
 			t.Error("the new topic has the old identity")
 		}
-		if got, _, err := readLog(e, Partition{recreated.ID, 0}); err != nil || len(got) != restart {
+		if got, _, err := readLog(e, Partition{Topic: recreated.ID, Index: 0}); err != nil || len(got) != restart {
 			t.Errorf("restart %d: the new topic has %v, %v", restart, got, err)
 		}
-		if a := appendNow(e, Partition{old.ID, 0}, newBatch(-1, -1, "late")); !errors.Is(a.Err, ErrUnknownTopic) {
+		if a := appendNow(e, Partition{Topic: old.ID, Index: 0}, newBatch(-1, -1, "late")); !errors.Is(a.Err, ErrUnknownTopic) {
 			t.Errorf("restart %d: append to the old topic: %v", restart, a.Err)
 		}
 		if restart == 0 { // any first sequence: the old producer's window is gone
-			if a := appendNow(e, Partition{recreated.ID, 0}, newBatch(7, 99, "new")); a.Err != nil {
+			if a := appendNow(e, Partition{Topic: recreated.ID, Index: 0}, newBatch(7, 99, "new")); a.Err != nil {
 				t.Errorf("append: %v", a.Err)
 			}
 			e.Close()
 			e = openWith(t, c)
 		}
 	}
-	if _, err := disk.Stat(topicDir(old.ID)); err == nil {
+	if _, err := disk.Stat(datadir.TopicDir(old.ID)); err == nil {
 		t.Error("the old topic's directory is still there")
 	}
 }
@@ -210,17 +217,17 @@ func TestDamagedCheckpoint(t *testing.T) {
 	e := openWith(t, c)
 	topic := makeTopic(t, e, "orders", 1)
 	for i := range 5 {
-		appendNow(e, Partition{topic.ID, 0}, newBatch(-1, -1, fmt.Sprint(i)))
-		if err := e.checkpoint(false); err != nil {
+		appendNow(e, Partition{Topic: topic.ID, Index: 0}, newBatch(-1, -1, fmt.Sprint(i)))
+		if err := e.maintenance.checkpoint(false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	e.Close()
 	flip := func(name string) { spoil(t, disk, name) }
-	newest := checkpointName(e.keeper.newest.sequence)
+	newest := datadir.CheckpointName(e.maintenance.newest.sequence)
 	flip(newest)
 	e = openWith(t, c)
-	if got, _, err := readLog(e, Partition{topic.ID, 0}); err != nil || len(got) != 5 {
+	if got, _, err := readLog(e, Partition{Topic: topic.ID, Index: 0}); err != nil || len(got) != 5 {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := disk.Stat("damaged-" + newest); err != nil {
@@ -228,10 +235,10 @@ func TestDamagedCheckpoint(t *testing.T) {
 	}
 	e.Close()
 
-	flip(checkpointName(e.keeper.newest.sequence))
-	flip(checkpointName(e.keeper.newest.sequence - 1))
+	flip(datadir.CheckpointName(e.maintenance.newest.sequence))
+	flip(datadir.CheckpointName(e.maintenance.newest.sequence - 1))
 	_, err := Open(c)
-	if ce, ok := errors.AsType[*CheckpointError](err); !ok || ce.File != checkpointName(e.keeper.newest.sequence) {
+	if ce, ok := errors.AsType[*datadir.CheckpointError](err); !ok || ce.File != datadir.CheckpointName(e.maintenance.newest.sequence) {
 		t.Errorf("both damaged: %v", err)
 	}
 }
@@ -244,14 +251,14 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 		f.Close()
 	}
 	_, err := Open(Config{FS: disk})
-	if fe, ok := errors.AsType[*ForeignError](err); !ok || fmt.Sprint(fe.Names) != "[thesis.txt]" {
+	if fe, ok := errors.AsType[*datadir.ForeignError](err); !ok || fmt.Sprint(fe.Names) != "[thesis.txt]" {
 		t.Errorf("%v", err)
 	}
 	if entries, _ := disk.List("."); len(entries) != 2 {
 		t.Errorf("something was changed: %v", entries)
 	}
 	disk = vfs.NewMem()
-	writeFile(disk, formatFile, []byte("tidings 2\n"))
+	vfs.WriteFile(disk, datadir.FormatFile, []byte("tidings 2\n"))
 	if _, err := Open(Config{FS: disk}); err == nil || !strings.Contains(err.Error(), "tidings 2") {
 		t.Errorf("%v", err)
 	}
@@ -267,14 +274,14 @@ func TestRetention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := Partition{topic.ID, 0}
+	id := Partition{Topic: topic.ID, Index: 0}
 	for i := range 200 {
-		appendNow(e, id, newBatch(-1, -1, payload("a", i)))
+		appendNow(e, id, newBatch(-1, -1, faults.Payload("a", i)))
 	}
-	if err := e.checkpoint(false); err != nil { // writes the segments
+	if err := e.maintenance.checkpoint(false); err != nil { // writes the segments
 		t.Fatal(err)
 	}
-	if err := e.retain(); err != nil {
+	if err := e.maintenance.applyRetention(); err != nil {
 		t.Fatal(err)
 	}
 	var start int64
@@ -287,7 +294,7 @@ func TestRetention(t *testing.T) {
 		if f := fetchNow(e, id, start-1); !errors.Is(f.Err, ErrOffsetOutOfRange) {
 			t.Errorf("restart %d: read below the start: %v", restart, f.Err)
 		}
-		if got, _, err := readLog(e, id); err != nil || int64(len(got)) != 200-start || got[199] != payload("a", 199) {
+		if got, _, err := readLog(e, id); err != nil || int64(len(got)) != 200-start || got[199] != faults.Payload("a", 199) {
 			t.Errorf("restart %d: %d records, %v", restart, len(got), err)
 		}
 		if latest, _ := e.OffsetFor(id, Latest); latest.Offset != 200 {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/vfs"
 )
 
@@ -15,7 +16,7 @@ func TestCheckpointWhileTheJournalBecomesFull(t *testing.T) {
 	disk := vfs.NewMem()
 	var inCheckpoint atomic.Pointer[func()]
 	fs := vfs.NewFaulty(disk, func(o vfs.Op) error {
-		if o.Kind == vfs.OpSync && strings.HasPrefix(o.Name, topicsDir) {
+		if o.Kind == vfs.OpSync && strings.HasPrefix(o.Name, datadir.TopicsDir) {
 			if do := inCheckpoint.Swap(nil); do != nil {
 				(*do)()
 			}
@@ -25,7 +26,7 @@ func TestCheckpointWhileTheJournalBecomesFull(t *testing.T) {
 	c := fullConfig(fs)
 	c.TailBytes, c.CheckpointBytes = 1<<20, 1<<20
 	e := openWith(t, c)
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	next := int32(0)
 	send := func() Appended {
 		return appendNow(e, id, newBatch(7, next, strings.Repeat("a", 1000)))
@@ -46,17 +47,17 @@ func TestCheckpointWhileTheJournalBecomesFull(t *testing.T) {
 		disk.LimitBytes(0)
 	}
 	inCheckpoint.Store(&fill)
-	refusals := e.journal.Refusals()
-	err := e.errand(t.Context(), func() error { return e.checkpoint(false) })
-	if e.journal.Refusals() == refusals {
+	refusals := e.journal.FullCount()
+	err := e.maintenance.runTask(t.Context(), func() error { return e.maintenance.checkpoint(false) })
+	if e.journal.FullCount() == refusals {
 		t.Fatal("the journal has refused nothing: this proves nothing")
 	}
 	if !isFull(err) {
 		t.Errorf("a checkpoint with what was refused: %v", err)
 	}
-	e.room.want()
+	e.maintenance.requestSpaceCheck()
 	for e.Full() != nil {
-		if err := e.errand(t.Context(), e.makeRoom); err != nil {
+		if err := e.maintenance.runTask(t.Context(), e.maintenance.leaveDiskFull); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,19 +69,19 @@ func TestCheckpointWhileTheJournalBecomesFull(t *testing.T) {
 	}
 }
 
-// A checkpoint is for all who wanted one before it began.
-func TestCheckpointAnswersWhoWantedOne(t *testing.T) {
+// A checkpoint serves all requests from before it began.
+func TestCheckpointServesAllRequests(t *testing.T) {
 	e := openMem(t, func(*Config) {})
-	id := Partition{makeTopic(t, e, "orders", 1).ID, 0}
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
 	if a := appendNow(e, id, newBatch(-1, -1, "a")); a.Err != nil {
 		t.Fatal(a.Err)
 	}
-	err := e.errand(t.Context(), func() error {
-		e.keeper.replayed = true // there is something to do
-		e.keeper.wantCheckpoint()
-		err := e.checkpoint(false)
-		if len(e.keeper.want) > 0 {
-			t.Error("another is wanted")
+	err := e.maintenance.runTask(t.Context(), func() error {
+		e.maintenance.owed = true // there is something to do
+		e.maintenance.requestCheckpoint()
+		err := e.maintenance.checkpoint(false)
+		if len(e.maintenance.checkpointDue) > 0 {
+			t.Error("another is still due")
 		}
 		return err
 	})

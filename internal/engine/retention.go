@@ -3,16 +3,20 @@ package engine
 import (
 	"fmt"
 	"time"
+
+	"tidings.dev/internal/datadir"
 )
 
-// producerExpiry is how long an idle producer's sequence window is kept: Kafka's producer.id.expiration.ms.
+// producerExpiry is how long the engine keeps the sequence numbers of a producer that appends nothing. It is the
+// default of Kafka's producer.id.expiration.ms.
 const producerExpiry = 24 * time.Hour
 
-// subjectToRetention says whether time alone can make anything go: records under a limit, or producer state.
-func (e *Engine) subjectToRetention() bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	for _, p := range e.parts {
+// hasRecords reports whether some partition's log has records. If none has, neither retention nor compaction becomes
+// due as time passes.
+func (e *Engine) hasRecords() bool {
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	for _, p := range e.topics.parts {
 		if p.log.End() > p.log.Start() {
 			return true
 		}
@@ -20,20 +24,23 @@ func (e *Engine) subjectToRetention() bool {
 	return false
 }
 
-// retain deletes what the topics' configurations no longer keep, and forgets producers that are long silent. A new log
-// start is journaled before anything is deleted: recovery from a checkpoint that still has the segments skips them.
-func (e *Engine) retain() error {
-	now := e.c.Now()
+// applyRetention deletes the records that the topics' retention settings do not keep, and drops the state of producers
+// that have been idle for producerExpiry. It journals a new log start before it deletes anything, so that a recovery
+// from a checkpoint which still has the segments skips them. Only run calls it: run also takes the checkpoints, so that
+// no checkpoint's boundary falls between the entry and the deletion.
+func (m *maintenance) applyRetention() error {
+	e := m.engine
+	now := e.config.Now()
 	for _, p := range e.allParts() {
 		p.assign.Lock()
 		p.producers.Expire(now.Add(-producerExpiry))
 		p.assign.Unlock()
 
-		start := p.log.Retain(now, p.limits().log)
+		start := p.log.Retain(now, p.config().log)
 		if start <= p.log.Start() {
 			continue
 		}
-		if err := e.commit(kindLogStart, encodeLogStart(p.id, start)); err != nil {
+		if err := e.commit(datadir.KindLogStart, datadir.EncodePartitionOffset(p.id, start)); err != nil {
 			return err
 		}
 		p.io.Lock()

@@ -28,33 +28,33 @@ var mutants = []mutant{
 			"\t\tif err := j.sync(); err != nil {",
 	}},
 	{"an append is answered when it is queued", byPowerCuts, "append.go", []string{
-		"if err := op.enqueue(kindBatches, limits)", "op.done(op.answer); op.done = func(Appended) {}\nif err := op.enqueue(kindBatches, limits)",
+		"if err := op.enqueue(datadir.KindBatches, config)", "op.done(op.answer); op.done = func(Appended) {}\nif err := op.enqueue(datadir.KindBatches, config)",
 	}},
 	{"a checkpoint does not sync segments", byPowerCuts, "../partition/flush.go", []string{"if err = f.Sync(); err == nil {", "if err == nil {"}},
-	{"a checkpoint is renamed without a sync", byPowerCuts, "layout.go", []string{"err = f.Sync()", "err = nil"}},
-	{"a checkpoint's name is not made durable", byPowerCuts, "layout.go", []string{"if err := fsys.SyncDir(\".\"); err != nil {", "if err := error(nil); err != nil {"}},
-	{"offsets in memory mode are not reserved", byPowerCuts, "mode_memory.go", []string{
-		"if err := e.commit(kindReserved, encodeLogStart(p.id, end)); err != nil {", "if err := error(nil); err != nil {",
+	{"a checkpoint is renamed without a sync", byPowerCuts, "../vfs/writefile.go", []string{"err = f.Sync()", "err = nil"}},
+	{"a checkpoint's name is not made durable", byPowerCuts, "../vfs/writefile.go", []string{"if err := fsys.SyncDir(path.Dir(name)); err != nil {", "if err := error(nil); err != nil && path.Dir(name) != \"\" {"}},
+	{"offsets in memory mode are not reserved", byPowerCuts, "memorymode.go", []string{
+		"if err := e.commit(datadir.KindReserved, datadir.EncodePartitionOffset(p.id, end)); err != nil {", "if err, _ := error(nil), datadir.KindReserved; err != nil {",
 	}},
 	{"what was only written is not written again by a recovery", "journal:TestSeenIsKept", "../journal/recover.go", []string{
-		"if len(r.tail) == 0 || f.durable >= f.first-1 {", "if true {",
+		"if len(r.unproven) == 0 || f.durable >= f.first-1 {", "if true {",
 	}},
 	{"a file is begun before the one before it is synced", "journal:TestPowerCuts", "../journal/writer.go", []string{
 		"if j.durable.Load() < j.written.Load() {", "if false {",
 	}},
-	{"refused offsets are not taken back", "TestFullDiskAndPowerCuts", "full.go", []string{"p.next = end\n", "_ = end\n"}},
-	{"a checkpoint does not wait for what it has seen", "TestCheckpointWaitsForWhatItHasSeen", "keeper.go", []string{
-		"if err := e.commit(kindBarrier, nil); err != nil {", "if err := error(nil); err != nil {",
+	{"refused offsets are not taken back", "TestFullDiskAndPowerCuts", "diskfull.go", []string{"p.next = end\n", "_ = end\n"}},
+	{"a checkpoint does not wait for what it has seen", "TestCheckpointWaitsForWhatItHasSeen", "checkpoint.go", []string{
+		"if err := e.commit(datadir.KindBarrier, nil); err != nil {", "if err := error(nil); err != nil {",
 	}},
-	{"the journal is released up to its end", byPowerCuts, "keeper.go", []string{
-		"e.journal.Release(previous.boundary)", "e.journal.Release(journal.LSN(e.applied.Load()))",
+	{"the journal is released up to its end", byPowerCuts, "checkpoint.go", []string{
+		"e.journal.Release(previous.boundary)", "e.journal.Release(journal.LSN(e.commits.applied.Load()))",
 	}},
 	{"a file is sent that nobody has checked", "partition:TestStored", "../partition/stored.go", []string{
 		"f.checked.endOf(s.position) >= s.position+int64(s.sizeBytes)", "true",
 	}},
-	{"what was read past the page cache counts as checked in it", "partition:TestStored", "../partition/read.go", []string{"if !past {", "if true {"}},
+	{"what was read past the page cache counts as checked in it", "partition:TestStored", "../partition/read.go", []string{"if !uncached {", "if true {"}},
 	{"a new log start is not journaled", byPowerCuts, "retention.go", []string{
-		"if err := e.commit(kindLogStart, encodeLogStart(p.id, start)); err != nil {", "if err := error(nil); err != nil {",
+		"if err := e.commit(datadir.KindLogStart, datadir.EncodePartitionOffset(p.id, start)); err != nil {", "if err, _ := error(nil), datadir.KindLogStart; err != nil {",
 	}},
 }
 

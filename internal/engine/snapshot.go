@@ -2,66 +2,51 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/partition"
-	"tidings.dev/internal/txn"
 	"tidings.dev/internal/vfs"
 )
 
-// SnapshotDir is where in the data directory the broker makes its snapshots, one at a time. What is found there by Open
-// was left by a process that ended, and is removed.
-const SnapshotDir = "snapshot" + temporarySuffix
-
-// SnapshotContent is the file of a snapshot that lists its files: lines of JSON, each a SnapshotFile. Only so much of a
-// file as it says belongs to the snapshot: the rest was appended since.
-const SnapshotContent = "CONTENT"
-
-// SnapshotFile is one file of a snapshot, or the directory of a partition. Its path is slash-separated and relative to
-// the snapshot.
-type SnapshotFile struct {
-	Path      string `json:"path"`
-	SizeBytes int64  `json:"size"`
-	Dir       bool   `json:"dir,omitempty"`
-}
-
-// Snapshot says what a snapshot holds.
+// Snapshot describes a snapshot that Engine.Snapshot has made.
 type Snapshot struct {
 	ClusterID  string    `json:"cluster_id"`
 	TakenAt    time.Time `json:"taken_at"`
 	Checkpoint uint64    `json:"checkpoint"`
-	Last       uint64    `json:"last_lsn"` // all that was acknowledged is in, up to this entry of the journal, and nothing after it
-	Topics     int       `json:"topics"`
-	Partitions int       `json:"partitions"`
-	Files      int       `json:"files"`
-	SizeBytes  int64     `json:"size_bytes"`
-	Copied     bool      `json:"copied,omitempty"` // the file system has no links: segments had to be copied
+	// LSN of the snapshot's last entry: it contains all entries up to this one and none after it
+	Last       uint64 `json:"last_lsn"`
+	Topics     int    `json:"topics"`
+	Partitions int    `json:"partitions"`
+	Files      int    `json:"files"`
+	SizeBytes  int64  `json:"size_bytes"`
+	Copied     bool   `json:"copied,omitempty"` // the file system cannot make links, so that segments were copied
 }
 
-// Snapshot makes an image of the data directory in a directory of the engine's own file system, while everything goes
-// on: one prefix of the journal across all partitions, positions and topics, with all that was acknowledged before the
-// call. The image is a data directory that can be opened, but for the file SnapshotContent; segments in it are links to
-// the engine's own and must not be written to. Whoever opens it finds leader epochs grown and producer ids skipped, so
-// that no client mistakes it for the log that went on without it.
+// Snapshot makes an image of the data directory in dir, a directory of the engine's own file system, while appends go
+// on. The image contains the effects of a prefix of the journal, across all partitions, positions and topics, and with
+// it everything that was acknowledged before the call. The image is a data directory that can be opened. It also
+// contains the file datadir.SnapshotContent. Its segments are links to the engine's own files and must not be written
+// to. An engine that opens the image has higher leader epochs and skips producer ids, so that clients do not mistake
+// its log for the original, which went on meanwhile.
 //
-// It takes as long as a checkpoint and a link for each segment. Meanwhile no other checkpoint is taken; this is why it
-// is sound: what a power cut after a checkpoint could be recovered from stays on the disk until the next one. What was
-// in dir before is removed; on an error nothing is left in it.
+// Snapshot blocks for as long as a checkpoint and one link per segment take. No other checkpoint is taken meanwhile, so
+// that the files which belong to the snapshot's checkpoint stay in place. Snapshot first removes the content of dir,
+// and after an error it removes dir. The error matches ErrStorage, ErrFull or ErrClosed, is the cause of ctx, or is an
+// error of the file system.
 func (e *Engine) Snapshot(ctx context.Context, dir string) (Snapshot, error) {
 	s := snapshot{Engine: e, ctx: ctx, dir: dir}
-	err := e.errand(ctx, func() error {
+	err := e.maintenance.runTask(ctx, func() error {
 		err := s.take()
 		if err != nil {
-			err = errors.Join(err, e.c.FS.RemoveAll(dir))
+			err = errors.Join(err, e.config.FS.RemoveAll(dir))
 		}
 		return err
 	})
@@ -71,72 +56,46 @@ func (e *Engine) Snapshot(ctx context.Context, dir string) (Snapshot, error) {
 	return s.result, nil
 }
 
-// errand has the keeper do something between its own duties, and waits for it.
-func (e *Engine) errand(ctx context.Context, do func() error) error {
-	if err := e.usable(); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	check := time.NewTicker(fenceCheck)
-	defer check.Stop()
-	for {
-		select {
-		case e.keeper.errands <- func() { done <- do() }:
-			return <-done
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-e.closing:
-			return ErrClosed
-		case <-check.C: // a keeper of a fenced log has ended
-			if err := e.Err(); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// fenceCheck is how often whoever waits for the keeper looks if it is still there.
-const fenceCheck = 100 * time.Millisecond
-
-// snapshot is one under way, on the keeper's goroutine.
+// snapshot is the state of one call of Engine.Snapshot. It is used on the goroutine of maintenance.run.
 type snapshot struct {
 	*Engine
 	ctx        context.Context
 	dir        string
-	checkpoint *checkpoint
-	content    []SnapshotFile
+	checkpoint *datadir.Checkpoint
+	content    []datadir.SnapshotFile
 	missing    []missingSegment
 	result     Snapshot
 }
 
-// missingSegment is one that the checkpoint has and that retention removed before it could be linked.
+// missingSegment is a segment that the checkpoint describes and that was removed before it could be linked.
 type missingSegment struct {
 	part Partition
 	name string
-	end  int64 // the offset after it
+	end  int64 // offset after the segment's last record
 }
 
+// take makes the snapshot. After an error dir may contain parts of it.
 func (s *snapshot) take() error {
-	fsys := s.c.FS
+	fsys := s.config.FS
 	if err := fsys.RemoveAll(s.dir); err != nil {
 		return err
 	}
 	if err := fsys.MkdirAll(s.dir); err != nil {
 		return err
 	}
-	if err := s.Engine.checkpoint(true); err != nil {
-		s.stumble(err)
+	if err := s.maintenance.checkpoint(true); err != nil {
+		s.onStorageError(err)
 		return err
 	}
-	name := checkpointName(s.keeper.newest.sequence)
+	name := datadir.CheckpointName(s.maintenance.newest.sequence)
 	content, err := vfs.ReadFile(fsys, name)
 	if err != nil {
 		return err
 	}
-	if s.checkpoint, err = decodeCheckpoint(name, content); err != nil {
+	if s.checkpoint, err = datadir.DecodeCheckpoint(name, content); err != nil {
 		return err
 	}
-	for _, p := range s.checkpoint.parts {
+	for _, p := range s.checkpoint.Partitions {
 		if err := s.takePartition(p); err != nil {
 			return err
 		}
@@ -144,12 +103,12 @@ func (s *snapshot) take() error {
 			return context.Cause(s.ctx)
 		}
 	}
-	// Whoever was answered until now finds what he was told at or below this entry; so do the log starts that retention
-	// moved past segments that were gone already.
-	if err := s.commit(kindBarrier, nil); err != nil {
+	// Everything that was answered until now has an LSN up to that of this barrier. The same holds for the entries that
+	// moved log starts, which explain missing segments.
+	if err := s.commit(datadir.KindBarrier, nil); err != nil {
 		return err
 	}
-	last := journal.LSN(s.applied.Load())
+	last := journal.LSN(s.commits.applied.Load())
 	if err := s.checkMissing(); err != nil {
 		return err
 	}
@@ -159,52 +118,53 @@ func (s *snapshot) take() error {
 	if err := s.write(name, content); err != nil {
 		return err
 	}
-	if err := s.write(formatFile, []byte(formatLine+"\n")); err != nil {
+	if err := s.write(datadir.FormatFile, []byte(datadir.FormatLine+"\n")); err != nil {
 		return err
 	}
 	return s.finish(last)
 }
 
-// takePartition links the segments that the checkpoint describes.
-func (s *snapshot) takePartition(p partCheckpoint) error {
-	dir := partDir(p.id)
-	if err := s.c.FS.MkdirAll(path.Join(s.dir, dir)); err != nil {
+// takePartition links the segments of one partition that the checkpoint describes, and notes those that are missing.
+func (s *snapshot) takePartition(p datadir.PartitionCheckpoint) error {
+	dir := p.ID.Dir()
+	if err := s.config.FS.MkdirAll(path.Join(s.dir, dir)); err != nil {
 		return err
 	}
-	s.content = append(s.content, SnapshotFile{Path: dir, Dir: true})
-	for _, f := range partition.FilesOf(p.state) {
+	s.content = append(s.content, datadir.SnapshotFile{Path: dir, Dir: true})
+	for _, f := range partition.FilesOf(p.State) {
 		name := path.Join(dir, f.Name)
 		err := s.link(name, f.SizeBytes)
 		if f.Index && err != nil {
-			continue // it is made anew when it is needed
+			continue // a missing index is built again when it is needed
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			s.missing = append(s.missing, missingSegment{p.id, name, f.End})
+			s.missing = append(s.missing, missingSegment{p.ID, name, f.End})
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		s.content = append(s.content, SnapshotFile{Path: name, SizeBytes: f.SizeBytes})
+		s.content = append(s.content, datadir.SnapshotFile{Path: name, SizeBytes: f.SizeBytes})
 	}
 	return nil
 }
 
-// link gives a file its name in the snapshot, by a copy where it can't be linked.
+// link links the file with a name into the snapshot. If that is not possible, it copies the first sizeBytes of the
+// file.
 func (s *snapshot) link(name string, sizeBytes int64) error {
 	to := path.Join(s.dir, name)
-	if linker, ok := s.c.FS.(vfs.Linker); ok {
+	if linker, ok := s.config.FS.(vfs.Linker); ok {
 		err := linker.Link(name, to)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	s.result.Copied = true
-	return copyFile(s.c.FS, name, to, sizeBytes)
+	return vfs.CopyFile(s.config.FS, name, to, sizeBytes, false)
 }
 
-// checkMissing makes sure that segments which were gone are of no consequence: their topic is deleted, or the log begins
-// behind them, and the journal up to the barrier says so.
+// checkMissing returns an error if a segment is missing without a reason. It may be missing if the topic was deleted or
+// if the log now begins after the segment: the journal up to the barrier then has the entry that caused the removal.
 func (s *snapshot) checkMissing() error {
 	for _, m := range s.missing {
 		p, err := s.part(m.part)
@@ -215,14 +175,11 @@ func (s *snapshot) checkMissing() error {
 	return nil
 }
 
-// idMargin is how many producer ids the copy skips: more than the original will give out while anybody may still know
-// ids of both.
-const idMargin = 1 << 20
-
-// takeJournal writes the journal of the copy: what follows the checkpoint, and marks that tell it from the original.
+// takeJournal writes the snapshot's journal: a copy of the entries after the checkpoint's boundary up to last, and two
+// more entries, which raise the leader epochs and skip producer ids.
 func (s *snapshot) takeJournal(last journal.LSN) (err error) {
-	dir := path.Join(s.dir, journalDir)
-	j, err := journal.Begin(s.c.FS, dir, s.checkpoint.boundary, journal.Options{FileBytes: 1 << 20, Logger: s.log})
+	dir := path.Join(s.dir, datadir.JournalDir)
+	j, err := journal.Create(s.config.FS, dir, s.checkpoint.Boundary, journal.Options{FileBytes: 1 << 20, Logger: s.log})
 	if err != nil {
 		return err
 	}
@@ -230,26 +187,26 @@ func (s *snapshot) takeJournal(last journal.LSN) (err error) {
 		_, err := j.Append(journal.Entry{Kind: kind, Payload: [][]byte{slices.Clone(payload)}})
 		return err
 	}
-	err = journal.Entries(s.c.FS, journalDir, s.checkpoint.boundary, last, appendCopy)
+	err = journal.Entries(s.config.FS, datadir.JournalDir, s.checkpoint.Boundary, last, appendCopy)
 	if err == nil {
-		s.ddl.Lock()
-		epoch := s.epoch + 1
-		s.ddl.Unlock()
-		err = appendCopy(0, kindEpoch, encodeEpoch(epoch))
+		s.topics.changeMu.Lock()
+		epoch := s.topics.epoch + 1
+		s.topics.changeMu.Unlock()
+		err = appendCopy(0, datadir.KindEpoch, datadir.EncodeEpoch(epoch))
 	}
 	if err == nil {
-		s.ids.Lock()
-		reserved := s.nextID.Snapshot()
-		s.ids.Unlock()
+		s.producerIDs.mu.Lock()
+		reserved := s.producerIDs.next.Snapshot()
+		s.producerIDs.mu.Unlock()
 		var block []byte
-		if block, err = skipIDs(reserved, idMargin); err == nil {
-			err = appendCopy(0, kindProducerIDs, block)
+		if block, err = datadir.EncodeSkippedProducerIDs(reserved); err == nil {
+			err = appendCopy(0, datadir.KindProducerIDs, block)
 		}
 	}
 	if err = errors.Join(err, j.Close()); err != nil {
 		return err
 	}
-	infos, err := s.c.FS.List(dir)
+	infos, err := s.config.FS.List(dir)
 	if err != nil {
 		return err
 	}
@@ -257,51 +214,39 @@ func (s *snapshot) takeJournal(last journal.LSN) (err error) {
 		if journal.IsSpare(i.Name) {
 			continue
 		}
-		s.content = append(s.content, SnapshotFile{Path: path.Join(journalDir, i.Name), SizeBytes: i.SizeBytes})
+		s.content = append(s.content, datadir.SnapshotFile{Path: path.Join(datadir.JournalDir, i.Name), SizeBytes: i.SizeBytes})
 	}
 	return nil
 }
 
-// skipIDs is a journal entry after which n producer ids more than those reserved are never given out.
-func skipIDs(reserved []byte, n int64) ([]byte, error) {
-	var ids txn.IDs
-	if err := ids.Load(reserved); err != nil {
-		return nil, err
-	}
-	b := ids.Reserve()
-	b.First += n
-	return b.Encode(), nil
-}
-
+// write adds a small file to the snapshot and to its list of contents.
 func (s *snapshot) write(name string, content []byte) error {
-	s.content = append(s.content, SnapshotFile{Path: name, SizeBytes: int64(len(content))})
-	return putFile(s.c.FS, path.Join(s.dir, name), content)
+	s.content = append(s.content, datadir.SnapshotFile{Path: name, SizeBytes: int64(len(content))})
+	return putFile(s.config.FS, path.Join(s.dir, name), content)
 }
 
+// finish writes the list of contents, which must be the snapshot's last file, and fills s.result. last is the LSN of
+// the last entry.
 func (s *snapshot) finish(last journal.LSN) error {
-	slices.SortFunc(s.content, func(a, b SnapshotFile) int { return strings.Compare(a.Path, b.Path) })
-	var lines []byte
+	slices.SortFunc(s.content, func(a, b datadir.SnapshotFile) int { return strings.Compare(a.Path, b.Path) })
+	list, err := datadir.EncodeSnapshotContent(s.content)
+	if err != nil {
+		return err
+	}
 	for _, f := range s.content {
-		line, err := json.Marshal(f)
-		if err != nil {
-			return err
-		}
-		lines = append(append(lines, line...), '\n')
 		s.result.SizeBytes += f.SizeBytes
 	}
-	s.result.ClusterID = s.cluster
-	s.result.TakenAt = s.c.Now().UTC()
-	s.result.Checkpoint = s.checkpoint.sequence
+	s.result.ClusterID = s.clusterID
+	s.result.TakenAt = s.config.Now().UTC()
+	s.result.Checkpoint = s.checkpoint.Sequence
 	s.result.Last = uint64(last)
 	s.result.Files = len(s.content)
-	s.result.Partitions = len(s.checkpoint.parts)
-	s.mu.RLock()
-	s.result.Topics = len(s.catalogue.Topics())
-	s.mu.RUnlock()
-	return putFile(s.c.FS, path.Join(s.dir, SnapshotContent), lines)
+	s.result.Partitions = len(s.checkpoint.Partitions)
+	s.result.Topics = len(s.Topics())
+	return putFile(s.config.FS, path.Join(s.dir, datadir.SnapshotContent), list)
 }
 
-// putFile writes a file that need not outlive a power cut.
+// putFile writes a file without a sync. No file of a snapshot need survive a power cut.
 func putFile(fsys vfs.FS, name string, content []byte) error {
 	f, err := fsys.Create(name)
 	if err != nil {
@@ -309,29 +254,4 @@ func putFile(fsys vfs.FS, name string, content []byte) error {
 	}
 	_, err = f.WriteAt(content, 0)
 	return errors.Join(err, f.Close())
-}
-
-// copyFile copies the first sizeBytes of a file.
-func copyFile(fsys vfs.FS, from, to string, sizeBytes int64) error {
-	in, err := fsys.OpenRead(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := fsys.Create(to)
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, min(sizeBytes, 1<<20))
-	for at := int64(0); at < sizeBytes && err == nil; {
-		chunk := buf[:min(int64(len(buf)), sizeBytes-at)]
-		n, readErr := in.ReadAt(chunk, at)
-		if n < len(chunk) {
-			err = fmt.Errorf("%s has %d bytes and should have %d: %w", from, at+int64(n), sizeBytes, errors.Join(readErr, io.ErrUnexpectedEOF))
-			break
-		}
-		_, err = out.WriteAt(chunk, at)
-		at += int64(n)
-	}
-	return errors.Join(err, out.Close())
 }

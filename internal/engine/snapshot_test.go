@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/vfs"
@@ -59,14 +61,14 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 			for range 8 {
 				time.Sleep(time.Duration(rng.IntN(8000)) * time.Microsecond)
 				told := book.moment()
-				snap, err := e.Snapshot(t.Context(), SnapshotDir)
+				snap, err := e.Snapshot(t.Context(), datadir.SnapshotDir)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if snap.Copied != (name == "copies") {
 					t.Errorf("copied: %v", snap.Copied)
 				}
-				images = append(images, image{takeOut(t, e.c.FS, SnapshotDir), told, snap})
+				images = append(images, image{takeOut(t, e.config.FS, datadir.SnapshotDir), told, snap})
 			}
 			time.Sleep(5 * time.Millisecond)
 			w.end()
@@ -86,8 +88,8 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 				if err := checkChain(copied, chain); err != nil {
 					t.Errorf("snapshot %d: %v", i, err)
 				}
-				if copied.epoch <= e.epoch {
-					t.Errorf("snapshot %d: leader epoch %d, the original has %d", i, copied.epoch, e.epoch)
+				if copied.topics.epoch <= e.topics.epoch {
+					t.Errorf("snapshot %d: leader epoch %d, the original has %d", i, copied.topics.epoch, e.topics.epoch)
 				}
 				for _, what := range audit(copied, expect(image.told), may) {
 					t.Errorf("snapshot %d: %s", i, what)
@@ -102,7 +104,7 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 func linkByLink(w *workload, topic meta.Topic) {
 	for i := 0; !w.ended(); i++ {
 		for p := range int32(2) {
-			if a := appendNow(w.engine, Partition{topic.ID, p}, newBatch(-1, -1, payload(fmt.Sprintf("chain%d", p), i))); a.Err != nil {
+			if a := appendNow(w.engine, Partition{Topic: topic.ID, Index: p}, newBatch(-1, -1, faults.Payload(fmt.Sprintf("chain%d", p), i))); a.Err != nil {
 				return
 			}
 		}
@@ -112,7 +114,7 @@ func linkByLink(w *workload, topic meta.Topic) {
 }
 
 func checkChain(e *Engine, topic meta.Topic) error {
-	first, second := e.parts[Partition{topic.ID, 0}], e.parts[Partition{topic.ID, 1}]
+	first, second := e.topics.parts[Partition{Topic: topic.ID, Index: 0}], e.topics.parts[Partition{Topic: topic.ID, Index: 1}]
 	if first == nil || second == nil {
 		return errors.New("the chain's topic is not there")
 	}
@@ -128,12 +130,12 @@ func checkChain(e *Engine, topic meta.Topic) error {
 func takeOut(t *testing.T, from vfs.FS, dir string) *vfs.Mem {
 	t.Helper()
 	to := vfs.NewMem()
-	list, err := vfs.ReadFile(from, path.Join(dir, SnapshotContent))
+	list, err := vfs.ReadFile(from, path.Join(dir, datadir.SnapshotContent))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
-		var f SnapshotFile
+		var f datadir.SnapshotFile
 		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +163,7 @@ func takeOut(t *testing.T, from vfs.FS, dir string) *vfs.Mem {
 func rawLogs(t *testing.T, e *Engine) map[Partition]map[int64]string {
 	t.Helper()
 	all := map[Partition]map[int64]string{}
-	for id, p := range e.parts {
+	for id, p := range e.topics.parts {
 		if p.ring != nil {
 			continue // what is in memory only is in no snapshot
 		}
@@ -189,7 +191,7 @@ func rawLogs(t *testing.T, e *Engine) map[Partition]map[int64]string {
 	return all
 }
 
-// compareLogs says where a copy differs from the original, as far as that still has what the copy has.
+// compareLogs returns where a copy differs from the original, as far as that still has what the copy has.
 func compareLogs(copied, original map[Partition]map[int64]string) (wrong []string) {
 	for id, batches := range copied {
 		for base, b := range batches {
@@ -201,7 +203,7 @@ func compareLogs(copied, original map[Partition]map[int64]string) (wrong []strin
 	return wrong
 }
 
-// Case: somebody gives up waiting, or the engine closes or is fenced: whoever asked for a snapshot is told.
+// Case: the caller gives up waiting, or the engine closes or is fenced: Snapshot returns the reason.
 func TestSnapshotIsRefused(t *testing.T) {
 	disk := vfs.NewMem()
 	var broken atomic.Bool
@@ -214,21 +216,21 @@ func TestSnapshotIsRefused(t *testing.T) {
 	given, cancel := context.WithCancel(t.Context())
 	cancel()
 	makeTopic(t, e, "orders", 1)
-	if _, err := e.Snapshot(given, SnapshotDir); !errors.Is(err, context.Canceled) {
+	if _, err := e.Snapshot(given, datadir.SnapshotDir); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
-	if names := listNames(t, disk); strings.Contains(names, SnapshotDir) {
+	if names := listNames(t, disk); strings.Contains(names, datadir.SnapshotDir) {
 		t.Errorf("left: %s", names)
 	}
 	broken.Store(true)
-	if _, err := e.Snapshot(t.Context(), SnapshotDir); err == nil {
+	if _, err := e.Snapshot(t.Context(), datadir.SnapshotDir); err == nil {
 		t.Error("a snapshot of a log that can't be synced")
 	}
-	if _, err := e.Snapshot(t.Context(), SnapshotDir); !errors.Is(err, ErrStorage) {
+	if _, err := e.Snapshot(t.Context(), datadir.SnapshotDir); !errors.Is(err, ErrStorage) {
 		t.Errorf("fenced: %v", err)
 	}
 	e.Close()
-	if _, err := e.Snapshot(t.Context(), SnapshotDir); err == nil {
+	if _, err := e.Snapshot(t.Context(), datadir.SnapshotDir); err == nil {
 		t.Error("a snapshot of a closed log")
 	}
 }
@@ -241,18 +243,18 @@ func TestLeftSnapshotIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	topic := makeTopic(t, e, "orders", 1)
-	appendNow(e, Partition{topic.ID, 0}, newBatch(-1, -1, "a"))
-	if _, err := e.Snapshot(t.Context(), SnapshotDir); err != nil {
+	appendNow(e, Partition{Topic: topic.ID, Index: 0}, newBatch(-1, -1, "a"))
+	if _, err := e.Snapshot(t.Context(), datadir.SnapshotDir); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
 	e = openWith(t, Config{FS: disk})
-	if names := listNames(t, disk); strings.Contains(names, SnapshotDir) {
+	if names := listNames(t, disk); strings.Contains(names, datadir.SnapshotDir) {
 		t.Errorf("left: %s", names)
 	}
-	if got, _, err := readLog(e, Partition{topic.ID, 0}); err != nil || got[0] != "a" {
+	if got, _, err := readLog(e, Partition{Topic: topic.ID, Index: 0}); err != nil || got[0] != "a" {
 		t.Errorf("%v %v", got, err)
 	}
 }

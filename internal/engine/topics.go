@@ -7,61 +7,64 @@ import (
 	"errors"
 	"fmt"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
 	"tidings.dev/internal/vfs"
 )
 
-// Topics returns all topics in order of name.
+// Topics returns all topics in the order of their names.
 func (e *Engine) Topics() []meta.Topic {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.catalogue.Topics()
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	return e.topics.catalogue.Topics()
 }
 
-// Topic finds a topic by its name.
+// Topic returns the topic with a name, and whether it exists.
 func (e *Engine) Topic(name string) (meta.Topic, bool) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.catalogue.Topic(name)
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	return e.topics.catalogue.Topic(name)
 }
 
-// TopicByID finds a topic by its identity.
+// TopicByID returns the topic with an id, and whether it exists.
 func (e *Engine) TopicByID(id meta.TopicID) (meta.Topic, bool) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.catalogue.TopicByID(id)
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	return e.topics.catalogue.TopicByID(id)
 }
 
-// CreateTopic makes a topic; it is durable and ready when this returns. With validateOnly it only says what would be
-// made. Errors match those of meta, ErrStorage and ErrClosed.
+// CreateTopic creates a topic. When it returns nil, after one sync of the journal and the syncs of new directories, the
+// topic is durable and ready for use. With validateOnly it changes nothing and returns the topic that would be created.
+// ctx is only checked at the beginning. Errors match those of package meta, ErrStorage, ErrFull and ErrClosed.
 func (e *Engine) CreateTopic(ctx context.Context, spec meta.TopicSpec, validateOnly bool) (meta.Topic, error) {
-	e.ddl.Lock()
-	defer e.ddl.Unlock()
-	if err := cmp.Or(e.mayChange(ctx), e.mayGrow()); err != nil {
+	e.topics.changeMu.Lock()
+	defer e.topics.changeMu.Unlock()
+	if err := cmp.Or(e.checkChange(ctx), e.checkSpace()); err != nil {
 		return meta.Topic{}, err
 	}
 	var id meta.TopicID
 	rand.Read(id[:])
-	change, err := e.catalogue.Create(spec, id)
+	change, err := e.topics.catalogue.Create(spec, id)
 	if err != nil || validateOnly {
 		return change.Topic, err
 	}
 	return change.Topic, e.change(change, 0)
 }
 
-// AutoCreate finds a topic by name or, where Config.AutoCreateTopics allows it, makes it with all defaults. ErrAutoCreate
-// says that it is not allowed.
+// AutoCreate returns the topic with a name, which it creates with the default configuration if it does not exist. If
+// the topic does not exist and Config.AutoCreateTopics is false, the error is ErrAutoCreate. Other errors are those of
+// CreateTopic.
 func (e *Engine) AutoCreate(ctx context.Context, name string) (meta.Topic, error) {
 	if t, ok := e.Topic(name); ok {
 		return t, nil
 	}
-	if !e.c.AutoCreateTopics {
+	if !e.config.AutoCreateTopics {
 		return meta.Topic{}, ErrAutoCreate
 	}
 	t, err := e.CreateTopic(ctx, meta.TopicSpec{Name: name}, false)
-	if errors.Is(err, meta.ErrTopicExists) { // someone was faster
+	if errors.Is(err, meta.ErrTopicExists) { // another goroutine has created the topic meanwhile
 		if t, ok := e.Topic(name); ok {
 			return t, nil
 		}
@@ -69,91 +72,90 @@ func (e *Engine) AutoCreate(ctx context.Context, name string) (meta.Topic, error
 	return t, err
 }
 
-// CreatePartitions makes a topic have count partitions, more than it has. Existing records stay where they are, so the
-// order per key begins anew.
+// CreatePartitions raises the number of a topic's partitions to count and makes that durable. Existing records stay in
+// their partitions, so that later records with the same key may be in another partition than earlier ones. ctx,
+// validateOnly and the errors are as for CreateTopic.
 func (e *Engine) CreatePartitions(ctx context.Context, name string, count int32, validateOnly bool) error {
-	e.ddl.Lock()
-	defer e.ddl.Unlock()
-	if err := cmp.Or(e.mayChange(ctx), e.mayGrow()); err != nil {
+	e.topics.changeMu.Lock()
+	defer e.topics.changeMu.Unlock()
+	if err := cmp.Or(e.checkChange(ctx), e.checkSpace()); err != nil {
 		return err
 	}
-	change, err := e.catalogue.Grow(name, count)
+	change, err := e.topics.catalogue.Grow(name, count)
 	if err != nil || validateOnly {
 		return err
 	}
-	before, _ := e.catalogue.Topic(name)
+	before, _ := e.topics.catalogue.Topic(name)
 	return e.change(change, before.Partitions)
 }
 
-// DeleteTopic takes a topic away with all its records, producer state and committed offsets. Fetches that wait on it are
-// answered with ErrUnknownTopic. Its files go after the next checkpoint.
+// DeleteTopic deletes a topic with all its records, producer states and committed positions. The deletion is durable
+// when it returns nil. Fetches that wait for the topic are answered with ErrUnknownTopic. The topic's files are removed
+// by the next checkpoint, or at once if the disk is full. Errors match meta.ErrUnknownTopic, ErrStorage and ErrClosed.
 func (e *Engine) DeleteTopic(ctx context.Context, id meta.TopicID) error {
-	e.ddl.Lock()
-	defer e.ddl.Unlock()
-	if err := e.mayChange(ctx); err != nil {
+	e.topics.changeMu.Lock()
+	defer e.topics.changeMu.Unlock()
+	if err := e.checkChange(ctx); err != nil {
 		return err
 	}
-	change, err := e.catalogue.Delete(id)
+	change, err := e.topics.catalogue.Delete(id)
 	if err != nil {
 		return err
 	}
-	if err := e.commitAs(journal.Freeing, kindChange, change.Encode()); err != nil {
+	if err := e.commitAs(journal.PriorityFreeing, datadir.KindChange, change.Encode()); err != nil {
 		return err
 	}
 	e.drop(change)
 	e.groups.topicDeleted(change.Topic.Name)
-	e.keeper.wantCheckpoint()
+	e.maintenance.requestCheckpoint()
 	return nil
 }
 
-// mayChange says why the catalogue may not be changed now, or nil. A change once begun is finished whatever ctx says.
-func (e *Engine) mayChange(ctx context.Context) error {
+// checkChange returns why the catalogue may not be changed now, or nil: the error of ctx, or that of checkOpen. ctx is
+// not checked again after it, so that a change which has begun is completed.
+func (e *Engine) checkChange(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return e.usable()
+	return e.checkOpen()
 }
 
-// change makes the logs of partitions [from, change.Topic.Partitions), journals the change and applies it. The logs
-// come first: directories without a topic are swept away at the next Open, but a topic without its directories would
-// be a broken promise.
+// change creates the logs of the partitions [from, change.Topic.Partitions), journals the change and applies it. The
+// caller must hold topics.changeMu. The logs are created first because the next Open can remove directories that belong
+// to no topic, but could not mend a topic that has no directories.
 func (e *Engine) change(change meta.Change, from int32) error {
 	parts, err := e.makeParts(change.Topic, from)
 	if err != nil {
 		return err
 	}
-	if err := e.commit(kindChange, change.Encode()); err != nil {
+	if err := e.commit(datadir.KindChange, change.Encode()); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.catalogue.Apply(change)
-	for _, p := range parts {
-		e.parts[p.id] = p
-	}
+	e.topics.add(change, parts)
 	return nil
 }
 
-// makeParts creates empty logs. What was in their place is removed: it belongs to a creation that was never durable, or
-// that is being replayed.
+// makeParts creates the partitions [from, t.Partitions) of the topic t with empty logs. It first removes the
+// directories of these partitions if they exist: they are left by a creation that never became durable, or by one that
+// is being replayed.
 func (e *Engine) makeParts(t meta.Topic, from int32) ([]*part, error) {
-	limits := e.limitsOf(t)
+	config := e.partConfigOf(t)
 	var parts []*part
 	for i := from; i < t.Partitions; i++ {
-		id := Partition{t.ID, i}
-		log, err := createLog(e.c.FS, partDir(id), limits.log)
+		id := Partition{Topic: t.ID, Index: i}
+		log, err := createLog(e.config.FS, id.Dir(), config.log)
 		if err != nil {
 			for _, p := range parts {
 				p.log.Close()
 			}
 			return nil, storageError(fmt.Errorf("engine: create partition %d of topic %s: %w", i, t.Name, err))
 		}
-		parts = append(parts, newPart(id, limits, log))
+		parts = append(parts, newPart(id, config, log))
 	}
 	return parts, nil
 }
 
-// createLog makes an empty log, whatever was in its place.
+// createLog removes dir with its content and creates an empty log there.
 func createLog(fs vfs.FS, dir string, c partition.Config) (*partition.Log, error) {
 	if err := fs.RemoveAll(dir); err != nil {
 		return nil, err
@@ -161,36 +163,40 @@ func createLog(fs vfs.FS, dir string, c partition.Config) (*partition.Log, error
 	return partition.Create(fs, dir, c)
 }
 
-// drop applies a deletion: nobody finds the partitions any more, and the next checkpoint removes their files.
+// drop applies the deletion of a topic: it removes the topic's partitions from the engine and queues their files, which
+// the next checkpoint removes. The caller must hold topics.changeMu, except in recovery, which has the engine for
+// itself.
 func (e *Engine) drop(change meta.Change) {
 	var dropped []*part
-	e.mu.Lock()
-	e.catalogue.Apply(change)
+	e.topics.mu.Lock()
+	e.topics.catalogue.Apply(change)
 	for i := range change.Topic.Partitions {
-		id := Partition{change.Topic.ID, i}
-		if p := e.parts[id]; p != nil {
-			delete(e.parts, id)
+		id := Partition{Topic: change.Topic.ID, Index: i}
+		if p := e.topics.parts[id]; p != nil {
+			delete(e.topics.parts, id)
 			dropped = append(dropped, p)
 		}
 	}
-	e.mu.Unlock()
+	e.topics.mu.Unlock()
 	for _, p := range dropped {
-		p.assign.Lock() // after it, no more offsets are given
+		p.assign.Lock() // an append that takes assign after this sees deleted and gives no offsets
 		p.deleted.Store(true)
 		p.assign.Unlock()
 		p.waiting.wake()
 	}
-	e.freeRoom(dropped)
-	e.keeper.doom(change.Topic.ID, dropped)
+	e.freeSpaceOf(dropped)
+	e.maintenance.queueDeletion(change.Topic.ID, dropped)
 }
 
-// limitsOf reads a topic's configuration.
-func (e *Engine) limitsOf(t meta.Topic) partLimits {
-	c := t.Config(e.c.defaults())
-	if c.Compact { // what is in the last segment can't be compacted: it must not stay there for longer
+// partConfigOf returns the part of a topic's configuration that its partitions need.
+func (e *Engine) partConfigOf(t meta.Topic) partConfig {
+	c := t.Config(e.config.topicDefaults())
+	// Records in a log's last segment cannot be compacted, so they must not stay in it for longer than the compaction
+	// lag.
+	if c.Compact {
 		c.SegmentAge = min(c.SegmentAge, c.MaxCompactionLag)
 	}
-	return partLimits{
+	return partConfig{
 		log: partition.Config{
 			SegmentBytes:       c.SegmentBytes,
 			SegmentAge:         c.SegmentAge,
@@ -199,14 +205,14 @@ func (e *Engine) limitsOf(t meta.Topic) partLimits {
 			Retention:          c.Retention,
 			CompactOnly:        !c.Delete,
 			Files:              e.files,
-			Ahead:              e.ahead,
+			ReadAhead:          e.readAhead,
 		},
 		maxBatchBytes:   c.MaxMessageBytes,
 		timestampBefore: c.TimestampBefore,
 		timestampAfter:  c.TimestampAfter,
 		logAppendTime:   c.LogAppendTime,
 		compacted:       c.Compact,
-		compaction: compactionLimits{
+		compaction: compactionConfig{
 			ratio:           c.CleanableRatio,
 			minLag:          c.MinCompactionLag,
 			maxLag:          c.MaxCompactionLag,

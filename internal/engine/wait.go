@@ -2,21 +2,22 @@ package engine
 
 import "sync"
 
-// poll is one fetch that waits. It stands in the list of each partition that it asked for; an append to one of them
-// wakes it, and nothing else does: no scan, no tick.
+// poll is a fetch that waits for records. It is in the list of waiters of each partition that it asked for. An append
+// to one of these partitions wakes it.
 type poll struct {
-	woken chan struct{} // holds one: several appends before the fetch runs wake it once
+	woken chan struct{} // has space for one value, so that several appends wake the fetch once
+	// nodes are the poll's entries in the lists of waiters, one for each partition.
 	nodes []waitNode
 }
 
-// waitNode is a poll's place in one partition's list.
+// waitNode is a poll's entry in the list of waiters of one partition. The mu of that list guards it.
 type waitNode struct {
 	poll       *poll
 	prev, next *waitNode
 }
 
-// newPoll returns a poll with room for n partitions. The pool is the engine's own: channels may not cross the bubbles of
-// testing/synctest.
+// newPoll returns a poll for n partitions, from the engine's pool if possible. Each engine has its own pool, since a
+// channel must not be used in more than one bubble of testing/synctest.
 func (e *Engine) newPoll(n int) *poll {
 	p, ok := e.polls.Get().(*poll)
 	if !ok {
@@ -29,7 +30,7 @@ func (e *Engine) newPoll(n int) *poll {
 	return p
 }
 
-// releasePoll takes a poll back; it must stand in no list.
+// releasePoll returns a poll to the pool. The poll must be in no list of waiters any more.
 func (e *Engine) releasePoll(p *poll) {
 	clear(p.nodes)
 	select {
@@ -39,12 +40,13 @@ func (e *Engine) releasePoll(p *poll) {
 	e.polls.Put(p)
 }
 
-// waiters is the list of polls that wait on one partition. The zero value is empty.
+// waiters is the list of polls that wait for one partition. The zero value is empty.
 type waiters struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the list and its nodes
 	head *waitNode
 }
 
+// add puts the entry n of the poll p into the list. n must be in no list.
 func (w *waiters) add(n *waitNode, p *poll) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,6 +57,7 @@ func (w *waiters) add(n *waitNode, p *poll) {
 	w.head = n
 }
 
+// remove takes the entry n out of the list, in which it must be, and clears it.
 func (w *waiters) remove(n *waitNode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,7 +72,7 @@ func (w *waiters) remove(n *waitNode) {
 	*n = waitNode{}
 }
 
-// wake wakes every poll in the list. It does not block.
+// wake wakes every poll in the list. It does not block. The committing goroutine calls it after a commit group.
 func (w *waiters) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/faults"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/meta"
 )
 
-// workload is a small world of clients on one engine, each noting in the ledger what it is told. It ends when stop is
-// called or the engine gives errors, as it does after a power cut.
+// workload is a set of clients of one engine, each of which notes the answers in the ledger. It ends when end is called or
+// the engine returns errors, as it does after a power cut.
 type workload struct {
 	engine *Engine
 	ledger *ledger
@@ -23,7 +24,7 @@ type workload struct {
 	wg     sync.WaitGroup
 }
 
-// start lets everyone loose on a topic of the round's own; the topic of two rounds before is deleted meanwhile.
+// start starts all clients on a topic of this round; the topic of two rounds before is deleted meanwhile.
 func (w *workload) start() error {
 	w.stop = make(chan struct{})
 	topic, err := w.engine.CreateTopic(noWait, meta.TopicSpec{Name: fmt.Sprintf("main-%d", w.round), Partitions: 4}, false)
@@ -44,16 +45,16 @@ func (w *workload) start() error {
 			return err
 		}
 		w.ledger.note(topicMade{lax})
-		w.wg.Go(func() { w.plain(string(mode)+"0", Partition{lax.ID, 0}) })
-		w.wg.Go(func() { w.idempotent(string(mode)+"1", Partition{lax.ID, 1}) })
-		w.wg.Go(func() { w.consume(Partition{lax.ID, 0}) })
+		w.wg.Go(func() { w.plain(string(mode)+"0", Partition{Topic: lax.ID, Index: 0}) })
+		w.wg.Go(func() { w.idempotent(string(mode)+"1", Partition{Topic: lax.ID, Index: 1}) })
+		w.wg.Go(func() { w.consume(Partition{Topic: lax.ID, Index: 0}) })
 	}
-	w.wg.Go(func() { w.idempotent("i0", Partition{topic.ID, 0}) })
-	w.wg.Go(func() { w.idempotent("i1", Partition{topic.ID, 1}) })
-	w.wg.Go(func() { w.plain("p0", Partition{topic.ID, 1}) }) // shares its partition
-	w.wg.Go(func() { w.plain("p1", Partition{topic.ID, 2}) })
-	w.wg.Go(func() { w.plain("p2", Partition{short.ID, 0}) })
-	w.wg.Go(func() { w.consume(Partition{topic.ID, 1}) })
+	w.wg.Go(func() { w.idempotent("i0", Partition{Topic: topic.ID, Index: 0}) })
+	w.wg.Go(func() { w.idempotent("i1", Partition{Topic: topic.ID, Index: 1}) })
+	w.wg.Go(func() { w.plain("p0", Partition{Topic: topic.ID, Index: 1}) }) // shares its partition
+	w.wg.Go(func() { w.plain("p1", Partition{Topic: topic.ID, Index: 2}) })
+	w.wg.Go(func() { w.plain("p2", Partition{Topic: short.ID, Index: 0}) })
+	w.wg.Go(func() { w.consume(Partition{Topic: topic.ID, Index: 1}) })
 	w.wg.Go(func() { w.commit(fmt.Sprintf("group-%d", w.round), topic.Name) })
 	w.wg.Go(func() { w.member(fmt.Sprintf("members-%d", w.round), topic.Name) })
 	w.wg.Go(w.changeTopics)
@@ -107,7 +108,7 @@ func (w *workload) produce(rng *rand.Rand, name string, p Partition, pid int64, 
 		}
 		var values []string
 		for range 1 + rng.IntN(3) {
-			values = append(values, payload(name, seq+len(values)))
+			values = append(values, faults.Payload(name, seq+len(values)))
 		}
 		b := newBatch(pid, int32(seq), values...)
 		seq += len(values)
@@ -131,11 +132,11 @@ func (w *workload) append(rng *rand.Rand, p Partition, b []byte, done func(Appen
 	case 0:
 		w.engine.Append(p, b, done)
 	case 1:
-		w.engine.AppendQuiet(p, b, nil, done)
-		w.engine.Wake()
+		w.engine.AppendDeferred(p, b, nil, done)
+		w.engine.CommitSoon()
 	case 2:
-		w.engine.AppendQuiet(p, b, nil, done)
-		w.engine.Lead()
+		w.engine.AppendDeferred(p, b, nil, done)
+		w.engine.CommitInline()
 	}
 }
 
@@ -230,8 +231,8 @@ func (w *workload) changeTopics() {
 			return
 		}
 		w.ledger.note(topicMade{topic})
-		p := Partition{topic.ID, 0}
-		values := []string{payload(name, i)}
+		p := Partition{Topic: topic.ID, Index: 0}
+		values := []string{faults.Payload(name, i)}
 		b := newBatch(-1, -1, values...)
 		answered := make(chan struct{})
 		w.engine.Append(p, b, func(a Appended) {

@@ -3,29 +3,36 @@ package engine
 import (
 	"fmt"
 	"time"
+
+	"tidings.dev/internal/datadir"
 )
 
-// How a checkpoint makes segments durable beside a journal that shares their disk (docs/adr/0005-checkpoint-writeback.md):
-// some partitions together are sent to the disk, awaited, and then synced, so that what the file system commits for the
-// first of them covers the others; then the disk is left to the journal for longer than it was taken.
+// How a checkpoint makes segments durable while the journal uses the same disk (docs/adr/0005-checkpoint-writeback.md).
+// Partitions are handled in groups. The unsynced data of a group is sent to the disk and awaited, and then the files
+// are synced, so that the file system's commit for the first sync covers the others. After each group the checkpoint
+// pauses and leaves the disk to the journal.
 const (
+	// groupParts is the largest number of partitions in a group.
 	groupParts = 8
-	groupBytes = 2 << 20 // a piece of a large partition isn't larger either: a sync of the journal may have to wait for one
-	restTimes  = 3       // how many times as long as a group took the disk is left alone
-	minRest    = 100 * time.Microsecond
-	maxRest    = 50 * time.Millisecond
+	// groupBytes is the largest amount of data in a group, and of one partition's data that is sent at once. A sync of
+	// the journal may have to wait for that amount.
+	groupBytes  = 2 << 20
+	pauseFactor = 3 // a pause is at most this many times as long as the work before it
+	minPause    = 100 * time.Microsecond
+	maxPause    = 50 * time.Millisecond
 )
 
-// makeDurable syncs what the partitions' logs hold now, or more, and returns what a checkpoint must say of them.
-func (e *Engine) makeDurable(parts []*part, paced bool) ([]partCheckpoint, error) {
-	durable := make([]partCheckpoint, 0, len(parts))
+// makeDurable syncs what the logs of parts contain at the time of the call, or more, and returns the state of each
+// partition for a checkpoint. If paced is true, it pauses between groups. Only checkpoint calls it.
+func (m *maintenance) makeDurable(parts []*part, paced bool) ([]datadir.PartitionCheckpoint, error) {
+	durable := make([]datadir.PartitionCheckpoint, 0, len(parts))
 	for len(parts) > 0 {
-		if err := e.sendLarge(parts[0], paced); err != nil {
+		if err := m.writeOutLarge(parts[0], paced); err != nil {
 			return nil, err
 		}
 		began := time.Now()
-		group := nextGroup(parts)
-		for _, do := range []func(*part) error{
+		group := firstGroup(parts)
+		for _, step := range []func(*part) error{
 			func(p *part) error { _, err := p.writeOut(groupBytes); return err },
 			(*part).awaitWriteOut,
 			func(p *part) error {
@@ -35,23 +42,23 @@ func (e *Engine) makeDurable(parts []*part, paced bool) ([]partCheckpoint, error
 			},
 		} {
 			for _, p := range group {
-				if err := do(p); err != nil {
+				if err := step(p); err != nil {
 					return nil, fmt.Errorf("engine: checkpoint of partition %s/%d: %w", p.id.Topic, p.id.Index, err)
 				}
 			}
 		}
 		parts = parts[len(group):]
 		if paced {
-			e.rest(time.Since(began))
+			m.pauseAfter(time.Since(began))
 		}
 	}
 	return durable, nil
 }
 
-// sendLarge sends a partition to the disk piece by piece until what is left of it fits into a group. It does not run
-// after what is appended meanwhile.
-func (e *Engine) sendLarge(p *part, paced bool) error {
-	for left := p.log.Unsent() - groupBytes; left > 0; {
+// writeOutLarge sends a partition's unsynced data to the disk, piece by piece, until no more than groupBytes is left.
+// Data that is appended meanwhile does not count.
+func (m *maintenance) writeOutLarge(p *part, paced bool) error {
+	for left := p.log.WriteOutBacklog() - groupBytes; left > 0; {
 		began := time.Now()
 		sent, err := p.writeOut(groupBytes)
 		if err == nil {
@@ -61,21 +68,22 @@ func (e *Engine) sendLarge(p *part, paced bool) error {
 			return fmt.Errorf("engine: checkpoint of partition %s/%d: %w", p.id.Topic, p.id.Index, err)
 		}
 		if sent == 0 {
-			return nil // retention was faster
+			return nil // retention has removed the data
 		}
 		left -= sent
 		if paced {
-			e.rest(time.Since(began))
+			m.pauseAfter(time.Since(began))
 		}
 	}
 	return nil
 }
 
-// nextGroup is the first partition and those after it that go together with it.
-func nextGroup(parts []*part) []*part {
-	n, unsent := 1, parts[0].log.Unsent()
+// firstGroup returns the first elements of parts that are made durable together. There is at least one; together they
+// have at most groupBytes of unsynced data, unless the first has more.
+func firstGroup(parts []*part) []*part {
+	n, unsent := 1, parts[0].log.WriteOutBacklog()
 	for n < min(len(parts), groupParts) {
-		if unsent += parts[n].log.Unsent(); unsent > groupBytes {
+		if unsent += parts[n].log.WriteOutBacklog(); unsent > groupBytes {
 			break
 		}
 		n++
@@ -83,45 +91,48 @@ func nextGroup(parts []*part) []*part {
 	return parts[:n]
 }
 
-// writeOut writes the log's unwritten batches and sends up to limitBytes to the disk; it returns how many these are.
+// writeOut writes the log's unwritten batches to segment files and starts to send up to limitBytes of unsynced data to
+// the disk. It returns how many bytes it has started to send.
 func (p *part) writeOut(limitBytes int64) (int64, error) {
 	p.io.Lock()
 	defer p.io.Unlock()
 	return p.log.WriteOut(limitBytes)
 }
 
+// awaitWriteOut blocks until the data that writeOut has sent is on the disk. The data is durable only after a sync.
 func (p *part) awaitWriteOut() error {
 	p.io.Lock()
 	defer p.io.Unlock()
 	return p.log.AwaitWriteOut()
 }
 
-// checkpoint syncs what is written of one partition and returns what the checkpoint must say of it.
-func (p *part) checkpoint() (partCheckpoint, error) {
-	pc := partCheckpoint{id: p.id}
+// checkpoint syncs the written data of the partition and returns the partition's state for a checkpoint.
+func (p *part) checkpoint() (datadir.PartitionCheckpoint, error) {
+	pc := datadir.PartitionCheckpoint{ID: p.id}
 	p.io.Lock()
 	err := p.log.SyncWritten()
-	pc.state = p.log.State()
+	pc.State = p.log.State()
 	p.io.Unlock()
 
 	p.assign.Lock()
 	defer p.assign.Unlock()
-	pc.producersAt, pc.producers = p.next, p.producers.Encode()
+	pc.ProducersEnd, pc.Producers = p.next, p.producers.Encode()
 	return pc, err
 }
 
-// rest leaves the disk to the journal after it was taken for some time: the less, the closer the journal comes to the
-// next checkpoint, since then the sooner this one ends, the better.
-func (e *Engine) rest(took time.Duration) {
-	ahead := float64(e.pending.Load()) / float64(e.distance.bytes())
-	pause := min(time.Duration(float64(took)*restTimes*(1-2*ahead)), maxRest)
-	if took < minRest || pause < minRest { // nothing was to be done, or there is no time
+// pauseAfter sleeps after work that used the disk for the duration took, so that the journal has the disk for itself.
+// The pause gets shorter as the journal fills up towards the next checkpoint, because then it matters more that this
+// checkpoint ends.
+func (m *maintenance) pauseAfter(took time.Duration) {
+	filled := float64(m.pendingBytes.Load()) / float64(m.interval.bytes())
+	pause := min(time.Duration(float64(took)*pauseFactor*(1-2*filled)), maxPause)
+	if took < minPause || pause < minPause { // there was no work to do, or there is no time for a pause
 		return
 	}
 	t := time.NewTimer(pause)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-e.closing:
+	case <-m.engine.life.closing:
 	}
 }

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// maxFuzzTime is far above what any decoding of a fuzzer's input takes, and far below what anybody would call a hang: fuzz
-// workers share their cores with each other.
+// maxFuzzTime is the longest time that decoding one input of a fuzz test may take. It is far above the usual time, even
+// on a busy machine, so that a slower input is one for which the decoder does too much work.
 const maxFuzzTime = 2 * time.Second
 
-// maxBoundRuns is how often what is too dear may be tried again: the runtime counts what other goroutines allocate, too, and
-// counts it late.
+// maxBoundRuns is how many times Bound runs a function that exceeds its bound. The runtime's count of allocations also
+// includes other goroutines, and it lags behind, so that a single run may be wrong.
 const maxBoundRuns = 5
 
-// Bound runs do, the decoding of inputBytes bytes that anybody may have written, and fails the test if it takes seconds
-// or allocates more than baseBytes and perByte bytes for each byte of input: each time that it is run, up to five times, so
-// that do must be able to run again.
+// Bound runs do, which decodes inputBytes bytes of untrusted input, and fails the test if do takes longer than
+// maxFuzzTime or allocates more than baseBytes + perByte*inputBytes. It fails only if do exceeds the bound in
+// maxBoundRuns runs, so do must be able to run several times.
 func Bound(t testing.TB, inputBytes int, baseBytes, perByte uint64, do func()) {
 	t.Helper()
 	most := baseBytes + perByte*uint64(inputBytes)
@@ -38,7 +38,7 @@ func Bound(t testing.TB, inputBytes int, baseBytes, perByte uint64, do func()) {
 	}
 }
 
-// allocatedBytes is what this process has allocated so far, to about a page per size class.
+// allocatedBytes returns how many bytes this process has allocated so far. It is exact to about a page per size class.
 func allocatedBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)

@@ -21,29 +21,29 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// childOrders is the environment variable that makes this test binary a broker.
-const childOrders = "FAULTS_CHILD"
+// childOptionsVariable is the environment variable that makes this test binary a broker.
+const childOptionsVariable = "FAULTS_CHILD"
 
-// orders say what the broker in the other process does. It listens on file descriptor 3, says "ready" when it is open,
-// and closes in good order when its standard input ends.
-type orders struct {
+// childOptions configure the broker in the other process. It listens on file descriptor 3, writes "ready" to its
+// standard output when it is open, and closes cleanly when its standard input ends.
+type childOptions struct {
 	Dir  string
 	Hook string // the name of a hook, or "" for none
-	When moment
+	When killPoint
 	Nth  int64
-	// Small: not the broker as programs use it, whose journal files have 16 MiB, but its engine with a smaller one. With
-	// a hook that is always so.
+	// Small selects the engine with small journal files in place of the broker that programs use, whose journal files have
+	// 16 MiB. A child with a hook is always small.
 	Small bool
 }
 
-func (o orders) String() string {
+func (o childOptions) String() string {
 	if o.Hook == "" {
 		return "at a random time"
 	}
 	return fmt.Sprintf("%s the %s no. %d", o.When, o.Hook, o.Nth)
 }
 
-// Everything is small, so that a run of a tenth of a second has rolls, checkpoints, evictions and retention.
+// All sizes are small, so that a run of a tenth of a second has rolls, checkpoints, evictions and retention.
 const (
 	childSegmentBytes    = 32 << 10
 	childCheckpointBytes = 64 << 10
@@ -52,16 +52,16 @@ const (
 	childRetention       = 20 * time.Millisecond
 )
 
-// runChild is the broker's process.
+// runChild is the main function of the broker's process.
 func runChild(text string) {
-	var o orders
+	var o childOptions
 	fatal := func(what string, err error) {
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", what, err)
 			os.Exit(1)
 		}
 	}
-	fatal("orders", json.Unmarshal([]byte(text), &o))
+	fatal("options", json.Unmarshal([]byte(text), &o))
 	listener, err := net.FileListener(os.NewFile(3, "listener"))
 	fatal("listener", err)
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -106,19 +106,20 @@ func runChild(text string) {
 	os.Exit(0)
 }
 
-// child is the broker's process, seen from outside.
+// child is the broker's process, from the test's side.
 type child struct {
-	orders orders
-	cmd    *exec.Cmd
-	stdin  io.Closer
-	ready  chan struct{} // closed when it is open
-	ended  chan struct{} // closed when the process has ended
-	err    error         // how; after ended
-	said   safeBuffer    // standard error
+	options childOptions
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	ready   chan struct{} // closed when it is open
+	ended   chan struct{} // closed when the process has ended
+	err     error         // how; after ended
+	stderr  safeBuffer    // standard error
 }
 
-// startChild starts a broker on a listener, which stays ours: clients that dial while no broker runs wait for the next.
-func startChild(t testing.TB, l *net.TCPListener, o orders) *child {
+// startChild starts a broker on a listener, which the test keeps open: clients that dial while no broker runs wait for the
+// next.
+func startChild(t testing.TB, l *net.TCPListener, o childOptions) *child {
 	t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -129,10 +130,10 @@ func startChild(t testing.TB, l *net.TCPListener, o orders) *child {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	c := &child{orders: o, cmd: exec.Command(os.Args[0]), ready: make(chan struct{}), ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), childOrders+"="+string(text))
+	c := &child{options: o, cmd: exec.Command(os.Args[0]), ready: make(chan struct{}), ended: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), childOptionsVariable+"="+string(text))
 	c.cmd.ExtraFiles = []*os.File{file}
-	c.cmd.Stderr = &c.said
+	c.cmd.Stderr = &c.stderr
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +159,8 @@ func startChild(t testing.TB, l *net.TCPListener, o orders) *child {
 // patience is how long a test waits for what must happen: the bound of "no hang".
 const patience = 20 * time.Second
 
-// kill ends the process now and waits for it. self tells that it had died of its hook before.
-func (c *child) kill() (self bool) {
+// kill ends the process now and waits for that. hooked reports whether the process had died of its hook before.
+func (c *child) kill() (hooked bool) {
 	select {
 	case <-c.ended:
 		return true
@@ -170,26 +171,26 @@ func (c *child) kill() (self bool) {
 	return false
 }
 
-// fault says what is wrong with how the process ended by itself, or "".
+// fault returns what is wrong with how the process has ended by itself, or "" if its hook has killed it.
 func (c *child) fault() string {
 	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		return ""
 	}
-	return fmt.Sprintf("the broker ended by itself: %v\n%s", c.err, c.said.String())
+	return fmt.Sprintf("the broker ended by itself: %v\n%s", c.err, c.stderr.String())
 }
 
-// close ends the process in good order.
+// close ends the process cleanly.
 func (c *child) close() error {
 	c.stdin.Close()
 	select {
 	case <-c.ended:
 	case <-time.After(patience):
-		c.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines tell where it hangs
+		c.cmd.Process.Signal(syscall.SIGQUIT) // which prints where its goroutines hang
 		<-c.ended
 	}
 	if c.err != nil {
-		return fmt.Errorf("%w\n%s", c.err, c.said.String())
+		return fmt.Errorf("%w\n%s", c.err, c.stderr.String())
 	}
 	return nil
 }

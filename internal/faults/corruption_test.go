@@ -12,36 +12,38 @@ import (
 	"time"
 
 	"tidings.dev/internal/batch"
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
+	"tidings.dev/internal/journal"
 	"tidings.dev/internal/vfs"
 )
 
-// relic is a data directory of about 64 KiB with everything in it: two checkpoints, a journal of several files with
-// spares, segments, indexes, and, where it was not closed in good order, a journal to be replayed.
-type relic struct {
+// sampleDir is a data directory of about 64 KiB with every kind of file: two checkpoints, a journal of several files with
+// spares, segments, indexes and, unless it was closed cleanly, a journal to be replayed.
+type sampleDir struct {
 	disk   *vfs.Mem
 	book   *ledger
 	closed bool
 	files  []vfs.Info // by their whole name
 	dirs   []string
-	ending string // the journal's last file
+	ending string // the last file of the journal that holds a commit
 }
 
-func relicConfig(fsys vfs.FS, logger *slog.Logger) engine.Config {
+func sampleConfig(fsys vfs.FS, logger *slog.Logger) engine.Config {
 	return engine.Config{FS: fsys, Logger: logger, JournalFileBytes: 8 << 10, CheckpointBytes: 6 << 10, TailBytes: 2 << 10, SegmentBytes: 3 << 10}
 }
 
-func newRelic(t *testing.T, closed bool) *relic {
+func newSampleDir(t *testing.T, closed bool) *sampleDir {
 	t.Helper()
 	disk := vfs.NewMem()
-	r := &relic{book: newLedger(), closed: closed}
-	p := place{"orders", 1}
+	r := &sampleDir{book: newLedger(), closed: closed}
+	p := topicPartition{"orders", 1}
 	for session := range 2 {
-		e, err := engine.Open(relicConfig(disk, nil))
+		e, err := engine.Open(sampleConfig(disk, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := desk{e, r.book}
+		d := engineLog{e, r.book}
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -55,14 +57,14 @@ func newRelic(t *testing.T, closed bool) *relic {
 		must(err)
 		who := fmt.Sprintf("i-%d", session)
 		for i := range int32(24) {
-			must(d.send(place{"orders", 0}, who, id, i, 150))
+			must(d.send(topicPartition{"orders", 0}, who, id, i, 150))
 			must(d.send(p, "p", -1, 0, 150))
 			must(d.commit("readers", p, int64(session*100)+int64(i)+1))
 		}
 		must(d.send(p, "p", -1, 0, 10))
 		if session == 0 || closed {
 			must(e.Close())
-			e, err = engine.Open(relicConfig(disk, nil)) // a life without work leaves nothing to replay
+			e, err = engine.Open(sampleConfig(disk, nil)) // a life without work leaves nothing to replay
 			must(errors.Join(err, e.Close()))
 		}
 		disk.PowerOff()
@@ -71,15 +73,22 @@ func newRelic(t *testing.T, closed bool) *relic {
 	}
 	r.disk = disk
 	r.list(t, ".")
-	for _, info := range r.files {
-		if isJournal(info.Name) {
-			r.ending = info.Name // the list is in order
+	inspection, err := journal.Inspect(r.disk, "journal", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range inspection.Files {
+		if f.Frames > 0 { // a file begun ahead of its use has none, and may be there or not
+			r.ending = f.Name
 		}
+	}
+	if !isJournal(r.ending) {
+		t.Fatalf("no file of the journal holds a commit: %+v", inspection)
 	}
 	return r
 }
 
-func (r *relic) list(t *testing.T, dir string) {
+func (r *sampleDir) list(t *testing.T, dir string) {
 	t.Helper()
 	infos, err := r.disk.List(dir)
 	if err != nil {
@@ -96,22 +105,22 @@ func (r *relic) list(t *testing.T, dir string) {
 	}
 }
 
-// damage is one way to harm a copy of a relic.
+// damage is one way to damage a copy of a sampleDir.
 type damage struct {
 	what  string
 	files []string // that are harmed; one of them must be named
 	do    func(vfs.FS) error
-	// loses says how many of the last commits may be gone after an unclean stop, because nobody can tell the damage from
+	// loses is how many of the last commits may be gone after an unclean stop, since the damage cannot be distinguished from
 	// a torn tail, or from one that never reached the disk.
 	loses int
-	// moved: files are missing or have changed places; naming the directory will do.
+	// moved means that files are missing or have changed places: an error that names the directory is enough.
 	moved bool
 }
 
-func (r *relic) damages() []damage {
+func (r *sampleDir) damages() []damage {
 	var all []damage
-	// A flipped byte or a cut can look like one torn commit. Where all that was in the last file is gone, as if it had
-	// just been begun, nothing tells how many there were.
+	// A flipped byte or a cut can look like one torn commit. If the whole content of the last file is gone, as if the file
+	// had just been created, the number of its commits is not known.
 	const one, whole = 1, 1 << 30
 	loses := func(name string, commits int) int {
 		if r.closed || name != r.ending {
@@ -177,7 +186,7 @@ func (r *relic) damages() []damage {
 	return all
 }
 
-// verdict is what became of a damage.
+// verdict is the result of a damage.
 type verdict string
 
 const (
@@ -187,14 +196,15 @@ const (
 	tail     verdict = "torn tail"      // commits at the end of the journal are gone, after an unclean stop
 )
 
-// try harms a copy and says what the broker made of it. wrong is "" unless a promise was broken without a word.
-func (r *relic) try(d damage) (v verdict, wrong string) {
+// try damages a copy, opens it and returns the verdict. wrong is "" unless a promise was broken and nothing reported
+// it.
+func (r *sampleDir) try(d damage) (v verdict, wrong string) {
 	disk := copyOf(r.disk, 1)
 	if err := d.do(disk); err != nil {
 		return "", "the damage failed: " + err.Error()
 	}
-	var said safeBuffer
-	e, err := engine.Open(relicConfig(disk, slog.New(slog.NewTextHandler(&said, nil))))
+	var logged safeBuffer
+	e, err := engine.Open(sampleConfig(disk, slog.New(slog.NewTextHandler(&logged, nil))))
 	if err != nil {
 		if !d.isNamedBy(err) {
 			return "", "it is refused, but no damaged file is named: " + err.Error()
@@ -202,11 +212,11 @@ func (r *relic) try(d damage) (v verdict, wrong string) {
 		return refused, ""
 	}
 	defer e.Close()
-	desk := desk{e, r.book}
+	engineLog := engineLog{e, r.book}
 	v = harmless
 	lost := 0
 	for p, records := range r.book.records {
-		start, end, found := r.readAround(desk, p)
+		start, end, found := r.readAround(engineLog, p)
 		if start > 0 {
 			return "", fmt.Sprintf("%v starts at %d", p, start)
 		}
@@ -227,13 +237,13 @@ func (r *relic) try(d damage) (v verdict, wrong string) {
 			}
 		}
 	}
-	positions, err := desk.committed("readers")
+	positions, err := engineLog.committed("readers")
 	if err != nil {
 		return "", "positions: " + err.Error()
 	}
 	for k, offset := range r.book.acked {
-		if have := positions[k.place]; have != offset && (d.loses == 0 || have > offset) {
-			return "", fmt.Sprintf("the position in %v is %d, it was %d", k.place, have, offset)
+		if have := positions[k.topicPartition]; have != offset && (d.loses == 0 || have > offset) {
+			return "", fmt.Sprintf("the position in %v is %d, it was %d", k.topicPartition, have, offset)
 		} else if have != offset {
 			v, lost = tail, lost+1
 		}
@@ -241,7 +251,7 @@ func (r *relic) try(d damage) (v verdict, wrong string) {
 	if lost > d.loses {
 		return "", fmt.Sprintf("%d commits at the end are gone without a word", lost)
 	}
-	if lost > 0 && d.loses == 1 && !strings.Contains(said.String(), "torn") {
+	if lost > 0 && d.loses == 1 && !strings.Contains(logged.String(), "torn") {
 		return "", "the last commit is gone and no torn tail was reported"
 	}
 	return v, ""
@@ -252,8 +262,8 @@ type found struct {
 	errs    map[int64]error
 }
 
-// readAround reads a partition, passing by what is refused one offset at a time.
-func (r *relic) readAround(d desk, p place) (start, end int64, f found) {
+// readAround reads a partition and skips what is refused, one offset at a time.
+func (r *sampleDir) readAround(d engineLog, p topicPartition) (start, end int64, f found) {
 	f = found{map[int64]string{}, map[int64]error{}}
 	id, err := d.partition(p)
 	if err != nil {
@@ -278,12 +288,12 @@ func (r *relic) readAround(d desk, p place) (start, end int64, f found) {
 	return first.Offset, last.Offset, f
 }
 
-// isNamedBy tells whether an error names what is damaged.
+// isNamedBy reports whether an error names what is damaged.
 func (d damage) isNamedBy(err error) bool {
-	if _, ok := errors.AsType[*engine.ForeignError](err); ok {
+	if _, ok := errors.AsType[*datadir.ForeignError](err); ok {
 		return true // FORMAT is missing, and it says what is there
 	}
-	if _, ok := errors.AsType[*engine.FormatError](err); ok {
+	if _, ok := errors.AsType[*datadir.FormatError](err); ok {
 		return true // only FORMAT has a format
 	}
 	for _, name := range d.files {
@@ -298,7 +308,7 @@ func (d damage) isNamedBy(err error) bool {
 // missing. No wrong byte is ever served, and nothing that was promised is missing without a file being named.
 func TestCorruption(t *testing.T) {
 	for _, closed := range []bool{true, false} {
-		r := newRelic(t, closed)
+		r := newSampleDir(t, closed)
 		var size int64
 		for _, info := range r.files {
 			size += info.SizeBytes

@@ -1,7 +1,9 @@
-// Package faults breaks brokers and asks whether they kept their word. It holds the suites that need more than one room:
-// processes killed at any moment and at named points, real file systems that lose their power, every operation on a file
-// failing in turn, every byte of a data directory wrong. Each keeps a ledger of what the outside world was told, outside
-// of what breaks, and audits it against the invariants I1–I10 of docs/faults.md, which also says how to run them.
+// Package faults tests brokers under faults: processes that are killed at any moment and at named points, real file
+// systems that lose their power, failures of each operation on a file in turn, and changes of each byte of a data
+// directory. Each suite keeps a ledger of the answers that clients got, outside of the broker under test, and compares
+// the broker's content with it by the invariants I1–I10. docs/faults.md describes the invariants and how to run the
+// suites.
 //
-// The suites are tests. What is exported here is for the fuzz targets of other rooms.
+// The suites are tests. What is exported is for tests of other packages: [Bound] for fuzz targets, [Payload] for ledgers.
+// The ledgers of this package, internal/engine and broker are separate programs, so that no mistake is in all of them.
 package faults

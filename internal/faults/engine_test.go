@@ -13,13 +13,13 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// desk speaks to an engine without a protocol between, and notes in the ledger what it is told.
-type desk struct {
+// engineLog calls an engine directly, without a protocol, and notes the answers in the ledger.
+type engineLog struct {
 	engine *engine.Engine
 	book   *ledger
 }
 
-func (d desk) topics() (map[string]int32, error) {
+func (d engineLog) topics() (map[string]int32, error) {
 	all := map[string]int32{}
 	for _, t := range d.engine.Topics() {
 		all[t.Name] = t.Partitions
@@ -27,7 +27,7 @@ func (d desk) topics() (map[string]int32, error) {
 	return all, nil
 }
 
-func (d desk) partition(p place) (engine.Partition, error) {
+func (d engineLog) partition(p topicPartition) (engine.Partition, error) {
 	t, ok := d.engine.Topic(p.topic)
 	if !ok {
 		return engine.Partition{}, engine.ErrUnknownTopic
@@ -35,7 +35,7 @@ func (d desk) partition(p place) (engine.Partition, error) {
 	return engine.Partition{Topic: t.ID, Index: p.partition}, nil
 }
 
-func (d desk) read(p place, from int64) (got []record, start int64, err error) {
+func (d engineLog) read(p topicPartition, from int64) (got []record, start int64, err error) {
 	id, err := d.partition(p)
 	if err != nil {
 		return nil, 0, err
@@ -49,14 +49,14 @@ func (d desk) read(p place, from int64) (got []record, start int64, err error) {
 		if !errors.Is(err, engine.ErrOffsetOutOfRange) {
 			return got, listed.Offset, err
 		}
-		// Retention was faster, or the log ends before from: then there is nothing, and who asked will tell.
+		// Retention was faster, or the log ends before from: then there is nothing, and the audit reports it.
 		if end, err := d.engine.OffsetFor(id, engine.Latest); err != nil || end.Offset < from {
 			return nil, listed.Offset, err
 		}
 	}
 }
 
-func (d desk) readFrom(id engine.Partition, next int64) (got []record, err error) {
+func (d engineLog) readFrom(id engine.Partition, next int64) (got []record, err error) {
 	for {
 		fetched, after, err := d.fetch(id, next)
 		if err != nil || after == next {
@@ -67,7 +67,7 @@ func (d desk) readFrom(id engine.Partition, next int64) (got []record, err error
 }
 
 // fetch reads some records from an offset on. after is where to go on: the same offset at the end of the log.
-func (d desk) fetch(id engine.Partition, from int64) (got []record, after int64, err error) {
+func (d engineLog) fetch(id engine.Partition, from int64) (got []record, after int64, err error) {
 	f := d.engine.Fetch(context.Background(), engine.FetchRequest{MaxBytes: 1 << 20, Partitions: []engine.FetchPartition{
 		{Partition: id, Offset: from, MaxBytes: 1 << 20, LeaderEpoch: -1}}}, nil)[0]
 	if f.Err != nil {
@@ -96,19 +96,19 @@ func (d desk) fetch(id engine.Partition, from int64) (got []record, after int64,
 	return got, after, nil
 }
 
-func (d desk) committed(name string) (map[place]int64, error) {
+func (d engineLog) committed(name string) (map[topicPartition]int64, error) {
 	offsets, err := d.engine.FetchOffsets(name, nil)
 	if err != nil && !errors.Is(err, group.ErrGroupNotFound) {
 		return nil, err
 	}
-	all := map[place]int64{}
+	all := map[topicPartition]int64{}
 	for tp, c := range offsets {
-		all[place{tp.Topic, tp.Partition}] = c.Offset
+		all[topicPartition{tp.Topic, tp.Partition}] = c.Offset
 	}
 	return all, nil
 }
 
-func (d desk) make(name string, partitions int32, configs map[string]string) error {
+func (d engineLog) make(name string, partitions int32, configs map[string]string) error {
 	_, err := d.engine.CreateTopic(context.Background(), meta.TopicSpec{Name: name, Partitions: partitions, Configs: configs}, false)
 	if err == nil {
 		d.book.topicMade(name, partitions)
@@ -116,7 +116,7 @@ func (d desk) make(name string, partitions int32, configs map[string]string) err
 	return err
 }
 
-func (d desk) drop(name string) error {
+func (d engineLog) drop(name string) error {
 	t, ok := d.engine.Topic(name)
 	if !ok {
 		return engine.ErrUnknownTopic
@@ -129,7 +129,7 @@ func (d desk) drop(name string) error {
 	return err
 }
 
-func (d desk) producer() (int64, error) {
+func (d engineLog) producer() (int64, error) {
 	id, _, err := d.engine.InitProducerID(context.Background(), -1, -1)
 	if err == nil {
 		d.book.producerMade(id)
@@ -138,8 +138,8 @@ func (d desk) producer() (int64, error) {
 }
 
 // send appends one record of a producer, whose name is its key; id ≥ 0 makes it idempotent, with as many records sent
-// before as sequence says.
-func (d desk) send(p place, who string, id int64, sequence int32, padding int) error {
+// before as sequence is.
+func (d engineLog) send(p topicPartition, who string, id int64, sequence int32, padding int) error {
 	part, err := d.partition(p)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (d desk) send(p place, who string, id int64, sequence int32, padding int) e
 	return a.Err
 }
 
-func (d desk) commit(name string, p place, offset int64) error {
+func (d engineLog) commit(name string, p topicPartition, offset int64) error {
 	k := position{name, p}
 	d.book.commitAsked(k, offset)
 	tp := group.TopicPartition{Topic: p.topic, Partition: p.partition}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"tidings.dev/internal/vfs"
 )
@@ -17,10 +16,10 @@ type hook struct {
 	name  string
 	kind  vfs.OpKind
 	on    func(name string) bool
-	often bool // it comes with each commit: many of them are let pass
+	often bool // every commit reaches it: the process dies at a late one
 }
 
-// Where files stand is told in docs/format/directory.md.
+// The names of files are those of docs/format/directory.md.
 func inJournal(name string) bool { return path.Dir(name) == "journal" }
 func isJournal(name string) bool { return inJournal(name) && strings.HasSuffix(name, ".journal") }
 func isSegment(name string) bool {
@@ -53,21 +52,21 @@ var hooks = []hook{
 	{"old checkpoint removed", vfs.OpRemove, isCheckpoint, false},
 }
 
-// moment says when, at a hook, the process dies.
-type moment string
+// killPoint is when the process dies, in relation to the operation of a hook.
+type killPoint string
 
 const (
-	before moment = "before"
-	within moment = "within" // half of a write is done
-	after  moment = "after"
+	before killPoint = "before"
+	within killPoint = "within" // half of a write is done
+	after  killPoint = "after"
 )
 
-// moments are those that a hook has.
-func (h hook) moments() []moment {
+// killPoints returns those that the hook has.
+func (h hook) killPoints() []killPoint {
 	if h.kind == vfs.OpWriteAt {
-		return []moment{before, within, after}
+		return []killPoint{before, within, after}
 	}
-	return []moment{before, after}
+	return []killPoint{before, after}
 }
 
 func hookNamed(name string) hook {
@@ -79,37 +78,39 @@ func hookNamed(name string) hook {
 	panic(fmt.Sprintf("no hook %q", name))
 }
 
-// killFS kills its own process at the nth time that a hook is passed.
+// killFS kills its own process the nth time that a hook is reached.
 type killFS struct {
 	vfs.FS
 	hook hook
-	when moment
+	when killPoint
 	left atomic.Int64
 }
 
-func newKillFS(fs vfs.FS, h hook, when moment, nth int64) *killFS {
+func newKillFS(fs vfs.FS, h hook, when killPoint, nth int64) *killFS {
 	k := &killFS{FS: fs, hook: h, when: when}
 	k.left.Store(nth)
 	return k
 }
 
-// passes counts an operation; true: the process is to die of it.
-func (k *killFS) passes(kind vfs.OpKind, name string) bool {
+// isReached counts an operation and reports whether the process must die at it.
+func (k *killFS) isReached(kind vfs.OpKind, name string) bool {
 	return kind == k.hook.kind && k.hook.on(name) && k.left.Add(-1) == 0
 }
 
 func die() {
-	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		self.Kill()
+	}
 	select {} // the signal is on its way
 }
 
 func (k *killFS) around(kind vfs.OpKind, name string, do func() error) error {
-	doomed := k.passes(kind, name)
-	if doomed && k.when == before {
+	fatal := k.isReached(kind, name)
+	if fatal && k.when == before {
 		die()
 	}
 	err := do()
-	if doomed {
+	if fatal {
 		die()
 	}
 	return err
@@ -170,9 +171,9 @@ func (f *killFile) WriteParts(parts [][]byte, off int64, hint vfs.Hint) (int, er
 	}, func() (int, error) { return f.File.WriteParts(parts, off, hint) })
 }
 
-// around does a write, or half of it, unless the process is to die of it before.
+// around does a write. If the process must die at it, none, half or all of the write is done before.
 func (f *killFile) around(half func(), whole func() (int, error)) (int, error) {
-	if !f.fs.passes(vfs.OpWriteAt, f.name) {
+	if !f.fs.isReached(vfs.OpWriteAt, f.name) {
 		return whole()
 	}
 	switch f.fs.when {

@@ -16,10 +16,11 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// every thins out the suites that go through all of something: CI goes through all, go test ./... through a sample.
+// every returns the step of the suites that run through all of something: 1 in CI, more in go test ./..., which runs a
+// sample.
 var every = flag.Int("faults.every", 40, "TestFailingIO and TestCorruption take one of so many cases; 1: all")
 
-// failures are what happens to an operation, from the nth on.
+// failures is a way in which operations fail from the nth on.
 var failures = []struct {
 	name string
 	// outcome of an operation that is the nth or later.
@@ -51,7 +52,7 @@ func once(fail func(vfs.Op) error) func(vfs.Op, int64) error {
 	}
 }
 
-// whereItChanges spares the operations that a full disk does not fail.
+// whereItChanges limits a fault to the operations that a full disk fails.
 func whereItChanges(op vfs.Op, err error) error {
 	if op.Kind.Changes() {
 		return err
@@ -59,26 +60,26 @@ func whereItChanges(op vfs.Op, err error) error {
 	return nil
 }
 
-// errandConfig makes an errand of a hundred records have rolls, checkpoints, evictions and retention.
-func errandConfig(fsys vfs.FS) engine.Config {
+// workloadConfig makes a workload of a hundred records have rolls, checkpoints, evictions and retention.
+func workloadConfig(fsys vfs.FS) engine.Config {
 	return engine.Config{FS: fsys, JournalFileBytes: 8 << 10, CheckpointBytes: 6 << 10, TailBytes: 4 << 10, SegmentBytes: 4 << 10,
 		RetentionInterval: time.Millisecond}
 }
 
-// errand is the canonical workload: recovery of what the image left, produce, roll, checkpoint, retention, compaction, a
-// topic made and one deleted, positions, producer ids, reads of history, a clean close, a start. It goes on after errors, as clients
-// do. judge is told each outcome.
-func errand(fsys vfs.FS, book *ledger, life int, judge func(step string, err error)) {
+// runWorkload runs the canonical workload: recovery of what the image left, produce, roll, checkpoint, retention,
+// compaction, a topic made and one deleted, positions, producer ids, reads of history, a clean close, a start. It goes on
+// after errors, as clients do. It calls judge with each outcome.
+func runWorkload(fsys vfs.FS, book *ledger, life int, judge func(step string, err error)) {
 	for session := range 2 {
-		e, err := engine.Open(errandConfig(fsys))
+		e, err := engine.Open(workloadConfig(fsys))
 		judge("open", err)
 		if err != nil {
 			return
 		}
-		d := desk{e, book}
-		who := func(p place, kind string) string { return fmt.Sprintf("%s-%v-%d-%d", kind, p, life, session) }
-		orders, short := place{"orders", 0}, place{"short", 0}
-		brief := place{fmt.Sprintf("brief-%d-%d", life, session), 0}
+		d := engineLog{e, book}
+		who := func(p topicPartition, kind string) string { return fmt.Sprintf("%s-%v-%d-%d", kind, p, life, session) }
+		orders, short := topicPartition{"orders", 0}, topicPartition{"short", 0}
+		brief := topicPartition{fmt.Sprintf("brief-%d-%d", life, session), 0}
 		judge("create a topic", d.make(brief.topic, 1, nil))
 		id, err := d.producer()
 		judge("take a producer id", err)
@@ -89,16 +90,16 @@ func errand(fsys vfs.FS, book *ledger, life int, judge func(step string, err err
 				judge("append to orders/0", err)
 				idempotent = err == nil
 			}
-			judge("append to orders/1", d.send(place{"orders", 1}, who(place{"orders", 1}, "p"), -1, 0, 100))
+			judge("append to orders/1", d.send(topicPartition{"orders", 1}, who(topicPartition{"orders", 1}, "p"), -1, 0, 100))
 			judge("append to short", d.send(short, who(short, "p"), -1, 0, 200))
 			key := fmt.Sprintf("p-key%d", i%3)
-			judge("append to latest", d.send(place{"latest", 0}, key, -1, 0, 100))
+			judge("append to latest", d.send(topicPartition{"latest", 0}, key, -1, 0, 100))
 			if i%10 == 0 {
 				judge("commit", d.commit("readers", orders, int64(life*1000+session*100+int(i)+1)))
 				time.Sleep(time.Millisecond) // for retention, which has a clock
 			}
 		}
-		for _, p := range []place{orders, {"orders", 1}, {"latest", 0}} {
+		for _, p := range []topicPartition{orders, {"orders", 1}, {"latest", 0}} {
 			_, _, err := d.read(p, 0)
 			judge("read", err)
 		}
@@ -109,15 +110,15 @@ func errand(fsys vfs.FS, book *ledger, life int, judge func(step string, err err
 	}
 }
 
-// errandImage is a directory that lost its power after an errand, with a torn tail, and what was told of it.
-func errandImage(t *testing.T) (*vfs.Mem, *ledger) {
+// workloadImage is a directory that lost its power after a workload, with a torn tail, and the ledger of the workload.
+func workloadImage(t *testing.T) (*vfs.Mem, *ledger) {
 	t.Helper()
 	disk, book := vfs.NewMem(), newLedger()
-	e, err := engine.Open(errandConfig(disk))
+	e, err := engine.Open(workloadConfig(disk))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := desk{e, book}
+	d := engineLog{e, book}
 	if err := errors.Join(d.make("orders", 2, nil),
 		d.make("short", 1, map[string]string{"retention.bytes": "4096", "segment.bytes": "2048"}),
 		d.make("latest", 1, map[string]string{"cleanup.policy": "compact", "segment.bytes": "2048", "min.cleanable.dirty.ratio": "0.1"})); err != nil {
@@ -127,17 +128,17 @@ func errandImage(t *testing.T) (*vfs.Mem, *ledger) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	errand(disk, book, 0, func(step string, err error) {
+	runWorkload(disk, book, 0, func(step string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", step, err)
 		}
 	})
-	if e, err = engine.Open(errandConfig(disk)); err != nil {
+	if e, err = engine.Open(workloadConfig(disk)); err != nil {
 		t.Fatal(err)
 	}
-	d = desk{e, book}
+	d = engineLog{e, book}
 	for range 5 {
-		if err := d.send(place{"orders", 1}, "p-torn", -1, 0, 700); err != nil {
+		if err := d.send(topicPartition{"orders", 1}, "p-torn", -1, 0, 700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,12 +148,12 @@ func errandImage(t *testing.T) (*vfs.Mem, *ledger) {
 }
 
 // Case: every single operation on a file in the canonical workload fails: once, or with all that follow. Each call ends
-// with an answer or a defined error; when the disk is well again the directory opens and has everything that was
+// with an answer or a defined error; when the disk works again the directory opens and has everything that was
 // acknowledged, whether the process was only stopped or the power failed on top.
 func TestFailingIO(t *testing.T) {
-	image, told := errandImage(t)
+	image, told := workloadImage(t)
 	counted := vfs.NewFaulty(copyOf(image, 1), nil)
-	errand(counted, told.copy(), 1, func(step string, err error) {
+	runWorkload(counted, told.copy(), 1, func(step string, err error) {
 		if err != nil {
 			t.Fatalf("without a fault, %s: %v", step, err)
 		}
@@ -170,14 +171,14 @@ func TestFailingIO(t *testing.T) {
 			runs++
 		}
 	}
-	t.Logf("%d runs of an errand of %d operations", runs, operations)
+	t.Logf("%d runs of a workload of %d operations", runs, operations)
 }
 
 func failIO(t *testing.T, name string, disk *vfs.Mem, book *ledger, fault func(vfs.Op) error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		errand(vfs.NewFaulty(disk, fault), book, 1, func(step string, err error) {
+		runWorkload(vfs.NewFaulty(disk, fault), book, 1, func(step string, err error) {
 			if what := undefined(step, err); what != "" {
 				t.Errorf("I8: %s: %s: %s: %v", name, step, what, err)
 			}
@@ -191,12 +192,12 @@ func failIO(t *testing.T, name string, disk *vfs.Mem, book *ledger, fault func(v
 	}
 	afterCut := copyOf(disk, 2)
 	for how, disk := range map[string]*vfs.Mem{"started again": disk, "after a power cut": afterCut} {
-		e, err := engine.Open(errandConfig(disk))
+		e, err := engine.Open(workloadConfig(disk))
 		if err != nil {
 			t.Errorf("I9: %s, %s: %v", name, how, err)
 			continue
 		}
-		broken, err := book.copy().audit(desk{e, book}, true)
+		broken, err := book.copy().audit(engineLog{e, book}, true)
 		if err != nil {
 			t.Errorf("I1: %s, %s: %v", name, how, err)
 		}
@@ -209,8 +210,8 @@ func failIO(t *testing.T, name string, disk *vfs.Mem, book *ledger, fault func(v
 	}
 }
 
-// undefined says what is wrong with an error, or "": it must be one that the front end has a code for, and a start that
-// fails must name the file.
+// undefined returns what is wrong with an error, or "": there must be a Kafka error code for it, and if a start has failed,
+// it must name the file.
 func undefined(step string, err error) string {
 	switch {
 	case err == nil, errors.Is(err, engine.ErrStorage), errors.Is(err, engine.ErrClosed):

@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
-// kafkaLog looks at a broker with the fetches of a stock client, one request at a time, so that no session or buffer of
-// a consumer stands between.
+// kafkaLog reads a broker with the fetches of a stock client, one request at a time, without the session and the buffers
+// of a consumer.
 type kafkaLog struct {
 	ctx    context.Context
 	client *kgo.Client
@@ -30,7 +30,7 @@ func newKafkaLog(ctx context.Context, addr string) (*kafkaLog, error) {
 	return &kafkaLog{ctx, client, kadm.NewClient(client)}, nil
 }
 
-// quick is how every client here connects: it tries again at once, since the broker comes back in milliseconds.
+// quick are the options of every client here: it retries at once, since the broker comes back in milliseconds.
 func quick(addr string) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.SeedBrokers(addr),
@@ -55,7 +55,7 @@ func (k *kafkaLog) topics() (map[string]int32, error) {
 	return all, nil
 }
 
-func (k *kafkaLog) read(p place, from int64) (got []record, start int64, err error) {
+func (k *kafkaLog) read(p topicPartition, from int64) (got []record, start int64, err error) {
 	for again := true; again; {
 		again = false
 		starts, err := k.admin.ListStartOffsets(k.ctx, p.topic)
@@ -71,7 +71,7 @@ func (k *kafkaLog) read(p place, from int64) (got []record, start int64, err err
 			fetched, after, high, err := k.fetch(p, next)
 			if errors.Is(err, kerr.OffsetOutOfRange) {
 				if high >= 0 && next > high {
-					return nil, start, nil // it ends before: what is missing is told by who asked
+					return nil, start, nil // the log ends before: the audit reports what is missing
 				}
 				got, again = nil, true // retention was faster
 				break
@@ -90,7 +90,7 @@ func (k *kafkaLog) read(p place, from int64) (got []record, start int64, err err
 }
 
 // fetch reads some records from an offset on. after is where to go on: the same offset at the end of the log.
-func (k *kafkaLog) fetch(p place, from int64) (got []record, after, high int64, err error) {
+func (k *kafkaLog) fetch(p topicPartition, from int64) (got []record, after, high int64, err error) {
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.partition, from, 1<<20
 	topic := kmsg.NewFetchRequestTopic()
@@ -119,12 +119,12 @@ func (k *kafkaLog) fetch(p place, from int64) (got []record, after, high int64, 
 	return got, after, answer.HighWatermark, decoded.Err
 }
 
-func (k *kafkaLog) committed(group string) (map[place]int64, error) {
+func (k *kafkaLog) committed(group string) (map[topicPartition]int64, error) {
 	offsets, err := k.admin.FetchOffsets(k.ctx, group)
 	if err != nil {
 		return nil, err
 	}
-	all := map[place]int64{}
-	offsets.Each(func(o kadm.OffsetResponse) { all[place{o.Topic, o.Partition}] = o.At })
+	all := map[topicPartition]int64{}
+	offsets.Each(func(o kadm.OffsetResponse) { all[topicPartition{o.Topic, o.Partition}] = o.At })
 	return all, nil
 }

@@ -17,12 +17,12 @@ var (
 	killCount = flag.Int("kills.count", 12, "how many times TestKills kills the broker")
 )
 
-// calmEvery is how many deaths come between two lives in which everything is audited and which end in good order.
+// calmEvery is the number of kills between two runs of calm.
 const calmEvery = 20
 
 // Case: a broker under load is killed, half of the time at any moment and half at one of the hooks, its start included,
-// and started again on what it left. Whatever its clients were told stays true, and idempotent producers get everything
-// through once and in order, although their broker died under them.
+// and started again on what it left. What it has acknowledged stays true, and what idempotent producers send is stored once
+// and in order.
 func TestKills(t *testing.T) {
 	seed := *killSeed
 	if seed == 0 {
@@ -36,7 +36,7 @@ func TestKills(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	dir := t.TempDir()
 	w := newWorld(t, seed)
-	first := startChild(t, w.listen, orders{Dir: dir})
+	first := startChild(t, w.listen, childOptions{Dir: dir})
 	awaitReady(t, first)
 	w.begin()
 	admin := kadm.NewClient(w.client())
@@ -54,14 +54,14 @@ func TestKills(t *testing.T) {
 		}(current)
 		broken, err := w.auditWhile(ctx)
 		if ctx.Err() == context.DeadlineExceeded {
-			t.Errorf("I8: no audit within %v, %v: %v", patience, current.orders, err)
+			t.Errorf("I8: no audit within %v, %v: %v", patience, current.options, err)
 		}
 		if err == nil {
 			audits++
 		}
 		complain(t, current, broken)
 		limit := time.Duration(rng.IntN(80)) * time.Millisecond
-		if current.orders.Hook != "" {
+		if current.options.Hook != "" {
 			limit = 300 * time.Millisecond
 		}
 		select {
@@ -71,21 +71,21 @@ func TestKills(t *testing.T) {
 		cancel()
 		if self := current.kill(); self {
 			if what := current.fault(); what != "" {
-				t.Errorf("I9: %v: %s", current.orders, what)
+				t.Errorf("I9: %v: %s", current.options, what)
 			}
-			hits[string(current.orders.When)+" "+current.orders.Hook]++
+			hits[string(current.options.When)+" "+current.options.Hook]++
 		}
 		deaths++
 		if deaths%calmEvery == 0 || deaths == *killCount {
 			w.calm(dir, admin, deaths == *killCount)
 		}
 		if deaths < *killCount {
-			current = startChild(t, w.listen, nextOrders(rng, dir))
+			current = startChild(t, w.listen, nextChildOptions(rng, dir))
 			select { // it may die on its way up
 			case <-current.ready:
 			case <-current.ended:
 			case <-time.After(patience):
-				t.Errorf("I8/I9: the broker does not come up, %v:\n%s", current.orders, current.said.String())
+				t.Errorf("I8/I9: the broker does not come up, %v:\n%s", current.options, current.stderr.String())
 			}
 			lives++
 		}
@@ -94,10 +94,10 @@ func TestKills(t *testing.T) {
 	points := 0
 	for _, h := range hooks {
 		n := 0
-		for _, when := range h.moments() {
+		for _, when := range h.killPoints() {
 			n += hits[string(when)+" "+h.name]
 		}
-		if points += len(h.moments()); n == 0 {
+		if points += len(h.killPoints()); n == 0 {
 			missed = append(missed, h.name)
 		}
 	}
@@ -111,8 +111,8 @@ func TestKills(t *testing.T) {
 	}
 }
 
-// auditWhile is audit until ctx is done and no longer: a client that has just dialled may stay with a broker that is dead
-// by then, whose socket we keep, for ten seconds more.
+// auditWhile is audit, but returns when ctx is done: a client that has just dialled a broker that then died, whose listener
+// the test keeps open, may wait for ten seconds more.
 func (w *world) auditWhile(ctx context.Context) (broken []string, err error) {
 	audited := make(chan struct{})
 	var found []string
@@ -129,14 +129,14 @@ func (w *world) auditWhile(ctx context.Context) (broken []string, err error) {
 	}
 }
 
-// nextOrders draws how the next broker dies.
-func nextOrders(rng *rand.Rand, dir string) orders {
-	o := orders{Dir: dir}
+// nextChildOptions draws how the next broker dies.
+func nextChildOptions(rng *rand.Rand, dir string) childOptions {
+	o := childOptions{Dir: dir}
 	if rng.IntN(2) == 0 {
 		return o
 	}
 	h := hooks[rng.IntN(len(hooks))]
-	when := h.moments()
+	when := h.killPoints()
 	o.Hook, o.When, o.Nth = h.name, when[rng.IntN(len(when))], 1+rng.Int64N(3)
 	if h.often {
 		o.Nth = 1 + rng.Int64N(60)
@@ -144,19 +144,19 @@ func nextOrders(rng *rand.Rand, dir string) orders {
 	return o
 }
 
-// calm is a life without a death: everybody gets their answers, everything is audited, there is a new topic, and the
-// broker closes in good order.
+// calm runs a broker that is not killed: every client gets its answers, everything is audited, there is a new topic, and the
+// broker closes cleanly.
 func (w *world) calm(dir string, admin *kadm.Client, last bool) {
-	c := startChild(w.t, w.listen, orders{Dir: dir})
+	c := startChild(w.t, w.listen, childOptions{Dir: dir})
 	awaitReady(w.t, c)
 	if !w.settle() {
-		w.t.Errorf("I8: %d records of idempotent producers got no answer within %v\n%s", w.flowing.Load(), patience, c.said.String())
+		w.t.Errorf("I8: %d records of idempotent producers got no answer within %v\n%s", w.flowing.Load(), patience, c.stderr.String())
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	broken, err := w.audit(ctx, true)
 	if err != nil {
-		w.t.Errorf("I8: the audit: %v\n%s", err, c.said.String())
+		w.t.Errorf("I8: the audit: %v\n%s", err, c.stderr.String())
 	}
 	complain(w.t, c, broken)
 	if last {
@@ -174,10 +174,10 @@ func awaitReady(t testing.TB, c *child) {
 	select {
 	case <-c.ready:
 	case <-c.ended:
-		t.Fatalf("I9: the broker does not start: %v\n%s", c.err, c.said.String())
+		t.Fatalf("I9: the broker does not start: %v\n%s", c.err, c.stderr.String())
 	case <-time.After(patience):
 		c.cmd.Process.Signal(os.Interrupt)
-		t.Fatalf("I8: the broker is not ready within %v\n%s", patience, c.said.String())
+		t.Fatalf("I8: the broker is not ready within %v\n%s", patience, c.stderr.String())
 	}
 }
 
@@ -188,7 +188,7 @@ func complain(t testing.TB, c *child, broken []string) {
 			t.Errorf("and %d more", len(broken)-i)
 			return
 		}
-		t.Errorf("%v: %s", c.orders, what)
+		t.Errorf("%v: %s", c.options, what)
 	}
 }
 

@@ -2,22 +2,20 @@ package faults
 
 import (
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// place is one partition, by the topic's name: no test gives a name twice.
-type place struct {
+// topicPartition is one partition, by the topic's name: no test gives a name twice.
+type topicPartition struct {
 	topic     string
 	partition int32
 }
 
-func (p place) String() string { return fmt.Sprintf("%s/%d", p.topic, p.partition) }
+func (p topicPartition) String() string { return fmt.Sprintf("%s/%d", p.topic, p.partition) }
 
 // record is one record as a reader got it.
 type record struct {
@@ -27,22 +25,22 @@ type record struct {
 
 // position is a group's committed offset in one partition.
 type position struct {
-	group string
-	place place
+	group          string
+	topicPartition topicPartition
 }
 
-// log is a way to look at what a broker has: through the protocol, or straight into an engine.
+// log reads what a broker has: by the protocol, or directly from an engine.
 type log interface {
 	// topics returns the number of partitions of each topic.
 	topics() (map[string]int32, error)
 	// read returns all records from an offset, or from the log's start if that is higher, to the end.
-	read(p place, from int64) (got []record, start int64, err error)
+	read(p topicPartition, from int64) (got []record, start int64, err error)
 	// committed returns a group's positions.
-	committed(group string) (map[place]int64, error)
+	committed(group string) (map[topicPartition]int64, error)
 }
 
-// ledger is what the world was told: what was acknowledged, and what a consumer was shown. It lives outside of what
-// breaks. Safe for concurrent use.
+// ledger has everything that a broker has answered: what it acknowledged, and what consumers received. It is kept in the
+// test's process, which does not break. It is safe for concurrent use: mu protects all fields.
 type ledger struct {
 	mu        sync.Mutex
 	made      map[string]int32 // topics that must be there, unless going
@@ -50,10 +48,10 @@ type ledger struct {
 	gone      map[string]bool  // their deletion was acknowledged
 	shrinking map[string]bool  // topics with retention: their start may move
 	compacted map[string]bool  // topics with compaction: a producer's last record is there, earlier ones may be
-	records   map[place]map[int64]string
-	verified  map[place]int64 // everything told below was there at the last audit
-	starts    map[place]int64 // the highest log start seen
-	sent      map[string]int  // by producer: how many were sent
+	records   map[topicPartition]map[int64]string
+	verified  map[topicPartition]int64 // everything told below was there at the last audit
+	starts    map[topicPartition]int64 // the highest log start seen
+	sent      map[string]int           // by producer: how many were sent
 	asked     map[position]int64
 	acked     map[position]int64
 	producers map[int64]bool
@@ -64,12 +62,12 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		made: map[string]int32{}, going: map[string]bool{}, gone: map[string]bool{}, shrinking: map[string]bool{}, compacted: map[string]bool{},
-		records: map[place]map[int64]string{}, verified: map[place]int64{}, starts: map[place]int64{}, sent: map[string]int{},
+		records: map[topicPartition]map[int64]string{}, verified: map[topicPartition]int64{}, starts: map[topicPartition]int64{}, sent: map[string]int{},
 		asked: map[position]int64{}, acked: map[position]int64{}, producers: map[int64]bool{},
 	}
 }
 
-// copy returns a ledger that goes its own way from here.
+// copy returns a copy that shares nothing with the original.
 func (l *ledger) copy() *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +94,7 @@ func (l *ledger) topicMade(name string, partitions int32) {
 
 func (l *ledger) topicGoing(name string) { l.note(func() { l.going[name] = true }) }
 
-// topicGone ends what was promised of a topic's records and positions.
+// topicGone removes a topic's records and positions from the ledger.
 func (l *ledger) topicGone(name string) {
 	l.note(func() {
 		l.gone[name], l.promises = true, l.promises+1
@@ -107,32 +105,32 @@ func (l *ledger) topicGone(name string) {
 			}
 		}
 		for k := range l.acked {
-			if k.place.topic == name {
+			if k.topicPartition.topic == name {
 				delete(l.acked, k)
 			}
 		}
 	})
 }
 
-// next gives the payload that a producer sends next. The name of an idempotent one begins with "i": each of its
+// next returns the payload that a producer sends next. The name of an idempotent one begins with "i": each of its
 // payloads must be there once and in order. Others' may be missing if they were not acknowledged.
 func (l *ledger) next(producer string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seq := l.sent[producer]
 	l.sent[producer]++
-	return payload(producer, seq)
+	return Payload(producer, seq)
 }
 
-func (l *ledger) recordAcked(p place, offset int64, value string) {
+func (l *ledger) recordAcked(p topicPartition, offset int64, value string) {
 	l.note(func() { l.put(p, offset, value, "acknowledged") })
 }
 
-func (l *ledger) recordShown(p place, offset int64, value string) {
+func (l *ledger) recordShown(p topicPartition, offset int64, value string) {
 	l.note(func() { l.put(p, offset, value, "shown") })
 }
 
-func (l *ledger) put(p place, offset int64, value, how string) {
+func (l *ledger) put(p topicPartition, offset int64, value, how string) {
 	l.promises++
 	if l.gone[p.topic] {
 		return
@@ -167,36 +165,20 @@ func (l *ledger) broke(format string, args ...any) {
 	l.note(func() { l.broken = append(l.broken, fmt.Sprintf(format, args...)) })
 }
 
-// count returns how many promises there were so far.
+// count returns how many records and positions were acknowledged so far.
 func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.promises
 }
 
-// payload is a record's value: who sent it and when in its sequence, with a checksum.
-func payload(producer string, seq int) string {
-	s := producer + "#" + strconv.Itoa(seq)
-	return fmt.Sprintf("%s#%08x", s, crc32.ChecksumIEEE([]byte(s)))
-}
-
-// readPayload takes a payload apart; false: nobody made that.
-func readPayload(s string) (producer string, seq int, ok bool) {
-	parts := strings.Split(s, "#")
-	if len(parts) != 3 {
-		return "", 0, false
-	}
-	seq, err := strconv.Atoi(parts[1])
-	return parts[0], seq, err == nil && payload(parts[0], seq) == s
-}
-
-// audit compares a log with the ledger and returns every broken promise. all looks at everything; else at what was told
-// since the last audit that went through. err says that the log could not be looked at, and nothing of the promises.
-// What is told while the audit runs is left to the next.
+// audit compares a log with the ledger and returns every broken promise. If all is false it only checks what was noted
+// since the last audit that succeeded. err means that the log could not be read, and nothing about the promises. What is
+// noted while the audit runs is left to the next.
 func (l *ledger) audit(from log, all bool) (broken []string, err error) {
 	l.mu.Lock()
 	broken, l.broken = l.broken, nil
-	made, gone, promised, acked := maps.Clone(l.made), maps.Clone(l.gone), map[place]map[int64]string{}, maps.Clone(l.acked)
+	made, gone, promised, acked := maps.Clone(l.made), maps.Clone(l.gone), map[topicPartition]map[int64]string{}, maps.Clone(l.acked)
 	verified := maps.Clone(l.verified)
 	for p, records := range l.records {
 		promised[p] = map[int64]string{}
@@ -229,7 +211,7 @@ func (l *ledger) audit(from log, all bool) (broken []string, err error) {
 			continue
 		}
 		for i := range have[name] {
-			p := place{name, i}
+			p := topicPartition{name, i}
 			begin := int64(0)
 			if !all {
 				begin = verified[p]
@@ -259,7 +241,7 @@ func (l *ledger) audit(from log, all bool) (broken []string, err error) {
 
 // auditPartition checks one partition: what was promised is at its offset, no offset is missing, every payload is one
 // that was sent, and each producer's come once and in their order.
-func (l *ledger) auditPartition(p place, got []record, start, begin int64, promised map[int64]string, all bool) (broken []string) {
+func (l *ledger) auditPartition(p topicPartition, got []record, start, begin int64, promised map[int64]string, all bool) (broken []string) {
 	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
 	l.mu.Lock()
 	lowest, shrinking, compacted, sent := l.starts[p], l.shrinking[p.topic], l.compacted[p.topic], maps.Clone(l.sent)
@@ -285,7 +267,7 @@ func (l *ledger) auditPartition(p place, got []record, start, begin int64, promi
 	}
 	next := map[string]int{}
 	for _, r := range got {
-		producer, seq, sound := readPayload(r.value)
+		producer, seq, sound := ParsePayload(r.value)
 		if !sound || seq >= sent[producer] {
 			fail("I7: %v offset %d holds %q, which nobody sent", p, r.offset, r.value)
 			continue
@@ -305,12 +287,12 @@ func (l *ledger) auditPartition(p place, got []record, start, begin int64, promi
 
 // auditCompacted checks a partition in which each producer writes one key: what is there is as it was promised, and the
 // last record that was promised of each producer is there, or a later one.
-func auditCompacted(p place, got []record, promised map[int64]string, sent map[string]int) (broken []string) {
+func auditCompacted(p topicPartition, got []record, promised map[int64]string, sent map[string]int) (broken []string) {
 	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
 	last := map[string]int{} // by producer: what is there
 	before := int64(-1)
 	for _, r := range got {
-		producer, seq, sound := readPayload(r.value)
+		producer, seq, sound := ParsePayload(r.value)
 		switch want, ok := promised[r.offset]; {
 		case r.offset <= before:
 			fail("I2: %v offset %d comes after %d", p, r.offset, before)
@@ -322,7 +304,7 @@ func auditCompacted(p place, got []record, promised map[int64]string, sent map[s
 		before, last[producer] = r.offset, seq
 	}
 	for offset, value := range promised {
-		producer, seq, _ := readPayload(value)
+		producer, seq, _ := ParsePayload(value)
 		if have, ok := last[producer]; !ok || have < seq {
 			fail("I1/I10: %v offset %d was %q, and nothing as late of that key is there", p, offset, value)
 		}
@@ -331,7 +313,7 @@ func auditCompacted(p place, got []record, promised map[int64]string, sent map[s
 }
 
 func (l *ledger) auditPositions(from log, acked map[position]int64) (broken []string, err error) {
-	groups := map[string]map[place]int64{}
+	groups := map[string]map[topicPartition]int64{}
 	for k, offset := range acked {
 		if groups[k.group] == nil {
 			if groups[k.group], err = from.committed(k.group); err != nil {
@@ -341,8 +323,8 @@ func (l *ledger) auditPositions(from log, acked map[position]int64) (broken []st
 		l.mu.Lock()
 		asked := l.asked[k]
 		l.mu.Unlock()
-		if have := groups[k.group][k.place]; (have < offset || have > asked) && !l.leaving(k.place.topic) {
-			broken = append(broken, fmt.Sprintf("I6: %s was acknowledged at %d in %v, asked for %d, and is at %d", k.group, offset, k.place, asked, have))
+		if have := groups[k.group][k.topicPartition]; (have < offset || have > asked) && !l.leaving(k.topicPartition.topic) {
+			broken = append(broken, fmt.Sprintf("I6: %s was acknowledged at %d in %v, asked for %d, and is at %d", k.group, offset, k.topicPartition, asked, have))
 		}
 	}
 	return broken, nil
@@ -354,16 +336,16 @@ func (l *ledger) leaving(topic string) bool {
 	return l.going[topic]
 }
 
-// shelf is a log made of nothing but what a test puts there.
-type shelf struct {
+// fakeLog is a log whose content a test sets.
+type fakeLog struct {
 	parts   map[string]int32
-	records map[place][]record
-	starts  map[place]int64
-	groups  map[place]int64
+	records map[topicPartition][]record
+	starts  map[topicPartition]int64
+	groups  map[topicPartition]int64
 }
 
-func (s *shelf) topics() (map[string]int32, error) { return s.parts, nil }
-func (s *shelf) read(p place, from int64) (got []record, start int64, err error) {
+func (s *fakeLog) topics() (map[string]int32, error) { return s.parts, nil }
+func (s *fakeLog) read(p topicPartition, from int64) (got []record, start int64, err error) {
 	for _, r := range s.records[p] {
 		if r.offset >= from {
 			got = append(got, r)
@@ -371,51 +353,50 @@ func (s *shelf) read(p place, from int64) (got []record, start int64, err error)
 	}
 	return got, s.starts[p], nil
 }
-func (s *shelf) committed(string) (map[place]int64, error) { return s.groups, nil }
+func (s *fakeLog) committed(string) (map[topicPartition]int64, error) { return s.groups, nil }
 
-// Case: the audit finds each kind of broken promise, and says nothing of a log that kept them all. An auditor that was
-// never seen to fail proves nothing.
+// Case: the audit finds each kind of broken promise, and none in a log that kept them all.
 func TestAuditFindsBrokenPromises(t *testing.T) {
-	a, b := place{"a", 0}, place{"b", 0}
+	a, b := topicPartition{"a", 0}, topicPartition{"b", 0}
 	for _, c := range []struct {
 		name string
 		want string // of the one complaint; "": none
-		harm func(l *ledger, s *shelf)
+		harm func(l *ledger, s *fakeLog)
 	}{
-		{"nothing is wrong", "", func(*ledger, *shelf) {}},
-		{"a topic is gone", "topic b has 0 partitions", func(_ *ledger, s *shelf) { delete(s.parts, "b") }},
-		{"a topic on its way out is gone", "", func(l *ledger, s *shelf) { l.topicGoing("b"); delete(s.parts, "b") }},
-		{"a deleted topic is back", "topic b was deleted", func(l *ledger, _ *shelf) { l.topicGoing("b"); l.topicGone("b") }},
-		{"the last record is lost", "offset 2 was", func(_ *ledger, s *shelf) { s.records[a] = s.records[a][:2] }},
-		{"a record has another's bytes", "offset 0 was", func(_ *ledger, s *shelf) { s.records[b][0].value = payload("i-b", 1) }},
-		{"a record nobody sent", "which nobody sent", func(l *ledger, s *shelf) {
-			s.records[a] = append(s.records[a], record{3, payload("i-a", 77)})
+		{"nothing is wrong", "", func(*ledger, *fakeLog) {}},
+		{"a topic is gone", "topic b has 0 partitions", func(_ *ledger, s *fakeLog) { delete(s.parts, "b") }},
+		{"a topic on its way out is gone", "", func(l *ledger, s *fakeLog) { l.topicGoing("b"); delete(s.parts, "b") }},
+		{"a deleted topic is back", "topic b was deleted", func(l *ledger, _ *fakeLog) { l.topicGoing("b"); l.topicGone("b") }},
+		{"the last record is lost", "offset 2 was", func(_ *ledger, s *fakeLog) { s.records[a] = s.records[a][:2] }},
+		{"a record has another's bytes", "offset 0 was", func(_ *ledger, s *fakeLog) { s.records[b][0].value = Payload("i-b", 1) }},
+		{"a record nobody sent", "which nobody sent", func(l *ledger, s *fakeLog) {
+			s.records[a] = append(s.records[a], record{3, Payload("i-a", 77)})
 		}},
-		{"damaged bytes", "which nobody sent", func(_ *ledger, s *shelf) { s.records[a] = append(s.records[a], record{3, "i-a#1#00000000"}) }},
-		{"an idempotent record twice", "is next of that producer", func(_ *ledger, s *shelf) {
-			s.records[a] = append(s.records[a], record{3, payload("i-a", 2)})
+		{"damaged bytes", "which nobody sent", func(_ *ledger, s *fakeLog) { s.records[a] = append(s.records[a], record{3, "i-a#1#00000000"}) }},
+		{"an idempotent record twice", "is next of that producer", func(_ *ledger, s *fakeLog) {
+			s.records[a] = append(s.records[a], record{3, Payload("i-a", 2)})
 		}},
-		{"an idempotent record left out", "is missing", func(l *ledger, s *shelf) {
+		{"an idempotent record left out", "is missing", func(l *ledger, s *fakeLog) {
 			l.next("i-a")
 			s.records[a] = append(s.records[a], record{3, l.next("i-a")})
 		}},
-		{"a plain record left out", "", func(l *ledger, s *shelf) {
+		{"a plain record left out", "", func(l *ledger, s *fakeLog) {
 			l.next("p-b")
 			s.records[b] = append(s.records[b], record{1, l.next("p-b")})
 		}},
-		{"an offset left out", "where 3 belongs", func(l *ledger, s *shelf) { s.records[a] = append(s.records[a], record{4, l.next("i-a")}) }},
-		{"the start moved", "starts at 1", func(_ *ledger, s *shelf) { s.starts[a], s.records[a] = 1, s.records[a][1:] }},
-		{"a position went back", "is at 1", func(_ *ledger, s *shelf) { s.groups[a] = 1 }},
-		{"a position that nobody asked for", "is at 9", func(_ *ledger, s *shelf) { s.groups[a] = 9 }},
-		{"a compacted topic without its last", "nothing as late of that key", func(l *ledger, s *shelf) {
+		{"an offset left out", "where 3 belongs", func(l *ledger, s *fakeLog) { s.records[a] = append(s.records[a], record{4, l.next("i-a")}) }},
+		{"the start moved", "starts at 1", func(_ *ledger, s *fakeLog) { s.starts[a], s.records[a] = 1, s.records[a][1:] }},
+		{"a position went back", "is at 1", func(_ *ledger, s *fakeLog) { s.groups[a] = 1 }},
+		{"a position that nobody asked for", "is at 9", func(_ *ledger, s *fakeLog) { s.groups[a] = 9 }},
+		{"a compacted topic without its last", "nothing as late of that key", func(l *ledger, s *fakeLog) {
 			l.compacted["a"], s.records[a] = true, s.records[a][:2]
 		}},
-		{"a compacted topic with its last", "", func(l *ledger, s *shelf) { l.compacted["a"], s.records[a] = true, s.records[a][2:] }},
-		{"an offset was acknowledged twice", "is now acknowledged as", func(l *ledger, _ *shelf) { l.recordAcked(a, 2, "other"); l.recordAcked(a, 2, payload("i-a", 2)) }},
-		{"a producer id was given twice", "given twice", func(l *ledger, _ *shelf) { l.producerMade(5) }},
+		{"a compacted topic with its last", "", func(l *ledger, s *fakeLog) { l.compacted["a"], s.records[a] = true, s.records[a][2:] }},
+		{"an offset was acknowledged twice", "is now acknowledged as", func(l *ledger, _ *fakeLog) { l.recordAcked(a, 2, "other"); l.recordAcked(a, 2, Payload("i-a", 2)) }},
+		{"a producer id was given twice", "given twice", func(l *ledger, _ *fakeLog) { l.producerMade(5) }},
 	} {
 		l := newLedger()
-		s := &shelf{map[string]int32{"a": 1, "b": 1}, map[place][]record{}, map[place]int64{}, map[place]int64{a: 2}}
+		s := &fakeLog{map[string]int32{"a": 1, "b": 1}, map[topicPartition][]record{}, map[topicPartition]int64{}, map[topicPartition]int64{a: 2}}
 		l.topicMade("a", 1)
 		l.topicMade("b", 1)
 		l.producerMade(5)
@@ -426,8 +407,8 @@ func TestAuditFindsBrokenPromises(t *testing.T) {
 		}
 		l.next("i-b")
 		l.next("i-b")
-		s.records[b] = []record{{0, payload("i-b", 0)}}
-		l.recordShown(b, 0, payload("i-b", 0))
+		s.records[b] = []record{{0, Payload("i-b", 0)}}
+		l.recordShown(b, 0, Payload("i-b", 0))
 		l.commitAsked(position{"g", a}, 3)
 		l.commitAcked(position{"g", a}, 2)
 		c.harm(l, s)

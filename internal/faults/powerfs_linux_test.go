@@ -22,8 +22,8 @@ var (
 )
 
 // Case: a real file system loses its power under a broker under load: everything that the kernel had not yet written,
-// its own journal included, is gone. It is mounted again and the broker started on what is left. Whatever its clients
-// were told stays true.
+// its own journal included, is gone. It is mounted again and the broker started on what is left. What it has acknowledged
+// stays true.
 func TestPowerCutsOfFileSystems(t *testing.T) {
 	if *powerCount == 0 {
 		t.Skip("mounts file systems, as root: run it with -powerfs.count=300")
@@ -54,7 +54,7 @@ func TestPowerCutsOfFileSystems(t *testing.T) {
 func cutPower(t *testing.T, fs *mount, seed uint64, count int) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	dir := filepath.Join(fs.dir, "data")
-	o := orders{Dir: dir, Small: true}
+	o := childOptions{Dir: dir, Small: true}
 	w := newWorld(t, seed)
 	current := startChild(t, w.listen, o)
 	t.Cleanup(func() { current.kill() })
@@ -66,14 +66,14 @@ func cutPower(t *testing.T, fs *mount, seed uint64, count int) {
 		broken, err := w.audit(ctx, cuts%calmEvery == 0)
 		cancel()
 		if err != nil {
-			t.Errorf("I8: cut %d: the audit: %v\n%s", cuts, err, current.said.String())
+			t.Errorf("I8: cut %d: the audit: %v\n%s", cuts, err, current.stderr.String())
 		}
 		for _, what := range broken {
 			t.Errorf("cut %d: %s", cuts, what)
 		}
 		if cuts%calmEvery == 0 {
 			if !w.settle() {
-				t.Errorf("I8: %d records got no answer within %v\n%s", w.flowing.Load(), patience, current.said.String())
+				t.Errorf("I8: %d records got no answer within %v\n%s", w.flowing.Load(), patience, current.stderr.String())
 			}
 			w.nextTopic(admin)
 		}
@@ -87,13 +87,13 @@ func cutPower(t *testing.T, fs *mount, seed uint64, count int) {
 		awaitReady(t, current)
 	}
 	if !w.settle() {
-		t.Errorf("I8: %d records got no answer within %v\n%s", w.flowing.Load(), patience, current.said.String())
+		t.Errorf("I8: %d records got no answer within %v\n%s", w.flowing.Load(), patience, current.stderr.String())
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	broken, err := w.audit(ctx, true)
 	if err != nil {
-		t.Errorf("I8: the last audit: %v\n%s", err, current.said.String())
+		t.Errorf("I8: the last audit: %v\n%s", err, current.stderr.String())
 	}
 	complain(t, current, broken)
 	w.end()
@@ -106,7 +106,7 @@ func cutPower(t *testing.T, fs *mount, seed uint64, count int) {
 // mount is a file system in a file.
 type mount struct{ image, dir string }
 
-// newMount makes and mounts one; where that is not possible the test is skipped, and says why.
+// newMount makes and mounts a file system; where that is not possible it skips the test, with the reason.
 func newMount(t *testing.T, sizeBytes int64, mkfs []string) *mount {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -177,7 +177,7 @@ func (m *mount) cut(t *testing.T) {
 }
 
 // shutdown makes the file system stop at once: nothing more is written to the device, and every call fails with EIO.
-// The number is that of include/uapi/linux/fs.h (xfs: XFS_IOC_GOINGDOWN); the flag says that its journal isn't flushed.
+// The number is that of include/uapi/linux/fs.h (xfs: XFS_IOC_GOINGDOWN); with the flag, its journal isn't flushed.
 func (m *mount) shutdown() error {
 	const fsIocShutdown, noLogFlush = 0x8004587D, 2
 	f, err := os.Open(m.dir)

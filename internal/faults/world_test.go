@@ -19,9 +19,8 @@ import (
 
 const mainPartitions = 4
 
-// world is the clients of a broker that dies again and again. They are stock Kafka clients, outlive all of its lives,
-// and note in the ledger what they are told. Producers that are idempotent must get everything through, once and in
-// order; that is what they are for.
+// world is the clients of a broker that is killed and started again and again. They are stock Kafka clients, run all the
+// time, and enter the answers into the ledger. Everything that idempotent producers send must be stored, once and in order.
 type world struct {
 	t      testing.TB
 	seed   uint64
@@ -68,7 +67,7 @@ func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// begin makes the first topics, on a broker that lives, and lets everyone loose.
+// begin makes the first topics, on a running broker, and starts the clients.
 func (w *world) begin() {
 	admin := kadm.NewClient(w.client())
 	w.nextTopic(admin)
@@ -95,7 +94,7 @@ func (w *world) begin() {
 	w.wg.Go(func() { w.takeIDs(ids) })
 }
 
-// end closes the clients, best while a broker lives.
+// end closes the clients; with a running broker that is faster.
 func (w *world) end() {
 	if w.ctx.Err() != nil {
 		return
@@ -108,7 +107,7 @@ func (w *world) end() {
 	w.listen.Close()
 }
 
-// makeTopic tries until the broker has said yes or no; true: yes.
+// makeTopic tries until the broker has answered, and reports whether the topic was made.
 func (w *world) makeTopic(admin *kadm.Client, name string, partitions int32, configs map[string]*string) bool {
 	for w.ctx.Err() == nil {
 		_, err := admin.CreateTopic(w.ctx, partitions, 1, configs, name)
@@ -139,13 +138,13 @@ func (w *world) dropTopic(admin *kadm.Client, name string) {
 	}
 }
 
-// isAnswer tells whether an error is one that the broker gave, and not one that passes.
+// isAnswer reports whether an error is an answer of the broker, and not one that goes away when it is tried again.
 func isAnswer(err error) bool {
 	answer, ok := errors.AsType[*kerr.Error](err)
 	return ok && !answer.Retriable
 }
 
-// nextTopic gives the producers a new topic; the one before stays, and the one before that goes.
+// nextTopic makes a new topic for the producers; the one before stays, and the one before that is deleted.
 func (w *world) nextTopic(admin *kadm.Client) {
 	w.pause.Lock()
 	defer w.pause.Unlock()
@@ -166,7 +165,7 @@ func (w *world) idempotent(client *kgo.Client, who string) {
 		w.pause.RLock()
 		topic := *w.topic.Load()
 		for range 1 + rng.IntN(8) {
-			p := place{topic, int32(rng.IntN(mainPartitions))}
+			p := topicPartition{topic, int32(rng.IntN(mainPartitions))}
 			select {
 			case window <- struct{}{}:
 			case <-w.ctx.Done():
@@ -191,19 +190,19 @@ func (w *world) idempotent(client *kgo.Client, who string) {
 	}
 }
 
-// plain sends each record once, come what may; it shares the first partition, and has one with retention and one with
+// plain sends each record once, whatever the answer; it shares the first partition, and has one with retention and one with
 // compaction to itself.
 func (w *world) plain(client *kgo.Client, who string) {
 	rng := w.rng(who)
 	padding := make([]byte, 200)
 	for i := 0; w.ctx.Err() == nil; i++ {
 		w.pause.RLock()
-		p := place{*w.topic.Load(), 0}
+		p := topicPartition{*w.topic.Load(), 0}
 		switch i % 3 {
 		case 0:
-			p = place{"short", 0}
+			p = topicPartition{"short", 0}
 		case 1:
-			p = place{"latest", 0}
+			p = topicPartition{"latest", 0}
 		}
 		key := fmt.Sprintf("%s-%v", who, p)
 		if p.topic == "latest" {
@@ -220,13 +219,13 @@ func (w *world) plain(client *kgo.Client, who string) {
 	}
 }
 
-// read is a member of a group: it notes what it is shown and commits it.
+// read is a member of a group: it enters the records that it receives into the ledger and commits them.
 func (w *world) read(client *kgo.Client, group string) {
 	for w.ctx.Err() == nil {
 		fetches := client.PollFetches(w.ctx)
-		asked := map[place]int64{}
+		asked := map[topicPartition]int64{}
 		fetches.EachRecord(func(r *kgo.Record) {
-			p := place{r.Topic, r.Partition}
+			p := topicPartition{r.Topic, r.Partition}
 			w.book.recordShown(p, r.Offset, string(r.Value))
 			w.book.commitAsked(position{group, p}, r.Offset+1)
 			asked[p] = r.Offset + 1
@@ -243,16 +242,16 @@ func (w *world) read(client *kgo.Client, group string) {
 	}
 }
 
-// commit moves positions of groups without members forward, a few steps of one and then of the next, so that the last
-// word of most was spoken in a life that is over. Were it one group only, its next commit would cover up that the last
-// was forgotten, before anyone can look.
+// commit moves positions of groups without members forward, a few steps of one group and then of the next, so that the last
+// commit of most groups was answered by a broker that has been killed since. With one group only, its next commit would hide
+// that the one before was lost.
 func (w *world) commit(admin *kadm.Client, who string) {
 	const groups, steps = 24, 8
 	rng := w.rng(who)
 	for offset := int64(1); w.ctx.Err() == nil; offset++ {
 		group := fmt.Sprintf("%s-%d", who, offset/steps%groups)
 		offsets := kadm.Offsets{}
-		p := place{"short", 0}
+		p := topicPartition{"short", 0}
 		offsets.Add(kadm.Offset{Topic: p.topic, Partition: p.partition, At: offset, LeaderEpoch: -1})
 		w.book.commitAsked(position{group, p}, offset)
 		answered, err := admin.CommitOffsets(w.ctx, group, offsets)
@@ -267,7 +266,7 @@ func (w *world) commit(admin *kadm.Client, who string) {
 func (w *world) changeTopics(client *kgo.Client) {
 	admin := kadm.NewClient(client)
 	for i := 0; w.ctx.Err() == nil; i++ {
-		p := place{fmt.Sprintf("brief-%d", i), 0}
+		p := topicPartition{fmt.Sprintf("brief-%d", i), 0}
 		if !w.makeTopic(admin, p.topic, 1, nil) {
 			return
 		}
@@ -299,7 +298,7 @@ func (w *world) takeIDs(client *kgo.Client) {
 	}
 }
 
-// settle has the idempotent producers rest until all that they sent was acknowledged; false: it took too long.
+// settle pauses the idempotent producers until all that they sent is acknowledged; it returns false if that takes too long.
 func (w *world) settle() bool {
 	w.pause.Lock()
 	defer w.pause.Unlock()
@@ -312,7 +311,7 @@ func (w *world) settle() bool {
 	return true
 }
 
-// audit looks at the broker that lives now. An error says that it could not, because the broker is gone or going.
+// audit compares the running broker with the ledger. An error means that it could not, because the broker has ended.
 func (w *world) audit(ctx context.Context, all bool) ([]string, error) {
 	from, err := newKafkaLog(ctx, w.addr)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	. "tidings.dev/internal/group"
 )
 
-// Of a steady group of 100 members, the requests that come all the time.
+// BenchmarkSteadyGroup measures heartbeats and commits in a stable group of 100 members.
 func BenchmarkSteadyGroup(b *testing.B) {
-	w := newWorld(b, Options{})
+	w := newFakeEngine(b, Options{})
 	j := w.stableGroup("g", 100)[50]
 	b.Run("heartbeat", func(b *testing.B) {
 		b.ReportAllocs()

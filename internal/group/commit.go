@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// onCommit handles an OffsetCommit: it persists the offsets, and replies when they are durable.
 func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 	refuse := func(err error) { c.reply(ev.Ticket, CommitResponse{Err: err}) }
 	g := c.groups[ev.Group]
@@ -14,16 +15,16 @@ func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 			refuse(ErrIllegalGeneration)
 			return
 		}
-		g = c.open(now, ev.Group)
+		g = c.getOrCreate(now, ev.Group)
 	}
-	defer c.settle(now, g)
+	defer c.finishStep(now, g)
 	m, err := g.mayCommit(&ev.CommitRequest)
 	if err != nil {
 		refuse(err)
 		return
 	}
 	if m != nil {
-		m.touch(now) // a commit is a sign of life
+		m.extendSession(now) // a commit counts as a heartbeat
 	}
 	at := time.UnixMilli(now.UnixMilli())
 	answers := make(map[TopicPartition]error, len(ev.Offsets))
@@ -50,27 +51,30 @@ func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 	})
 }
 
-// mayCommit says whether a commit is allowed, and by which member it is; a plain commit has none.
+// mayCommit returns the member that sent a commit, or nil for a commit by a client that is not a member. The error is
+// the reason to refuse the commit.
 func (g *group) mayCommit(r *CommitRequest) (*member, error) {
 	if r.Generation < 0 && g.state == empty {
-		return nil, nil // nobody's, or an administrator's
+		return nil, nil // a consumer that does not join the group, or an administrator
 	}
 	if r.Generation < 0 && r.Member == "" && r.InstanceID == nil {
-		return nil, ErrUnknownMember // the partitions have owners
+		return nil, ErrUnknownMember // only members may commit while there are any
 	}
-	m, err := g.find(r.Member, r.InstanceID)
+	m, err := g.findMember(r.Member, r.InstanceID)
 	switch {
 	case err != nil:
 		return nil, err
 	case r.Generation != g.generation:
 		return nil, ErrIllegalGeneration
 	case g.state == completing:
-		// The partitions are being given to others just now; while preparing they are still this member's.
+		// Other members may get the partitions in this generation. In state preparing, the member still owns its
+		// partitions.
 		return nil, ErrRebalanceInProgress
 	}
 	return m, nil
 }
 
+// onDeleteGroup deletes a group that has no members, and replies when the deletion is durable.
 func (c *Coordinator) onDeleteGroup(now time.Time, ev DeleteGroup) {
 	g := c.groups[ev.Group]
 	switch {
@@ -82,13 +86,14 @@ func (c *Coordinator) onDeleteGroup(now time.Time, ev DeleteGroup) {
 		c.drop(g)
 		c.persist(nil, encodeGroupRemoved(ev.Group), func(now time.Time, err error) {
 			if err != nil {
-				c.revive(now, g)
+				c.restoreDropped(now, g)
 			}
 			c.reply(ev.Ticket, DeleteGroupResponse{Err: err})
 		})
 	}
 }
 
+// onDeleteOffsets deletes offsets in topics to which no member subscribes, and replies when the deletion is durable.
 func (c *Coordinator) onDeleteOffsets(now time.Time, ev DeleteOffsets) {
 	g := c.groups[ev.Group]
 	switch {
@@ -122,27 +127,29 @@ func (c *Coordinator) onDeleteOffsets(now time.Time, ev DeleteOffsets) {
 		}
 		c.reply(ev.Ticket, DeleteOffsetsResponse{Partitions: answers})
 	})
-	c.settle(now, g)
+	c.finishStep(now, g)
 }
 
-// onTopicDeleted: one record for all groups, so that it takes its place behind every commit given out before it (trap 18
-// of KAFKA.md).
+// onTopicDeleted persists one record that removes the topic's offsets from all groups. In the journal, the record is
+// after every commit that was persisted before (docs/kafka-traps.md, trap 18).
 func (c *Coordinator) onTopicDeleted(ev TopicDeleted) {
-	if len(c.groups) > 0 || len(c.flights) > 0 {
+	if len(c.groups) > 0 || len(c.pendingRecords) > 0 {
 		c.persist(nil, encodeTopicRemoved(ev.Topic), func(_ time.Time, err error) {
-			if delete(c.owed, ev.Topic); err != nil {
-				c.owed[ev.Topic] = err
+			if delete(c.pendingTopicRemovals, ev.Topic); err != nil {
+				c.pendingTopicRemovals[ev.Topic] = err
 			}
 		})
 	}
 }
 
-// Owed names the deleted topics whose offsets are still there, since the record of their removal failed, and why the last
-// did; nil: there are none. The engine steps TopicDeleted again for each when records can be stored again; until then no
-// topic of that name may be made, nor a snapshot taken that is not followed by the deletion when it is replayed.
-func (c *Coordinator) Owed() (topics []string, err error) {
-	for _, name := range slices.Sorted(maps.Keys(c.owed)) {
-		topics, err = append(topics, name), c.owed[name]
+// PendingTopicRemovals returns the names, in order, of deleted topics whose offsets are still durable because the
+// record of their removal failed; err is the error for the last of them. topics is nil if there are none. When records
+// can be stored again, the engine must pass a TopicDeleted for each to Step. Before that, the engine must not create a
+// topic with such a name, and must not take a snapshot, unless the deletion of the topic is replayed after the
+// snapshot.
+func (c *Coordinator) PendingTopicRemovals() (topics []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(c.pendingTopicRemovals)) {
+		topics, err = append(topics, name), c.pendingTopicRemovals[name]
 	}
 	return topics, err
 }

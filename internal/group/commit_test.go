@@ -9,7 +9,8 @@ import (
 	. "tidings.dev/internal/group"
 )
 
-func offset(w *world, group string, p TopicPartition) int64 {
+// offset returns the durable offset of a group in a partition.
+func offset(w *fakeEngine, group string, p TopicPartition) int64 {
 	o, ok := w.c.FetchOffsets(group, nil)[p]
 	if !ok {
 		return -1
@@ -18,7 +19,7 @@ func offset(w *world, group string, p TopicPartition) int64 {
 }
 
 func TestCommitIsVisibleWhenDurable(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	p := tp("orders", 0)
 	must[CommitResponse](w, w.commit("g", "", -1, p, 1))
 	w.hold = true
@@ -48,7 +49,7 @@ func TestCommitIsVisibleWhenDurable(t *testing.T) {
 }
 
 func TestWhoMayCommit(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	p := tp("orders", 0)
 	want(t, "of a generation of nothing", must[CommitResponse](w, w.commit("g", "m", 3, p, 1)).Err, ErrIllegalGeneration)
 	j := w.stableGroup("g", 1)[0]
@@ -57,17 +58,17 @@ func TestWhoMayCommit(t *testing.T) {
 	want(t, "member", must[CommitResponse](w, w.commit("g", j.Member, 1, p, 1)).Err, nil)
 	// Case: commits are signs of life.
 	for i := range 10 {
-		w.pass(session / 2)
+		w.advance(session / 2)
 		want(t, "member", must[CommitResponse](w, w.commit("g", j.Member, 1, p, 2+i)).Err, nil)
 	}
-	w.leave("g", Leaver{Member: j.Member})
+	w.leave("g", LeavingMember{Member: j.Member})
 	want(t, "after leaving", must[CommitResponse](w, w.commit("g", j.Member, 1, p, 1)).Err, ErrUnknownMember)
 	want(t, "plain, when empty", must[CommitResponse](w, w.commit("g", "", -1, p, 100)).Err, nil)
 	equal(t, "offset", offset(w, "g", p), 100)
 }
 
 func TestCommitMetadata(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	ticket := w.ticket()
 	w.step(Commit{ticket, CommitRequest{Group: "g", Generation: -1, Offsets: map[TopicPartition]Committed{
 		tp("a", 0): {Offset: 1, LeaderEpoch: 7, Metadata: strings.Repeat("x", 4096)},
@@ -84,29 +85,30 @@ func TestCommitMetadata(t *testing.T) {
 
 func TestOffsetsOfEmptyGroupsExpire(t *testing.T) {
 	day := 24 * time.Hour
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	j := w.stableGroup("g", 1)[0]
 	must[CommitResponse](w, w.commit("g", j.Member, 1, tp("orders", 0), 1, tp("unheard", 0), 1))
 	must[CommitResponse](w, w.commit("plain", "", -1, tp("orders", 0), 1))
 	beats := func(d time.Duration) {
 		for range int(d / (session / 2)) {
-			w.pass(session / 2)
+			w.advance(session / 2)
 			want(t, "heartbeat", w.heartbeat("g", j.Member, 1), nil)
 		}
 	}
 	beats(6 * day)
 	must[CommitResponse](w, w.commit("plain", "", -1, tp("orders", 1), 1))
-	// Case: seven days after the commit, offsets in use stay; those that no member subscribes to, and plain ones, go.
+	// Case: seven days after the commit, offsets in use stay. Offsets of topics that no member subscribes to are
+	// removed, and so are those of a group that never had members.
 	beats(day + time.Minute)
 	equal(t, "offsets", []int64{offset(w, "g", tp("orders", 0)), offset(w, "g", tp("unheard", 0)), offset(w, "plain", tp("orders", 0)), offset(w, "plain", tp("orders", 1))},
 		[]int64{1, -1, -1, 1})
 	// Case: retention begins when the group becomes empty (trap 15), and a restart does not begin it anew.
-	w.leave("g", Leaver{Member: j.Member})
-	w.pass(4 * day)
+	w.leave("g", LeavingMember{Member: j.Member})
+	w.advance(4 * day)
 	w.crash()
-	w.pass(3*day - time.Second)
+	w.advance(3*day - time.Second)
 	equal(t, "offset", offset(w, "g", tp("orders", 0)), 1)
-	w.pass(2 * time.Second)
+	w.advance(2 * time.Second)
 	equal(t, "offset", offset(w, "g", tp("orders", 0)), -1)
 	// Case: of groups with no member and no offset nothing is left, not even a timer.
 	w.crash()
@@ -117,29 +119,29 @@ func TestOffsetsOfEmptyGroupsExpire(t *testing.T) {
 }
 
 func TestExpiryDoesNotTakeACommitUnderWay(t *testing.T) {
-	w := newWorld(t, Options{OffsetRetention: time.Hour})
+	w := newFakeEngine(t, Options{OffsetRetention: time.Hour})
 	p := tp("orders", 0)
 	must[CommitResponse](w, w.commit("g", "", -1, p, 1))
-	w.pass(time.Hour - time.Second)
+	w.advance(time.Hour - time.Second)
 	w.hold = true
 	ticket := w.commit("g", "", -1, p, 2)
-	w.pass(time.Minute)
+	w.advance(time.Minute)
 	w.hold = false
 	w.sync(nil)
 	must[CommitResponse](w, ticket)
-	w.pass(time.Minute)
+	w.advance(time.Minute)
 	equal(t, "offset", offset(w, "g", p), 2)
 }
 
 func TestNothingExpiresWhenKeptForEver(t *testing.T) {
-	w := newWorld(t, Options{OffsetRetention: -1})
+	w := newFakeEngine(t, Options{OffsetRetention: -1})
 	must[CommitResponse](w, w.commit("g", "", -1, tp("orders", 0), 1))
-	w.pass(10 * 365 * 24 * time.Hour)
+	w.advance(10 * 365 * 24 * time.Hour)
 	equal(t, "offset", offset(w, "g", tp("orders", 0)), 1)
 }
 
 func TestDeleteGroup(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	del := func(group string) int {
 		ticket := w.ticket()
 		w.step(DeleteGroup{ticket, group})
@@ -149,11 +151,12 @@ func TestDeleteGroup(t *testing.T) {
 	j := w.stableGroup("g", 1)[0]
 	must[CommitResponse](w, w.commit("g", j.Member, 1, tp("orders", 0), 1))
 	want(t, "with members", must[DeleteGroupResponse](w, del("g")).Err, ErrGroupNotEmpty)
-	w.leave("g", Leaver{Member: j.Member})
+	w.leave("g", LeavingMember{Member: j.Member})
 	w.hold = true
 	ticket := del("g")
 	w.wantWaiting(ticket)
-	// Case: someone commits before the deletion is durable: that comes after it, and stays.
+	// Case: a client commits before the deletion is durable. In the journal the commit comes after the deletion, and
+	// stays.
 	commit := w.commit("g", "", -1, tp("orders", 1), 5)
 	w.sync(nil)
 	want(t, "deleted", must[DeleteGroupResponse](w, ticket).Err, nil)
@@ -163,7 +166,7 @@ func TestDeleteGroup(t *testing.T) {
 }
 
 func TestDeleteOffsets(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	del := func(group string, tps ...TopicPartition) DeleteOffsetsResponse {
 		ticket := w.ticket()
 		w.step(DeleteOffsets{ticket, group, tps})
@@ -176,10 +179,10 @@ func TestDeleteOffsets(t *testing.T) {
 	want(t, "subscribed", r.Partitions[tp("orders", 0)], ErrSubscribedToTopic)
 	want(t, "not subscribed", r.Partitions[tp("old", 0)], nil)
 	equal(t, "offsets", []int64{offset(w, "g", tp("orders", 0)), offset(w, "g", tp("old", 0))}, []int64{1, -1})
-	w.leave("g", Leaver{Member: j.Member})
+	w.leave("g", LeavingMember{Member: j.Member})
 	want(t, "subscribed once", del("g", tp("orders", 0)).Partitions[tp("orders", 0)], nil)
 	equal(t, "offset", offset(w, "g", tp("orders", 0)), -1)
-	// Case: members that are no consumers subscribe to nothing that we could know.
+	// Case: the members are not consumers, so that it is not known what they subscribe to.
 	other := joining("h", "")
 	other.ProtocolType = "connect"
 	must[JoinResponse](w, w.join(other))
@@ -187,7 +190,7 @@ func TestDeleteOffsets(t *testing.T) {
 }
 
 func TestTopicDeleted(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	w.hold = true
 	w.commit("g", "", -1, tp("gone", 0), 1, tp("stays", 0), 1)
 	w.commit("h", "", -1, tp("gone", 0), 1)
@@ -204,7 +207,7 @@ func TestTopicDeleted(t *testing.T) {
 // later; a deleted topic's offsets are owed until then.
 func TestRemovalsAreRefused(t *testing.T) {
 	full := errors.New("the disk is full")
-	w := newWorld(t, Options{OffsetRetention: time.Hour})
+	w := newFakeEngine(t, Options{OffsetRetention: time.Hour})
 	must[CommitResponse](w, w.commit("g", "", -1, tp("orders", 0), 5))
 	must[CommitResponse](w, w.commit("h", "", -1, tp("gone", 0), 7))
 
@@ -215,25 +218,25 @@ func TestRemovalsAreRefused(t *testing.T) {
 	w.sync(full)
 	want(t, "delete", must[DeleteGroupResponse](w, ticket).Err, full)
 	wantState(t, w, "g", "Empty")
-	topics, err := w.c.Owed()
+	topics, err := w.c.PendingTopicRemovals()
 	equal(t, "owed", topics, []string{"gone"})
 	want(t, "owed", err, full)
 
 	w.step(TopicDeleted{"gone"})
 	w.sync(nil)
-	if topics, err := w.c.Owed(); topics != nil || err != nil {
+	if topics, err := w.c.PendingTopicRemovals(); topics != nil || err != nil {
 		t.Errorf("still owed: %v, %v", topics, err)
 	}
 	equal(t, "offsets", []int64{offset(w, "g", tp("orders", 0)), offset(w, "h", tp("gone", 0))}, []int64{5, -1})
 
 	// Case: it is time for the group's offsets to expire; that is tried again until it has room.
-	w.pass(2 * time.Hour)
+	w.advance(2 * time.Hour)
 	if len(w.waiting) == 0 {
 		t.Fatal("nothing expires")
 	}
 	w.sync(full)
 	wantState(t, w, "g", "Empty")
-	w.pass(10 * time.Second)
+	w.advance(10 * time.Second)
 	w.sync(nil)
 	wantState(t, w, "g", "Dead")
 	equal(t, "offset", offset(w, "g", tp("orders", 0)), -1)

@@ -8,18 +8,20 @@ import (
 	"time"
 )
 
-// Options of a coordinator. The zero value of each field is the default named beside it.
+// Options are the settings of a coordinator. A field that is zero has the default named beside it.
 type Options struct {
-	InitialRebalanceDelay time.Duration // 0: the first generation forms as soon as its first member has joined
-	MinSessionTimeout     time.Duration // 6 s
-	MaxSessionTimeout     time.Duration // 30 min
-	MaxGroupSize          int           // no limit
-	OffsetRetention       time.Duration // 7 days from when the group became empty; negative: for ever
-	MaxMetadataBytes      int           // 4096
-	NewID                 func() string // the random part of a member id, never the same twice: a random UUID
+	InitialRebalanceDelay time.Duration // how long a group waits for more members before its first generation; default 0
+	MinSessionTimeout     time.Duration // default 6 s
+	MaxSessionTimeout     time.Duration // default 30 min
+	MaxGroupSize          int           // members in one group; default: no limit
+	// OffsetRetention is how long offsets are kept after the group became empty (docs/kafka-traps.md, trap 15). Default
+	// 7 days; negative means for ever.
+	OffsetRetention  time.Duration
+	MaxMetadataBytes int           // length of the metadata of one offset; default 4096
+	NewID            func() string // returns the unique part of a new member id; default: a random UUID
 }
 
-// WithDefaults returns the options in force.
+// WithDefaults returns o with the default in place of each zero value.
 func (o Options) WithDefaults() Options {
 	o.MinSessionTimeout = cmp.Or(o.MinSessionTimeout, 6*time.Second)
 	o.MaxSessionTimeout = cmp.Or(o.MaxSessionTimeout, 30*time.Minute)
@@ -31,7 +33,7 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
-// newUUID is a random (version 4) UUID, the form in which Kafka's clients are used to see member ids.
+// newUUID returns a random UUID (version 4), which Apache Kafka uses for member ids, too.
 func newUUID() string {
 	var b [16]byte
 	rand.Read(b[:])
@@ -40,45 +42,50 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// Coordinator holds every group: who is a member, of which generation, with which assignment, and what was committed.
+// Coordinator holds all groups: their members, generations, assignments and committed offsets. [New] makes a
+// Coordinator. It is not safe for concurrent use: the engine holds one lock around all calls.
 //
-// It has two sides. The live side (groups) decides, and runs ahead of the disk. The durable side (image) is what the
-// journal holds for certain: offsets are read from it and snapshots are taken of it, so that nobody ever sees a commit
-// that a power cut could take back.
+// The coordinator keeps two states. Requests are checked and decided by groups, which is ahead of the disk. durable is
+// what the journal certainly has; offsets and snapshots are read from durable, so that no client sees a commit that a
+// power cut could undo.
 //
-// It is not safe for concurrent use: the engine holds one lock around Step and the methods that read.
+// Invariants between two steps:
+//
+//   - durable is the result of exactly the records whose Persisted came without error, in order.
+//   - pendingRecords has the records whose Persisted has not come; group.inFlight is the number of those of one group.
+//   - every group in groups is in timers, at its next deadline or earlier.
 type Coordinator struct {
-	o       Options
-	groups  map[string]*group
-	image   image
-	timers  timers
-	flights map[uint64]flight
-	owed    map[string]error // deleted topics whose removal was refused, and why
-	lastID  uint64
-	out     []Effect // of the step under way
+	o                    Options
+	groups               map[string]*group
+	durable              durableState
+	timers               timers
+	pendingRecords       map[uint64]pendingRecord // by Persist.ID
+	pendingTopicRemovals map[string]error         // deleted topics whose removal could not be persisted, with the error
+	lastID               uint64                   // ID of the last Persist
+	out                  []Effect                 // effects of the present step
 }
 
-// flight is a record on its way to the disk, and what is to be done when it is there.
-type flight struct {
-	record []byte
-	group  *group // as it was then, perhaps deleted since; nil: none in particular
-	landed func(now time.Time, err error)
+// pendingRecord is a record that was returned in a Persist whose Persisted has not come.
+type pendingRecord struct {
+	record    []byte
+	group     *group                         // counts the record in inFlight; it may have been dropped since. nil: none
+	onDurable func(now time.Time, err error) // see Coordinator.persist
 }
 
-// New returns an empty coordinator. When something is restored with Load and ApplyRecord, Resume must be called before the
-// first Step.
+// New returns an empty coordinator. The caller restores its state before the first Step: it calls Load if there is a
+// snapshot, then ApplyRecord for each later record of the journal, then Resume.
 func New(o Options) *Coordinator {
 	return &Coordinator{
-		o:       o.WithDefaults(),
-		groups:  make(map[string]*group),
-		image:   newImage(),
-		flights: make(map[uint64]flight),
-		owed:    make(map[string]error),
+		o:                    o.WithDefaults(),
+		groups:               make(map[string]*group),
+		durable:              newDurableState(),
+		pendingRecords:       make(map[uint64]pendingRecord),
+		pendingTopicRemovals: make(map[string]error),
 	}
 }
 
-// Step takes one event and returns what is to be done, in order. The time of one step must not be before that of the last.
-// The slice is the caller's.
+// Step handles one event and returns the effects that the engine must perform, in order. now must not be earlier than
+// in a call before. The caller owns the slice.
 func (c *Coordinator) Step(now time.Time, ev Event) []Effect {
 	switch ev := ev.(type) {
 	case Join:
@@ -105,76 +112,81 @@ func (c *Coordinator) Step(now time.Time, ev Event) []Effect {
 	return c.take()
 }
 
+// take returns the effects of the present step, and empties out for the next step.
 func (c *Coordinator) take() []Effect {
 	out := c.out
 	c.out = nil
 	return out
 }
 
+// reply adds a Reply to the effects of the step.
 func (c *Coordinator) reply(t Ticket, response any) {
 	c.out = append(c.out, Reply{Ticket: t, Response: response})
 }
 
-// persist gives a record out. landed (may be nil) runs when it is durable, after the image has it, or when it failed; it
-// must not persist anything itself, since it runs on the goroutine that commits.
-func (c *Coordinator) persist(g *group, record []byte, landed func(now time.Time, err error)) {
+// persist adds a Persist of record to the effects of the step. g is the group that counts the record in inFlight, or
+// nil. onDurable, unless nil, is called in the step of the Persisted: with nil when durable has the record, or with the
+// error. onDurable must not call persist, because the goroutine that commits the journal may run that step.
+func (c *Coordinator) persist(g *group, record []byte, onDurable func(now time.Time, err error)) {
 	c.lastID++
-	c.flights[c.lastID] = flight{record: record, group: g, landed: landed}
+	c.pendingRecords[c.lastID] = pendingRecord{record: record, group: g, onDurable: onDurable}
 	if g != nil {
 		g.inFlight++
 	}
 	c.out = append(c.out, Persist{ID: c.lastID, Record: record})
 }
 
+// onPersisted applies a record that has become durable, and calls its onDurable.
 func (c *Coordinator) onPersisted(now time.Time, ev Persisted) {
-	f, ok := c.flights[ev.ID]
+	f, ok := c.pendingRecords[ev.ID]
 	if !ok {
 		return
 	}
-	delete(c.flights, ev.ID)
+	delete(c.pendingRecords, ev.ID)
 	err := ev.Err
 	if err == nil {
-		err = c.image.apply(f.record)
+		err = c.durable.apply(f.record)
 	}
 	if f.group != nil {
 		f.group.inFlight--
 	}
-	if f.landed != nil {
-		f.landed(now, err)
+	if f.onDurable != nil {
+		f.onDurable(now, err)
 	}
 }
 
-// settle is called for each group that a step has touched, last of all: it puts what has changed on record, sets the
-// group's timer, and forgets a group that nothing came of.
-func (c *Coordinator) settle(now time.Time, g *group) {
+// finishStep must be called at the end of a step for each group that the step has changed. It persists that a rebalance
+// has begun, sets the group's timer, and drops a group that has neither members nor durable state.
+func (c *Coordinator) finishStep(now time.Time, g *group) {
 	if c.groups[g.id] != g {
 		return
 	}
-	if g.state == empty && g.recorded == 0 && g.generation == 0 && len(g.pending) == 0 && g.inFlight == 0 && !c.image.has(g.id) {
+	if g.state == empty && g.recordedState == 0 && g.generation == 0 && len(g.pending) == 0 && g.inFlight == 0 && !c.durable.has(g.id) {
 		c.drop(g)
 		return
 	}
-	if g.state == preparing && g.recorded == stable {
-		// So that a restart finds the group rebalancing, and without those who have left (trap 16 of KAFKA.md). Nobody
-		// waits for this record.
+	if g.state == preparing && g.recordedState == stable {
+		// After a restart the group then rebalances, without the members that have left (docs/kafka-traps.md, trap 16).
+		// No reply waits for this record.
 		c.record(now, g, nil)
 	}
 	c.rearm(now, g)
 }
 
-// rearm sets the group's timer anew, unless the group is gone.
+// rearm sets the group's timer to its next deadline. It does nothing if the group was dropped.
 func (c *Coordinator) rearm(now time.Time, g *group) {
 	if c.groups[g.id] == g {
 		c.timers.set(g, c.nextDeadline(now, g))
 	}
 }
 
-// record gives out the group as it stands.
-func (c *Coordinator) record(now time.Time, g *group, landed func(now time.Time, err error)) {
-	g.recorded = g.state
-	c.persist(g, encodeGroup(c.recordOf(now, g)), landed)
+// record persists the present state of the group. onDurable may be nil; see persist.
+func (c *Coordinator) record(now time.Time, g *group, onDurable func(now time.Time, err error)) {
+	g.recordedState = g.state
+	c.persist(g, encodeGroup(c.recordOf(now, g)), onDurable)
 }
 
+// recordOf returns the present state of the group as a groupRecord, which shares the members with the group.
 func (c *Coordinator) recordOf(now time.Time, g *group) groupRecord {
 	r := groupRecord{
 		id: g.id, state: g.state, generation: g.generation, protocolType: g.protocolType,
@@ -184,14 +196,15 @@ func (c *Coordinator) recordOf(now time.Time, g *group) groupRecord {
 	case empty:
 		r.since = g.emptySince
 	case preparing:
-		// Who has not been in a generation yet may not even know its id, and would be waited for in vain.
-		r.members = slices.DeleteFunc(slices.Clone(g.members), func(m *member) bool { return m.fresh })
+		// A member that was in no generation yet may not know its id; after a restart the group would wait for it in
+		// vain.
+		r.members = slices.DeleteFunc(slices.Clone(g.members), func(m *member) bool { return m.isNew })
 	}
 	return r
 }
 
-// open returns the group, made if need be.
-func (c *Coordinator) open(now time.Time, id string) *group {
+// getOrCreate returns the group with this id. If there is none, it adds a group without members.
+func (c *Coordinator) getOrCreate(now time.Time, id string) *group {
 	g := c.groups[id]
 	if g == nil {
 		g = &group{id: id, state: empty, emptySince: now, heapIndex: -1}
@@ -200,24 +213,26 @@ func (c *Coordinator) open(now time.Time, id string) *group {
 	return g
 }
 
-// revive puts a group without members back that was dropped, if its removal failed.
-func (c *Coordinator) revive(now time.Time, g *group) {
+// restoreDropped adds a dropped group again, because its removal could not be persisted. If a new group has its id by
+// now, restoreDropped does nothing.
+func (c *Coordinator) restoreDropped(now time.Time, g *group) {
 	if c.groups[g.id] == nil {
 		c.groups[g.id] = g
 		c.rearm(now, g)
 	}
 }
 
-// drop takes a group out of the live side.
+// drop removes a group from groups and timers. The group stays in durable until its removal is durable.
 func (c *Coordinator) drop(g *group) {
 	c.timers.remove(g)
 	delete(c.groups, g.id)
 }
 
-// Resume begins service after Load and ApplyRecord: members get a whole session to be heard from, and groups that
-// were not stable rebalance (trap 16 of KAFKA.md).
+// Resume makes the coordinator ready for Step, after Load and ApplyRecord, and returns its first effects. Each member
+// gets a whole session timeout from now to send a request, and groups that were rebalancing go on to rebalance
+// (docs/kafka-traps.md, trap 16).
 func (c *Coordinator) Resume(now time.Time) []Effect {
-	for id, stored := range c.image.groups {
+	for id, stored := range c.durable.groups {
 		g := &group{id: id, state: empty, emptySince: now, heapIndex: -1}
 		c.groups[id] = g
 		if stored.meta != nil {
@@ -225,17 +240,18 @@ func (c *Coordinator) Resume(now time.Time) []Effect {
 		}
 	}
 	for _, g := range c.inOrder() {
-		c.settle(now, g)
+		c.finishStep(now, g)
 	}
 	return c.take()
 }
 
+// restore sets the state of g from meta, its last durable group record.
 func (c *Coordinator) restore(now time.Time, g *group, meta []byte) {
 	r, err := decodeGroup(meta)
 	if err != nil {
-		return // it was decoded when the image took it
+		return // cannot happen: durable.apply has decoded meta before
 	}
-	g.state, g.recorded = r.state, r.state
+	g.state, g.recordedState = r.state, r.state
 	g.generation, g.protocolType, g.protocol, g.leader = r.generation, r.protocolType, r.protocol, r.leader
 	g.members = r.members
 	for _, m := range g.members {
@@ -248,8 +264,9 @@ func (c *Coordinator) restore(now time.Time, g *group, meta []byte) {
 	case stable:
 		g.topics = subscribed(g)
 	case preparing:
-		// The next generation may have been formed, and its number is used again: no harm, since nobody was given an
-		// assignment in it. Until then the members are still owners in the last one, and may commit.
+		// The next generation may have been formed before the restart without being recorded; its number is then used
+		// again. That does no harm, as no member has an assignment in it. Until the next generation is formed, the
+		// members own the partitions of the recorded one, and may commit.
 		g.joinDeadline = now.Add(g.rebalanceTimeout())
 	}
 }

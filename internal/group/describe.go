@@ -1,6 +1,6 @@
 package group
 
-// List returns all groups by id, without their members.
+// List returns the descriptions of all groups, in order of group id, without Protocol and Members.
 func (c *Coordinator) List() []Description {
 	all := make([]Description, 0, len(c.groups))
 	for _, g := range c.inOrder() {
@@ -9,8 +9,9 @@ func (c *Coordinator) List() []Description {
 	return all
 }
 
-// Describe returns a group; State is Dead when there is none. As in Apache Kafka the protocol, metadata and assignments
-// are told only while the group is stable. The bytes are shared: they must not be changed.
+// Describe returns the description of a group. If the group does not exist, its State is Dead. As in Apache Kafka, the
+// protocol, the metadata and the assignments are empty unless the group is Stable. The byte slices are shared with the
+// coordinator and must not be changed.
 func (c *Coordinator) Describe(id string) Description {
 	g := c.groups[id]
 	if g == nil {
@@ -21,7 +22,7 @@ func (c *Coordinator) Describe(id string) Description {
 		d.Protocol = g.protocol
 	}
 	for _, m := range g.members {
-		md := MemberDescription{Member: m.id, InstanceID: m.instance, ClientID: m.clientID, ClientHost: m.host}
+		md := MemberDescription{Member: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.host}
 		if g.state == stable {
 			md.Metadata, md.Assignment = m.metadata(g.protocol), m.assignment
 		}

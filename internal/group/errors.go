@@ -2,35 +2,39 @@ package group
 
 import "errors"
 
-// What a request can be refused with. Each is one Kafka error code; the table stands in internal/kafka. Match them with
-// errors.Is.
+// Errors with which requests are refused. Each has one error code of Kafka, in internal/kafka/errors.go. If a Persist
+// fails, its request is answered with the error of the Persisted instead.
 var (
-	// ErrUnknownMember: the member id is not of this group (any more); join again without one.
+	// ErrUnknownMember means that the group has no such member, or has removed it: the client must join again without a
+	// member id.
 	ErrUnknownMember = errors.New("unknown group member")
-	// ErrIllegalGeneration: the request comes from another generation than the group is in.
+	// ErrIllegalGeneration means that the request's generation is not the group's.
 	ErrIllegalGeneration = errors.New("request is of another group generation")
-	// ErrRebalanceInProgress: the group is forming a new generation; join again.
+	// ErrRebalanceInProgress means that the group is forming a new generation: the client must join again.
 	ErrRebalanceInProgress = errors.New("group is rebalancing")
-	// ErrMemberIDRequired: join again with the member id that the response carries (KIP-394).
+	// ErrMemberIDRequired means that the client must join again with the member id in the response (KIP-394).
 	ErrMemberIDRequired = errors.New("a member id was given; join again with it")
-	// ErrInconsistentProtocol: no assignment strategy that every member supports, or another protocol type.
+	// ErrInconsistentProtocol means that the protocol type is not the group's, or that no protocol is supported by all
+	// members.
 	ErrInconsistentProtocol = errors.New("protocols do not fit the group's")
-	// ErrFencedInstance: another member has taken over this group.instance.id (KIP-345).
+	// ErrFencedInstance means that another client has joined with the same group.instance.id and replaced this member
+	// (KIP-345).
 	ErrFencedInstance = errors.New("group instance id was taken over by another member")
-	// ErrInvalidSessionTimeout: the session timeout is outside the broker's bounds.
+	// ErrInvalidSessionTimeout means that the session timeout is less than Options.MinSessionTimeout or more than
+	// MaxSessionTimeout.
 	ErrInvalidSessionTimeout = errors.New("session timeout is out of bounds")
-	// ErrInvalidGroup: the group id is empty or not allowed here.
+	// ErrInvalidGroup means that the group id is empty.
 	ErrInvalidGroup = errors.New("invalid group id")
-	// ErrGroupNotEmpty: the group has members.
+	// ErrGroupNotEmpty means that the group has members, and the request is allowed only for a group without members.
 	ErrGroupNotEmpty = errors.New("group has members")
-	// ErrGroupNotFound: there is no such group.
+	// ErrGroupNotFound means that there is no such group.
 	ErrGroupNotFound = errors.New("no such group")
-	// ErrGroupFull: the group has as many members as are allowed.
+	// ErrGroupFull means that the group has Options.MaxGroupSize members already.
 	ErrGroupFull = errors.New("group is full")
-	// ErrOffsetMetadataTooLarge: the metadata of a commit is longer than Options.MaxMetadataBytes.
+	// ErrOffsetMetadataTooLarge means that the metadata of an offset is longer than Options.MaxMetadataBytes.
 	ErrOffsetMetadataTooLarge = errors.New("offset metadata is too large")
-	// ErrSubscribedToTopic: offsets of a topic that members are subscribed to cannot be deleted.
+	// ErrSubscribedToTopic means that offsets cannot be deleted because a member subscribes to their topic.
 	ErrSubscribedToTopic = errors.New("group is subscribed to the topic")
-	// ErrCorruptRecord: a persisted record or snapshot cannot be decoded.
+	// ErrCorruptRecord means that a record or snapshot cannot be decoded.
 	ErrCorruptRecord = errors.New("corrupt group record")
 )

@@ -1,57 +1,59 @@
 package group
 
-// Ticket is the caller's own mark on a request. It comes back in the Reply and is never looked at.
+// Ticket is the engine's reference to a request. The coordinator returns it in the Reply, and uses it for nothing else.
 type Ticket any
 
-// Event is what happens to the coordinator. Requests carry a Ticket and get exactly one Reply, at once or by a later
-// step. The coordinator copies the bytes of a request that it keeps (metadata, assignments), so that they may lie in
-// a frame that is used again; strings and instance ids it keeps.
+// Event is an input of [Coordinator.Step]. An event with a Ticket is a request; it gets exactly one Reply, from its own
+// step or from a later one. The coordinator copies the byte slices of a request that it keeps (metadata and
+// assignments), but neither the strings nor what InstanceID points to.
 type Event interface{ event() }
 
 type (
-	// Join is answered by a JoinResponse once the generation is formed.
+	// Join is answered with a JoinResponse when the generation is formed.
 	Join struct {
 		Ticket Ticket
 		JoinRequest
 	}
-	// Sync is answered by a SyncResponse once the leader's assignment is durable.
+	// Sync is answered with a SyncResponse when the leader's assignment is durable.
 	Sync struct {
 		Ticket Ticket
 		SyncRequest
 	}
-	// Heartbeat is answered at once by a HeartbeatResponse.
+	// Heartbeat is answered at once with a HeartbeatResponse.
 	Heartbeat struct {
 		Ticket Ticket
 		HeartbeatRequest
 	}
-	// Leave is answered at once by a LeaveResponse.
+	// Leave is answered at once with a LeaveResponse.
 	Leave struct {
 		Ticket Ticket
 		LeaveRequest
 	}
-	// Commit is answered by a CommitResponse once the offsets are durable.
+	// Commit is answered with a CommitResponse when the offsets are durable.
 	Commit struct {
 		Ticket Ticket
 		CommitRequest
 	}
-	// DeleteGroup is answered by a DeleteGroupResponse once the deletion is durable.
+	// DeleteGroup is answered with a DeleteGroupResponse when the deletion is durable.
 	DeleteGroup struct {
 		Ticket Ticket
 		Group  string
 	}
-	// DeleteOffsets is answered by a DeleteOffsetsResponse once the deletion is durable.
+	// DeleteOffsets is answered with a DeleteOffsetsResponse when the deletion is durable.
 	DeleteOffsets struct {
 		Ticket     Ticket
 		Group      string
 		Partitions []TopicPartition
 	}
-	// TopicDeleted takes the offsets of a topic out of every group. It has no answer.
+	// TopicDeleted removes the offsets of a topic from every group. It gets no Reply.
 	TopicDeleted struct{ Topic string }
-	// Tick says that the time of NextDeadline has come. A tick too early or too late does no harm.
+	// Tick makes the coordinator act on the deadlines that have passed. The engine sends one at NextDeadline; a Tick
+	// that is early or late does no harm.
 	Tick struct{}
-	// Persisted says how a Persist ended: durable (nil) or not (the log is fenced, or its disk full). It must be fed for every Persist, in
-	// the order in which they were given. The step's effects are replies only, never another Persist, so that it may
-	// be taken on the goroutine that commits.
+	// Persisted reports the outcome of the Persist with this ID: Err is nil if the record is durable, else the reason
+	// why it is not (the log is fenced, or the disk is full). There must be one Persisted for every Persist, in the
+	// same order. Its step returns no effects but replies, so that the goroutine that commits the journal can perform
+	// them.
 	Persisted struct {
 		ID  uint64
 		Err error
@@ -69,18 +71,19 @@ func (TopicDeleted) event()  {}
 func (Tick) event()          {}
 func (Persisted) event()     {}
 
-// Effect is what the engine must do after a step, in order.
+// Effect is an output of [Coordinator.Step]: what the engine must do, in order.
 type Effect interface{ effect() }
 
-// Reply answers the request that carried Ticket. Response is a JoinResponse, SyncResponse, HeartbeatResponse,
+// Reply answers the request with this Ticket. Response is a JoinResponse, SyncResponse, HeartbeatResponse,
 // LeaveResponse, CommitResponse, DeleteGroupResponse or DeleteOffsetsResponse.
 type Reply struct {
 	Ticket   Ticket
 	Response any
 }
 
-// Persist asks for Record to be journaled. Records must reach the journal in the order in which steps give them. When
-// it is durable, or failed, the engine steps Persisted with the same ID. Record must not be changed.
+// Persist asks the engine to append Record to the journal, in the order in which steps return Persist effects, and to
+// pass a Persisted with the same ID to Step when the record is durable or has failed. Record is shared with the
+// coordinator and must not be changed.
 type Persist struct {
 	ID     uint64
 	Record []byte
@@ -94,8 +97,8 @@ type HeartbeatResponse struct{ Err error }
 
 // CommitResponse answers a Commit.
 type CommitResponse struct {
-	Err        error                    // of the whole request; nothing was committed
-	Partitions map[TopicPartition]error // one entry for each offset asked for, when Err is nil
+	Err        error                    // of the whole request; if not nil, nothing is committed
+	Partitions map[TopicPartition]error // if Err is nil, has for each partition nil, or why its offset is not committed
 }
 
 // DeleteGroupResponse answers a DeleteGroup.
@@ -103,6 +106,6 @@ type DeleteGroupResponse struct{ Err error }
 
 // DeleteOffsetsResponse answers a DeleteOffsets.
 type DeleteOffsetsResponse struct {
-	Err        error                    // of the whole request; nothing was deleted
-	Partitions map[TopicPartition]error // one entry for each partition asked for, when Err is nil
+	Err        error                    // of the whole request; if not nil, nothing is deleted
+	Partitions map[TopicPartition]error // if Err is nil, has for each partition nil, or why its offset is not deleted
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// freshTimeout is how long a member may wait for its first generation without a sign of life: it has no reason to
-// send heartbeats yet, and may be dead.
-const freshTimeout = 5 * time.Minute
+// newMemberTimeout is how long a new member may wait for its first generation before it is removed as dead, unless its
+// session timeout is longer. While it waits for the reply to its JoinGroup it sends no heartbeats.
+const newMemberTimeout = 5 * time.Minute
 
+// onJoin handles a JoinGroup: it checks the request, and adds or updates the member.
 func (c *Coordinator) onJoin(now time.Time, ev Join) {
 	r := &ev.JoinRequest
 	if r.RebalanceTimeout <= 0 {
-		r.RebalanceTimeout = r.SessionTimeout // JoinGroup v0 has only the one
+		r.RebalanceTimeout = r.SessionTimeout // JoinGroup version 0 has no rebalance timeout
 	}
 	refuse := func(err error) {
 		c.reply(ev.Ticket, JoinResponse{Err: err, Generation: -1, Member: r.Member})
@@ -28,14 +29,14 @@ func (c *Coordinator) onJoin(now time.Time, ev Join) {
 		refuse(ErrUnknownMember)
 		return
 	}
-	g := c.open(now, r.Group)
-	defer c.settle(now, g)
+	g := c.getOrCreate(now, r.Group)
+	defer c.finishStep(now, g)
 	switch {
 	case c.full(g, r.Member, r.InstanceID):
-		c.forget(now, g, r.Member)
+		c.dropPendingMember(now, g, r.Member)
 		refuse(ErrGroupFull)
-	case !g.accepts(r.ProtocolType, r.Protocols, replaced(g, r)):
-		c.forget(now, g, r.Member)
+	case !g.acceptsProtocols(r.ProtocolType, r.Protocols, replaced(g, r)):
+		c.dropPendingMember(now, g, r.Member)
 		refuse(ErrInconsistentProtocol)
 	case r.Member == "":
 		c.joinNew(now, g, ev)
@@ -46,33 +47,35 @@ func (c *Coordinator) onJoin(now time.Time, ev Join) {
 	}
 }
 
-// replaced is the member whose place the request takes, if any: its old protocols do not count.
+// replaced returns the id of the member that the request replaces or updates, whose old protocols therefore do not
+// count. It is empty if there is no such member.
 func replaced(g *group, r *JoinRequest) MemberID {
 	if r.InstanceID != nil {
-		if m := g.static(*r.InstanceID); m != nil {
+		if m := g.staticMember(*r.InstanceID); m != nil {
 			return m.id
 		}
 	}
 	return r.Member
 }
 
-// forget takes back an id given by MEMBER_ID_REQUIRED, so that the group does not wait for its bearer.
-func (c *Coordinator) forget(now time.Time, g *group, id MemberID) {
+// dropPendingMember removes a pending member id, if it is one, so that the group does not wait for a client with that
+// id.
+func (c *Coordinator) dropPendingMember(now time.Time, g *group, id MemberID) {
 	if _, ok := g.pending[id]; ok {
 		delete(g.pending, id)
 		c.tryComplete(now, g)
 	}
 }
 
-// full says whether a group at its limit must turn the joiner away. Those who are members already may stay.
+// full reports whether the group has MaxGroupSize members and the client that joins is not one of them.
 func (c *Coordinator) full(g *group, id MemberID, instance *string) bool {
-	if c.o.MaxGroupSize <= 0 || g.member(id) != nil || instance != nil && g.static(*instance) != nil {
+	if c.o.MaxGroupSize <= 0 || g.member(id) != nil || instance != nil && g.staticMember(*instance) != nil {
 		return false
 	}
 	return len(g.members) >= c.o.MaxGroupSize
 }
 
-// joinNew: the request has no member id.
+// joinNew handles a JoinGroup without a member id.
 func (c *Coordinator) joinNew(now time.Time, g *group, ev Join) {
 	r := &ev.JoinRequest
 	prefix := r.ClientID
@@ -82,14 +85,15 @@ func (c *Coordinator) joinNew(now time.Time, g *group, ev Join) {
 	id := MemberID(prefix + "-" + c.o.NewID())
 	switch {
 	case r.InstanceID != nil:
-		if old := g.static(*r.InstanceID); old != nil {
+		if old := g.staticMember(*r.InstanceID); old != nil {
 			c.replaceStatic(now, g, old, id, ev)
 			return
 		}
 		c.addMember(now, g, id, ev)
 	case r.RequireKnownMember:
-		// A client whose answer gets lost would join anew, and leave a member behind that holds up the group until its
-		// session ends. So it gets its id first (KIP-394).
+		// If the client lost the response to its JoinGroup, it would join again as another member, and the group would
+		// wait for the first one until its session ends. So the client is sent its id before it becomes a member
+		// (KIP-394).
 		if g.pending == nil {
 			g.pending = make(map[MemberID]pendingJoin)
 		}
@@ -100,7 +104,8 @@ func (c *Coordinator) joinNew(now time.Time, g *group, ev Join) {
 	}
 }
 
-// joinAgain: the request has a member id, given by MEMBER_ID_REQUIRED or by an earlier generation.
+// joinAgain handles a JoinGroup with a member id, which must be pending or that of a member. Errors: those of
+// findMember.
 func (c *Coordinator) joinAgain(now time.Time, g *group, ev Join) error {
 	r := &ev.JoinRequest
 	if _, ok := g.pending[r.Member]; ok && r.InstanceID == nil {
@@ -108,7 +113,7 @@ func (c *Coordinator) joinAgain(now time.Time, g *group, ev Join) error {
 		c.addMember(now, g, r.Member, ev)
 		return nil
 	}
-	m, err := g.find(r.Member, r.InstanceID)
+	m, err := g.findMember(r.Member, r.InstanceID)
 	if err != nil {
 		return err
 	}
@@ -118,38 +123,39 @@ func (c *Coordinator) joinAgain(now time.Time, g *group, ev Join) error {
 		c.tryComplete(now, g)
 		return nil
 	case completing:
-		if m.offers(r.Protocols) {
-			// It did not get the answer to its join: here it is again.
-			c.welcomeBack(now, g, m, ev)
+		if m.hasProtocols(r.Protocols) {
+			// The member joins again because it has not received the response to its first JoinGroup.
+			c.replyCurrentGeneration(now, g, m, ev)
 			return nil
 		}
 	case stable:
-		if m.id != g.leader && m.offers(r.Protocols) {
-			c.welcomeBack(now, g, m, ev)
+		if m.id != g.leader && m.hasProtocols(r.Protocols) {
+			c.replyCurrentGeneration(now, g, m, ev)
 			return nil
 		}
-		// A leader that joins again wants a new assignment: it may have seen partitions come.
+		// The leader joins again when it wants to assign anew, for instance because there are new partitions.
 	}
 	c.update(now, g, m, ev)
 	c.prepare(now, g)
 	return nil
 }
 
-// welcomeBack answers a join with the generation as it is.
-func (c *Coordinator) welcomeBack(now time.Time, g *group, m *member, ev Join) {
+// replyCurrentGeneration answers a JoinGroup with the present generation, without a rebalance.
+func (c *Coordinator) replyCurrentGeneration(now time.Time, g *group, m *member, ev Join) {
 	m.deadline = now.Add(m.sessionTimeout)
 	c.reply(ev.Ticket, g.joined(m))
 }
 
+// addMember adds a member with this id, and begins a rebalance unless the group is already rebalancing.
 func (c *Coordinator) addMember(now time.Time, g *group, id MemberID, ev Join) {
-	m := &member{id: id, instance: ev.InstanceID, fresh: true}
+	m := &member{id: id, instanceID: ev.InstanceID, isNew: true}
 	if len(g.members) == 0 {
 		g.protocolType = ev.ProtocolType
 		g.leader = id
 	}
 	g.members = append(g.members, m)
 	c.update(now, g, m, ev)
-	g.grew = true
+	g.memberJoined = true
 	if g.state == preparing {
 		c.tryComplete(now, g)
 	} else {
@@ -157,24 +163,24 @@ func (c *Coordinator) addMember(now time.Time, g *group, id MemberID, ev Join) {
 	}
 }
 
-// update takes over what a join says of its member, and lets it wait for the next generation.
+// update sets the fields of a member from its JoinGroup, and makes the request wait for the next generation.
 func (c *Coordinator) update(now time.Time, g *group, m *member, ev Join) {
-	c.dismiss(m, ErrRebalanceInProgress) // an earlier request of its own, on a connection that it has given up
+	c.replyWaiting(m, ErrRebalanceInProgress) // to an earlier request of the member, which its client no longer waits for
 	m.clientID, m.host = ev.ClientID, ev.ClientHost
 	m.sessionTimeout, m.rebalanceTimeout = ev.SessionTimeout, ev.RebalanceTimeout
 	m.protocols = make([]Protocol, len(ev.Protocols))
 	for i, p := range ev.Protocols {
 		m.protocols[i] = Protocol{Name: p.Name, Metadata: slices.Clone(p.Metadata)}
 	}
-	m.join = &waiter{ticket: ev.Ticket, canSkip: ev.CanSkipAssignment}
+	m.join = &waiter{ticket: ev.Ticket, canSkipAssignment: ev.CanSkipAssignment}
 	m.deadline = now.Add(m.sessionTimeout)
-	if m.fresh {
-		m.deadline = now.Add(max(freshTimeout, m.sessionTimeout))
+	if m.isNew {
+		m.deadline = now.Add(max(newMemberTimeout, m.sessionTimeout))
 	}
 }
 
-// dismiss answers what a member still waits for.
-func (c *Coordinator) dismiss(m *member, err error) {
+// replyWaiting answers the waiting requests of a member with err.
+func (c *Coordinator) replyWaiting(m *member, err error) {
 	if m.join != nil {
 		c.reply(m.join.ticket, JoinResponse{Err: err, Generation: -1, Member: m.id})
 		m.join = nil
@@ -185,11 +191,11 @@ func (c *Coordinator) dismiss(m *member, err error) {
 	}
 }
 
-// replaceStatic: a static member has come back without its member id, so it was restarted. It gets a new id; whoever still
-// uses the old one is fenced. If nothing else changes the group does not rebalance, which is what static membership
-// is for (KIP-345).
+// replaceStatic handles the JoinGroup of a static member without a member id, which means that the client was
+// restarted. The member gets the new id, and a client that still uses the old id is fenced. If the protocol of the
+// group does not change, the group does not rebalance, which is the purpose of static membership (KIP-345).
 func (c *Coordinator) replaceStatic(now time.Time, g *group, m *member, id MemberID, ev Join) {
-	c.dismiss(m, ErrFencedInstance)
+	c.replyWaiting(m, ErrFencedInstance)
 	oldLeader := g.leader
 	if g.leader == m.id {
 		g.leader = id
@@ -201,32 +207,32 @@ func (c *Coordinator) replaceStatic(now time.Time, g *group, m *member, id Membe
 		c.tryComplete(now, g)
 		return
 	case stable:
-		if g.choose() == g.protocol {
+		if g.chooseProtocol() == g.protocol {
 			break
 		}
 		c.prepare(now, g)
 		return
-	default: // completing: the old leader may have been told of the old id already
+	default: // completing: the leader may have been sent the old id
 		c.prepare(now, g)
 		return
 	}
 	response := g.joined(m)
 	if m.id == g.leader {
-		if m.join.canSkip {
+		if m.join.canSkipAssignment {
 			response.SkipAssignment = true
 		} else {
-			// A client that knows no SkipAssignment must not take itself for the leader, or it would assign anew in a
-			// generation that has its assignment.
+			// A client that does not know SkipAssignment must not be told that it is the leader, because it would then
+			// assign anew, in a generation that has an assignment.
 			response.Leader, response.Members = oldLeader, nil
 		}
 	}
 	w, generation := m.join, g.generation
 	c.record(now, g, func(now time.Time, err error) {
 		if m.join != w || g.state != stable || g.generation != generation || !slices.Contains(g.members, m) {
-			return // it is part of a rebalance by now, or gone, and is or was answered there
+			return // a rebalance has begun, or the member was removed: the request is answered there
 		}
 		m.join = nil
-		m.fresh = false
+		m.isNew = false
 		m.deadline = now.Add(m.sessionTimeout)
 		c.rearm(now, g)
 		if err != nil {

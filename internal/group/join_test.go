@@ -8,7 +8,7 @@ import (
 )
 
 func TestOneMemberAlone(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	// Case: an old client (no MEMBER_ID_REQUIRED) is a member and leader at once, in generation 1.
 	j := must[JoinResponse](w, w.join(joining("g", "")))
 	equal(t, "join", []any{j.Err, j.Generation, j.Protocol, j.Leader, len(j.Members)}, []any{nil, 1, "range", j.Member, 1})
@@ -24,19 +24,19 @@ func TestOneMemberAlone(t *testing.T) {
 	wantState(t, w, "g", "Stable")
 
 	// Case: it leaves, and the group is empty at once.
-	equal(t, "leave", w.leave("g", Leaver{Member: j.Member}), []error{nil})
+	equal(t, "leave", w.leave("g", LeavingMember{Member: j.Member}), []error{nil})
 	wantState(t, w, "g", "Empty")
 	want(t, "heartbeat after leaving", w.heartbeat("g", j.Member, 1), ErrUnknownMember)
 }
 
 func TestTwoMembersRebalance(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a := w.stableGroup("g", 1)[0]
-	// Case: a second member comes; the first hears of it by its heartbeat and joins again.
+	// Case: a second member joins. The first is told by the reply to its heartbeat, and joins again.
 	jb := w.join(joining("g", ""))
 	w.wantWaiting(jb)
 	want(t, "heartbeat", w.heartbeat("g", a.Member, 1), ErrRebalanceInProgress)
-	// It may still commit what it owned.
+	// The first member may still commit positions of its partitions.
 	want(t, "commit while preparing", must[CommitResponse](w, w.commit("g", a.Member, 1, tp("orders", 0), 5)).Err, nil)
 	ja := must[JoinResponse](w, w.join(joining("g", a.Member)))
 	b := must[JoinResponse](w, jb)
@@ -63,23 +63,23 @@ func TestTwoMembersRebalance(t *testing.T) {
 }
 
 func TestMemberIDRequired(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	r := joining("g", "")
 	r.RequireKnownMember = true
 	first := must[JoinResponse](w, w.join(r))
 	want(t, "first join", first.Err, ErrMemberIDRequired)
 	second := must[JoinResponse](w, w.join(r))
-	// Case: the group waits for the one who was given an id, but not for ever.
+	// Case: the group waits for the client that was sent an id, but not for ever.
 	ja := w.join(joining("g", first.Member))
 	w.wantWaiting(ja)
-	w.pass(session)
+	w.advance(session)
 	equal(t, "members", len(must[JoinResponse](w, ja).Members), 1)
 	want(t, "too late", must[JoinResponse](w, w.join(joining("g", second.Member))).Err, ErrUnknownMember)
-	// Case: one who leaves with its fresh id is not waited for.
+	// Case: a client that leaves with its pending id is not waited for.
 	third := must[JoinResponse](w, w.join(r))
 	ja = w.join(joining("g", first.Member))
 	w.wantWaiting() // first is leader of a completing generation: it may rejoin
-	equal(t, "leave", w.leave("g", Leaver{Member: third.Member}), []error{nil})
+	equal(t, "leave", w.leave("g", LeavingMember{Member: third.Member}), []error{nil})
 	must[JoinResponse](w, ja)
 	// Case: an id that was never given.
 	want(t, "made up id", must[JoinResponse](w, w.join(joining("g", "x"))).Err, ErrUnknownMember)
@@ -88,7 +88,7 @@ func TestMemberIDRequired(t *testing.T) {
 }
 
 func TestJoinIsRefused(t *testing.T) {
-	w := newWorld(t, Options{MaxGroupSize: 2})
+	w := newFakeEngine(t, Options{MaxGroupSize: 2})
 	for _, c := range []struct {
 		name string
 		edit func(*JoinRequest)
@@ -122,7 +122,7 @@ func TestJoinIsRefused(t *testing.T) {
 }
 
 func TestProtocolByVote(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	join := func(id MemberID, names ...string) int {
 		r := joining("g", id)
 		r.Protocols = nil
@@ -141,12 +141,12 @@ func TestProtocolByVote(t *testing.T) {
 }
 
 func TestSilentMembers(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	joins := w.stableGroup("g", 3)
 	a, b, c := joins[0].Member, joins[1].Member, joins[2].Member
 	// Case: c is silent for a session; the others' heartbeats tell them to join again, and c is out.
 	for range 3 {
-		w.pass(4 * time.Second)
+		w.advance(4 * time.Second)
 		w.heartbeat("g", a, 1)
 		w.heartbeat("g", b, 1)
 	}
@@ -161,7 +161,7 @@ func TestSilentMembers(t *testing.T) {
 	for range 8 {
 		w.wantWaiting(ja)
 		w.heartbeat("g", b, 2)
-		w.pass(rebalance / 8)
+		w.advance(rebalance / 8)
 	}
 	equal(t, "members", len(must[JoinResponse](w, ja).Members), 1)
 	want(t, "b's heartbeat", w.heartbeat("g", b, 2), ErrUnknownMember)
@@ -170,12 +170,12 @@ func TestSilentMembers(t *testing.T) {
 	j := must[JoinResponse](w, ja)
 	for range 8 {
 		want(t, "heartbeat", w.heartbeat("g", a, j.Generation), nil)
-		w.pass(rebalance / 8)
+		w.advance(rebalance / 8)
 	}
 	wantState(t, w, "g", "Empty")
 
-	// Case: of a new member whose connection was lost while it waited nothing is heard; it does not stay for ever.
-	w = newWorld(t, Options{})
+	// Case: a new member's connection is lost while it waits for its generation. The member is removed after a while.
+	w = newFakeEngine(t, Options{})
 	r := joining("g", "")
 	r.RequireKnownMember = true
 	r.RebalanceTimeout = time.Hour
@@ -188,32 +188,32 @@ func TestSilentMembers(t *testing.T) {
 }
 
 func TestInitialRebalanceDelay(t *testing.T) {
-	w := newWorld(t, Options{InitialRebalanceDelay: 3 * time.Second})
+	w := newFakeEngine(t, Options{InitialRebalanceDelay: 3 * time.Second})
 	a := w.join(joining("g", ""))
-	w.pass(2 * time.Second)
+	w.advance(2 * time.Second)
 	b := w.join(joining("g", ""))
-	w.pass(2 * time.Second)
+	w.advance(2 * time.Second)
 	// Case: the delay began anew with b.
 	w.wantWaiting(a, b)
-	w.pass(time.Second)
+	w.advance(time.Second)
 	w.wantWaiting(a, b)
-	w.pass(time.Second)
+	w.advance(time.Second)
 	equal(t, "members", len(must[JoinResponse](w, a).Members), 2)
 	must[JoinResponse](w, b)
 
 	// Case: a stream of joiners cannot extend it past the rebalance timeout.
 	tickets := []int{w.join(joining("h", ""))}
 	for range 14 {
-		w.pass(2 * time.Second)
+		w.advance(2 * time.Second)
 		w.wantWaiting(tickets...)
 		tickets = append(tickets, w.join(joining("h", "")))
 	}
-	w.pass(2 * time.Second)
+	w.advance(2 * time.Second)
 	equal(t, "members", len(must[JoinResponse](w, tickets[0]).Members), 15)
 }
 
 func TestRebalanceDuringSync(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a := w.stableGroup("g", 1)[0]
 	jb := w.join(joining("g", ""))
 	a2 := must[JoinResponse](w, w.join(joining("g", a.Member)))
@@ -233,7 +233,7 @@ func TestRebalanceDuringSync(t *testing.T) {
 	equal(t, "generation", must[JoinResponse](w, jc).Generation, 3)
 
 	// Case: the log is fenced while the assignment is on its way: the sync is told why.
-	w = newWorld(t, Options{})
+	w = newFakeEngine(t, Options{})
 	j := must[JoinResponse](w, w.join(joining("g", "")))
 	w.hold = true
 	s := w.sync1("g", j, nil)
@@ -244,7 +244,7 @@ func TestRebalanceDuringSync(t *testing.T) {
 }
 
 func TestDescribeAndList(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	joins := w.stableGroup("b", 2)
 	w.commit("a", "", -1, tp("orders", 0), 1)
 	equal(t, "list", w.c.List(), []Description{{Group: "a", State: "Empty"}, {Group: "b", State: "Stable", ProtocolType: "consumer"}})

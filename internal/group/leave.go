@@ -2,6 +2,8 @@ package group
 
 import "time"
 
+// onLeave handles a LeaveGroup: it removes the members that the request names, and replies with an error or nil for
+// each.
 func (c *Coordinator) onLeave(now time.Time, ev Leave) {
 	if ev.Group == "" {
 		c.reply(ev.Ticket, LeaveResponse{Err: ErrInvalidGroup})
@@ -12,7 +14,7 @@ func (c *Coordinator) onLeave(now time.Time, ev Leave) {
 	leaving := make(map[*member]bool)
 	pending := false
 	for i, l := range ev.Members {
-		switch m, wasPending, err := g.leaver(l); {
+		switch m, wasPending, err := g.findLeaving(l); {
 		case err != nil:
 			answers[i] = err
 		case wasPending:
@@ -31,12 +33,14 @@ func (c *Coordinator) onLeave(now time.Time, ev Leave) {
 	}
 	c.reply(ev.Ticket, LeaveResponse{Members: answers})
 	if g != nil {
-		c.settle(now, g)
+		c.finishStep(now, g)
 	}
 }
 
-// leaver finds who is to leave. An instance id without a member id is an administrator's, and needs no member id.
-func (g *group) leaver(l Leaver) (m *member, pending bool, err error) {
+// findLeaving returns the member that l identifies; or pending = true if l has a pending member id. An instance id
+// without a member id, which administrators send, is sufficient. g may be nil, for a group that does not exist. Errors:
+// those of findMember.
+func (g *group) findLeaving(l LeavingMember) (m *member, pending bool, err error) {
 	if g == nil {
 		return nil, false, ErrUnknownMember
 	}
@@ -44,11 +48,11 @@ func (g *group) leaver(l Leaver) (m *member, pending bool, err error) {
 		return nil, true, nil
 	}
 	if l.InstanceID != nil && l.Member == "" {
-		if m = g.static(*l.InstanceID); m == nil {
+		if m = g.staticMember(*l.InstanceID); m == nil {
 			return nil, false, ErrUnknownMember
 		}
 		return m, false, nil
 	}
-	m, err = g.find(l.Member, l.InstanceID)
+	m, err = g.findMember(l.Member, l.InstanceID)
 	return m, false, err
 }

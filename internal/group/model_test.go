@@ -11,14 +11,15 @@ import (
 	. "tidings.dev/internal/group"
 )
 
+// modelPartitions is the number of partitions of the topic in TestModel.
 const modelPartitions = 4
 
-// TestModel lets clients come, go, die, commit and be late in a group whose broker loses power and has a disk that may be
-// full, and holds it to I6: one owner per partition and generation, committed offsets never go back by themselves. A failure prints rapid's seed and the
-// command that replays it.
+// TestModel has clients join, leave, die, commit and be late at random in a group whose broker may lose power and whose
+// disk may be full. It checks invariant I6: a partition has one owner in each generation, and committed offsets never
+// go back by themselves. A failure prints rapid's seed and the command that replays it.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{t: t, w: newWorld(t, Options{}), owners: make(map[Generation]map[int]string), seen: make(map[int32]int64), acked: make(map[int32]int64)}
+		m := &model{t: t, w: newFakeEngine(t, Options{}), owners: make(map[Generation]map[int]string), seen: make(map[int32]int64), acked: make(map[int32]int64)}
 		m.w.hold = true
 		for i := range 4 {
 			c := &client{name: fmt.Sprint("client", i), knowsIDs: rapid.Bool().Draw(t, "knows MEMBER_ID_REQUIRED")}
@@ -35,7 +36,7 @@ func TestModel(t *testing.T) {
 			"commit":     func(t *rapid.T) { m.commit(someone(t)) },
 			"leave":      func(t *rapid.T) { m.leave(someone(t)) },
 			"die":        func(t *rapid.T) { someone(t).die() },
-			"time":       func(t *rapid.T) { m.w.pass(time.Duration(rapid.IntRange(1, 15).Draw(t, "s")) * time.Second) },
+			"time":       func(t *rapid.T) { m.w.advance(time.Duration(rapid.IntRange(1, 15).Draw(t, "s")) * time.Second) },
 			"durable":    func(t *rapid.T) { m.w.sync(nil) },
 			"one":        func(t *rapid.T) { m.durableOne() },
 			"disk full":  func(t *rapid.T) { m.w.sync(errors.New("the disk is full")) },
@@ -47,40 +48,44 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// model is the state of TestModel: the clients, and what is known from the coordinator's responses.
 type model struct {
 	t       *rapid.T
-	w       *world
+	w       *fakeEngine
 	clients []*client
-	owners  map[Generation]map[int]string // of assignments that were given out
-	newest  Generation                    // of those
+	owners  map[Generation]map[int]string // by generation and partition: the owner, from the assignments that were sent
+	newest  Generation                    // the newest generation in owners
 	counter int
-	seen    map[int32]int64 // what FetchOffsets said last
-	acked   map[int32]int64
-	commits []commitUnderWay
+	seen    map[int32]int64  // by partition: the last result of FetchOffsets
+	acked   map[int32]int64  // by partition: the highest offset whose commit was acknowledged
+	commits []commitUnderWay // commits without a response
 }
 
+// commitUnderWay is a commit that has no response yet.
 type commitUnderWay struct {
 	ticket    int
 	partition int32
 	offset    int
-	stale     bool // a newer generation had been given out when it was sent
+	stale     bool // when it was sent, assignments of a newer generation had been sent
 }
 
-// client is a consumer as far as the group protocol goes.
+// client is a consumer that only speaks the group protocol.
 type client struct {
 	name       string
 	instance   *string
 	knowsIDs   bool
 	id         MemberID
-	join, sync int // the ticket it waits for; 0: none
+	join, sync int // ticket of the request that has no response yet; 0 if there is none
 	joined     JoinResponse
 	owns       []byte
-	owner      bool
+	owner      bool // the client has got its assignment, owns
 }
 
+// die makes the client forget its member id and its assignment.
 func (c *client) die() { *c = client{name: c.name, instance: c.instance, knowsIDs: c.knowsIDs} }
 
-// rejoin forgets all but its id, if that is still good.
+// rejoin makes the client join again in its next step. It keeps its member id, unless err means that the id is not
+// valid any more.
 func (c *client) rejoin(err error) {
 	id := c.id
 	c.die()
@@ -89,6 +94,7 @@ func (c *client) rejoin(err error) {
 	}
 }
 
+// identity returns the name of the client in model.owners: its instance id, or the member id of a dynamic member.
 func (c *client) identity() string {
 	if c.instance != nil {
 		return *c.instance
@@ -96,7 +102,7 @@ func (c *client) identity() string {
 	return string(c.id)
 }
 
-// goOn takes one step of a client's life.
+// goOn makes a client take its next step: it joins, syncs, sends a heartbeat, or receives a response that has come.
 func (m *model) goOn(c *client) {
 	switch {
 	case c.owner:
@@ -120,6 +126,7 @@ func (m *model) goOn(c *client) {
 	}
 }
 
+// onJoin handles the response to a client's join.
 func (m *model) onJoin(c *client, r JoinResponse) {
 	if r.Err != nil {
 		c.rejoin(r.Err)
@@ -142,6 +149,8 @@ func (m *model) onJoin(c *client, r JoinResponse) {
 	m.w.step(Sync{c.sync, SyncRequest{Group: "g", Member: c.id, InstanceID: c.instance, Generation: r.Generation, Assignments: assignments}})
 }
 
+// onSync handles the response to a client's sync, and checks that no partition of its assignment has another owner in
+// the generation.
 func (m *model) onSync(c *client, r SyncResponse) {
 	if r.Err != nil {
 		c.rejoin(r.Err)
@@ -161,12 +170,14 @@ func (m *model) onSync(c *client, r SyncResponse) {
 	}
 }
 
+// allGoOn makes every client take its next step.
 func (m *model) allGoOn() {
 	for _, c := range m.clients {
 		m.goOn(c)
 	}
 }
 
+// commit makes a client commit an offset in the first of its partitions, if it has any.
 func (m *model) commit(c *client) {
 	if !c.owner || len(c.owns) == 0 {
 		return
@@ -179,21 +190,23 @@ func (m *model) commit(c *client) {
 	m.commits = append(m.commits, u)
 }
 
+// leave makes a client leave the group, if it is a member.
 func (m *model) leave(c *client) {
 	if c.id == "" {
 		return
 	}
-	m.w.leave("g", Leaver{c.id, c.instance})
+	m.w.leave("g", LeavingMember{c.id, c.instance})
 	c.die()
 }
 
+// durableOne makes the first waiting record durable.
 func (m *model) durableOne() {
 	if len(m.w.waiting) > 0 {
 		m.w.syncOne(nil)
 	}
 }
 
-// powerCut takes what is not durable; clients lose their connections and try again.
+// powerCut discards the records that are not durable. Clients that wait for a response join again.
 func (m *model) powerCut() {
 	m.w.crash()
 	m.commits = nil
@@ -204,6 +217,7 @@ func (m *model) powerCut() {
 	}
 }
 
+// check fails the test if a commit of a stale owner was acknowledged, or if a durable offset has gone back.
 func (m *model) check() {
 	underWay := m.commits[:0]
 	for _, u := range m.commits {
@@ -227,13 +241,14 @@ func (m *model) check() {
 	}
 }
 
-// calmDown: when faults end, every client that lives becomes an owner in one generation, and no partition is left out.
+// calmDown checks that, some time after the last fault, every client has an assignment in the newest generation and
+// every partition has an owner.
 func (m *model) calmDown() {
 	m.w.hold = false
 	m.w.sync(nil)
 	for range 150 {
 		m.allGoOn()
-		m.w.pass(time.Second)
+		m.w.advance(time.Second)
 	}
 	m.check()
 	owned := make(map[byte]bool)

@@ -3,15 +3,17 @@ package group
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"tidings.dev/internal/fields"
 )
 
-// A record in the journal; v is an unsigned varint, z a zigzag varint, s is v bytes after their count v:
+// Encoding of the coordinator's records in the journal. v is an unsigned varint, z a zigzag varint, and s a string: its
+// length v and its bytes.
 //
 //	+-------+---------+------+
 //	| ver 1 | kind u8 | body |
@@ -28,10 +30,11 @@ import (
 //	kind 4, group removed:    | group s |, with its offsets
 //	kind 5, topic removed:    | topic s |, its offsets in every group
 //
-// Records carry no checksum: the journal frame that holds them does. What each means stands in
-// docs/format/coordinators.md.
+// A record has no checksum of its own: the frame of the journal that contains it has one. The meaning of the fields is
+// described in docs/format/coordinators.md.
 const codecVersion = 1
 
+// Values of the field kind of a record.
 const (
 	kindGroup          = 1
 	kindOffsets        = 2
@@ -40,6 +43,7 @@ const (
 	kindTopicRemoved   = 5
 )
 
+// groupRecord is the content of a record of kind kindGroup. The members are shared with the group.
 type groupRecord struct {
 	id           string
 	state        state // empty, preparing or stable
@@ -47,10 +51,11 @@ type groupRecord struct {
 	protocolType string
 	protocol     string
 	leader       MemberID
-	since        time.Time // in this state
+	since        time.Time // when the group entered this state
 	members      []*member
 }
 
+// header returns the beginning of an encoded record: version, kind, and the name of the group or topic.
 func header(kind byte, name string) []byte {
 	return appendString([]byte{codecVersion, kind}, name)
 }
@@ -69,10 +74,10 @@ func encodeGroup(r groupRecord) []byte {
 	b = binary.AppendUvarint(b, uint64(len(r.members)))
 	for _, m := range r.members {
 		b = appendString(b, m.id)
-		if m.instance == nil {
+		if m.instanceID == nil {
 			b = append(b, 0)
 		} else {
-			b = appendString(append(b, 1), *m.instance)
+			b = appendString(append(b, 1), *m.instanceID)
 		}
 		b = appendString(b, m.clientID)
 		b = appendString(b, m.host)
@@ -109,11 +114,14 @@ func encodeOffsetsRemoved(group string, gone []TopicPartition) []byte {
 func encodeGroupRemoved(group string) []byte { return header(kindGroupRemoved, group) }
 func encodeTopicRemoved(topic string) []byte { return header(kindTopicRemoved, topic) }
 
+// comparePartitions compares partitions by topic, then by partition number.
 func comparePartitions(a, b TopicPartition) int {
 	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// appendPartitions writes sorted partitions topic by topic, each followed by what rest appends.
+// appendPartitions appends partitions to b, grouped by topic: the number of topics, and for each topic its name, the
+// number of its partitions, and the partitions. rest, unless nil, is called after each partition to append more fields.
+// tps must be sorted by comparePartitions.
 func appendPartitions(b []byte, tps []TopicPartition, rest func([]byte, TopicPartition) []byte) []byte {
 	topics := 0
 	for i, tp := range tps {
@@ -140,165 +148,112 @@ func appendPartitions(b []byte, tps []TopicPartition, rest func([]byte, TopicPar
 	return b
 }
 
-// decoder reads fields one after the other; after the first that does not fit, all are zero and err says why.
-type decoder struct {
-	b   []byte
-	err error
+// recordDecoder decodes the fields of a record one after another. Like its fields.Reader, it stops at the first
+// malformed field; End returns the error.
+type recordDecoder struct{ fields.Reader }
+
+// newRecordDecoder returns a decoder whose errors match ErrCorruptRecord.
+func newRecordDecoder(record []byte) recordDecoder {
+	return recordDecoder{fields.NewReader(record, ErrCorruptRecord)}
 }
 
-func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: "+format, append([]any{ErrCorruptRecord}, args...)...)
+// header decodes the version and the kind of a record.
+func (d *recordDecoder) header() (kind byte) {
+	if v := d.Byte(); v != codecVersion {
+		d.Fail("record version %d, this program knows %d", v, codecVersion)
 	}
-	d.b = nil
+	return d.Byte()
 }
 
-func (d *decoder) header() (kind byte) {
-	if v := d.byte(); v != codecVersion {
-		d.fail("record version %d, this program knows %d", v, codecVersion)
-	}
-	return d.byte()
-}
-
-func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
-		d.fail("cut short")
-		return 0
-	}
-	v := d.b[0]
-	d.b = d.b[1:]
-	return v
-}
-
-func (d *decoder) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > limit {
-		d.fail("bad number")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) varint(lo, hi int64) int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 || v < lo || v > hi {
-		d.fail("bad number")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-// latestMillis is how far a time may be from 1970, in either direction: the distance of two such times can be written, too.
+// latestMillis is the largest distance of a time from 1970, in milliseconds and in both directions, that is accepted.
+// It is small enough that the distance of two times does not overflow.
 const latestMillis = math.MaxInt64 / 4
 
-// time reads a time, as its distance in milliseconds from another.
-func (d *decoder) time(fromMillis int64) time.Time {
-	millis := fromMillis + d.varint(-2*latestMillis, 2*latestMillis)
+// time decodes a time that is encoded as its distance in milliseconds from the time fromMillis.
+func (d *recordDecoder) time(fromMillis int64) time.Time {
+	millis := fromMillis + d.VarintIn(-2*latestMillis, 2*latestMillis)
 	if millis < -latestMillis || millis > latestMillis {
-		d.fail("%d ms since 1970 is no time", millis)
+		d.Fail("%d ms since 1970 is no time", millis)
 		return time.Time{}
 	}
 	return time.UnixMilli(millis)
 }
 
-// count reads how many things follow, each of at least minBytes.
-func (d *decoder) count(minBytes int) int {
-	n := d.uvarint(math.MaxInt32)
-	if n > uint64(len(d.b)/minBytes) {
-		d.fail("%d entries in %d bytes", n, len(d.b))
-		return 0
-	}
-	return int(n)
+func (d *recordDecoder) milliseconds() time.Duration {
+	return time.Duration(d.UvarintUpTo(math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 }
 
-func (d *decoder) bytes() []byte {
-	n := d.count(1)
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) string() string { return string(d.bytes()) }
-
-func (d *decoder) milliseconds() time.Duration {
-	return time.Duration(d.uvarint(math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
-}
-
-func (d *decoder) end() error {
-	if len(d.b) > 0 {
-		d.fail("%d bytes too many", len(d.b))
-	}
-	return d.err
-}
-
+// decodeGroup decodes a record of kind kindGroup, with its header. Errors match ErrCorruptRecord.
 func decodeGroup(record []byte) (groupRecord, error) {
-	d := decoder{b: record}
+	d := newRecordDecoder(record)
 	if d.header() != kindGroup {
-		d.fail("not a group")
+		d.Fail("not a group")
 	}
 	r := d.group()
-	return r, d.end()
+	return r, d.End()
 }
 
-func (d *decoder) group() groupRecord {
-	r := groupRecord{id: d.string(), state: state(d.byte())}
+// group decodes the fields of a record of kind kindGroup after its header.
+func (d *recordDecoder) group() groupRecord {
+	r := groupRecord{id: d.Text(), state: state(d.Byte())}
 	if r.state != empty && r.state != preparing && r.state != stable {
-		d.fail("group state %d", r.state)
+		d.Fail("group state %d", r.state)
 	}
-	r.generation = Generation(d.varint(0, math.MaxInt32))
-	r.protocolType, r.protocol, r.leader = d.string(), d.string(), MemberID(d.string())
+	r.generation = Generation(d.VarintIn(0, math.MaxInt32))
+	r.protocolType, r.protocol, r.leader = d.Text(), d.Text(), MemberID(d.Text())
 	r.since = d.time(0)
-	for range d.count(8) {
-		m := &member{id: MemberID(d.string())}
-		switch d.byte() {
+	for range d.Count(8) {
+		m := &member{id: MemberID(d.Text())}
+		switch d.Byte() {
 		case 0:
 		case 1:
-			instance := d.string()
-			m.instance = &instance
+			instance := d.Text()
+			m.instanceID = &instance
 		default:
-			d.fail("instance id mark")
+			d.Fail("instance id mark")
 		}
-		m.clientID, m.host = d.string(), d.string()
+		m.clientID, m.host = d.Text(), d.Text()
 		m.sessionTimeout, m.rebalanceTimeout = d.milliseconds(), d.milliseconds()
-		for range d.count(2) {
-			m.protocols = append(m.protocols, Protocol{Name: d.string(), Metadata: d.bytes()})
+		for range d.Count(2) {
+			m.protocols = append(m.protocols, Protocol{Name: d.Text(), Metadata: d.Bytes()})
 		}
-		m.assignment = d.bytes()
+		m.assignment = d.Bytes()
 		r.members = append(r.members, m)
 	}
-	if d.err == nil && (r.state == empty && len(r.members) > 0 || r.state == stable && len(r.members) == 0) {
-		d.fail("group %q is %v with %d members", r.id, r.state, len(r.members))
+	if d.OK() && (r.state == empty && len(r.members) > 0 || r.state == stable && len(r.members) == 0) {
+		d.Fail("group %q is %v with %d members", r.id, r.state, len(r.members))
 	}
 	return r
 }
 
-func (d *decoder) offsets() map[TopicPartition]Committed {
+// offsets decodes the positions in a record of kind kindOffsets, after the name of the group.
+func (d *recordDecoder) offsets() map[TopicPartition]Committed {
 	at := d.time(0).UnixMilli()
 	offsets := make(map[TopicPartition]Committed)
 	d.eachPartition(5, func(tp TopicPartition) {
 		offsets[tp] = Committed{
-			Offset:      d.varint(math.MinInt64, math.MaxInt64),
-			LeaderEpoch: int32(d.varint(math.MinInt32, math.MaxInt32)),
-			Metadata:    d.string(),
+			Offset:      d.Varint(),
+			LeaderEpoch: int32(d.VarintIn(math.MinInt32, math.MaxInt32)),
+			Metadata:    d.Text(),
 			At:          d.time(at),
 		}
 	})
 	return offsets
 }
 
-func (d *decoder) partitions() (tps []TopicPartition) {
+func (d *recordDecoder) partitions() (tps []TopicPartition) {
 	d.eachPartition(1, func(tp TopicPartition) { tps = append(tps, tp) })
 	return tps
 }
 
-func (d *decoder) eachPartition(minBytes int, f func(TopicPartition)) {
-	for range d.count(2) {
-		topic := d.string()
-		for range d.count(minBytes) {
-			f(TopicPartition{Topic: topic, Partition: int32(d.uvarint(math.MaxInt32))})
-			if d.err != nil {
+// eachPartition decodes partitions that appendPartitions has encoded, and calls f for each. f decodes the further
+// fields of the partition. minBytes is the least number of bytes that one partition takes with its further fields.
+func (d *recordDecoder) eachPartition(minBytes int, f func(TopicPartition)) {
+	for range d.Count(2) {
+		topic := d.Text()
+		for range d.Count(minBytes) {
+			f(TopicPartition{Topic: topic, Partition: int32(d.UvarintUpTo(math.MaxInt32))})
+			if !d.OK() {
 				return
 			}
 		}

@@ -7,9 +7,10 @@ import (
 	. "tidings.dev/internal/group"
 )
 
-// Members are reloaded after a restart, and the group rebalances if it was not stable (trap 16).
+// TestRestart checks that the members of a group are restored after a restart, and that the group rebalances if it was
+// not stable (trap 16).
 func TestRestart(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	joins := w.stableGroup("g", 2)
 	a, b := joins[0].Member, joins[1].Member
 
@@ -20,11 +21,11 @@ func TestRestart(t *testing.T) {
 	equal(t, "assignment", must[SyncResponse](w, w.sync1("g", joins[1], nil)).Assignment, []byte{1})
 	equal(t, "protocol", w.c.Describe("g").Protocol, "range")
 
-	// Case: who does not come back is out after a session, counted from the restart.
+	// Case: a member that does not come back is removed after a session timeout, counted from the restart.
 	w.crash()
-	w.pass(session * 9 / 10)
+	w.advance(session * 9 / 10)
 	want(t, "heartbeat", w.heartbeat("g", a, 1), nil)
-	w.pass(session / 5)
+	w.advance(session / 5)
 	want(t, "heartbeat", w.heartbeat("g", a, 1), ErrRebalanceInProgress)
 
 	// Case: the crash comes in the middle of that rebalance: a is still told to join again, and b is not waited for.
@@ -32,11 +33,11 @@ func TestRestart(t *testing.T) {
 	wantState(t, w, "g", "PreparingRebalance")
 	want(t, "heartbeat", w.heartbeat("g", b, 1), ErrUnknownMember)
 	want(t, "heartbeat", w.heartbeat("g", a, 1), ErrRebalanceInProgress)
-	// It still owns what it owned, and may commit it.
+	// The member still owns its partitions, and may commit.
 	want(t, "commit", must[CommitResponse](w, w.commit("g", a, 1, tp("orders", 0), 9)).Err, nil)
 	w.regenerate("g", a)
 
-	// Case: the generation was formed, its assignment not durable: it never was.
+	// Case: the generation was formed, but its assignment was not durable. After the restart it never existed.
 	r := joining("g", "")
 	jb := w.join(r)
 	ja := must[JoinResponse](w, w.join(joining("g", a)))
@@ -49,9 +50,9 @@ func TestRestart(t *testing.T) {
 	want(t, "heartbeat of a member of it", w.heartbeat("g", must[JoinResponse](w, jb).Member, ja.Generation), ErrUnknownMember)
 	w.regenerate("g", a)
 
-	// Case: nobody comes back.
+	// Case: no member comes back after the restart.
 	w.crash()
-	w.pass(session + rebalance)
+	w.advance(session + rebalance)
 	wantState(t, w, "g", "Empty")
 	w.crash()
 	wantState(t, w, "g", "Empty")
@@ -59,7 +60,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestRestartOfStaticMembers(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	_, b := twoStatic(w)
 	b2 := must[JoinResponse](w, w.join(static("g", "b")))
 	w.crash()
@@ -78,7 +79,7 @@ func TestRestartOfStaticMembers(t *testing.T) {
 }
 
 func TestSnapshotIsTheRecords(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	twoStatic(w)
 	joins := w.stableGroup("h", 3)
 	must[CommitResponse](w, w.commit("h", joins[1].Member, 1, tp("orders", 0), 3, tp("orders", 1), 4, tp("bills", 0), 5))
@@ -96,9 +97,10 @@ func TestSnapshotIsTheRecords(t *testing.T) {
 	equal(t, "times differ", w.c.FetchOffsets("h", nil)[tp("bills", 0)].At.Before(w.c.FetchOffsets("h", nil)[tp("orders", 1)].At), true)
 }
 
-// Every cut and every flipped byte of every record is refused or read as something sound; none panics.
+// TestCorruptRecords truncates every record at every length, which must be refused, and changes every byte, which must
+// be refused or give a state that Resume accepts.
 func TestCorruptRecords(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	twoStatic(w)
 	must[CommitResponse](w, w.commit("h", "", -1, tp("orders", 0), 3))
 	w.step(DeleteGroup{w.ticket(), "h"})
@@ -123,18 +125,18 @@ func TestCorruptRecords(t *testing.T) {
 }
 
 func FuzzApplyRecord(f *testing.F) {
-	w := newWorld(f, Options{})
+	w := newFakeEngine(f, Options{})
 	twoStatic(w)
 	must[CommitResponse](w, w.commit("h", "", -1, tp("orders", 0), 3))
 	for _, r := range w.disk {
 		f.Add(r)
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
-		w := newWorld(t, Options{})
+		w := newFakeEngine(t, Options{})
 		if w.c.ApplyRecord(record) != nil {
 			return
 		}
-		// Case: whatever is accepted can be served, put on record again, and read back as the same.
+		// A record that is accepted can be read, encoded again and decoded to the same state.
 		w.base = w.c.Snapshot()
 		w.crash()
 		if !bytes.Equal(w.base, w.c.Snapshot()) {
@@ -143,6 +145,6 @@ func FuzzApplyRecord(f *testing.F) {
 		for _, g := range w.c.List() {
 			w.join(joining(g.Group, ""))
 		}
-		w.pass(session)
+		w.advance(session)
 	})
 }

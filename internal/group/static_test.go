@@ -6,6 +6,7 @@ import (
 	. "tidings.dev/internal/group"
 )
 
+// static returns the JoinRequest of a static member.
 func static(group, instance string) JoinRequest {
 	r := joining(group, "")
 	r.InstanceID = &instance
@@ -13,10 +14,11 @@ func static(group, instance string) JoinRequest {
 	return r
 }
 
+// instance returns a pointer to s.
 func instance(s string) *string { return &s }
 
-// twoStatic makes a stable group of static members a (leader) and b.
-func twoStatic(w *world) (a, b JoinResponse) {
+// twoStatic forms a stable group "g" of the static members a, the leader, and b.
+func twoStatic(w *fakeEngine) (a, b JoinResponse) {
 	w.t.Helper()
 	a = must[JoinResponse](w, w.join(static("g", "a")))
 	jb := w.join(static("g", "b"))
@@ -29,9 +31,10 @@ func twoStatic(w *world) (a, b JoinResponse) {
 	return a, b
 }
 
-// Static membership (KIP-345): a member that restarts within its session takes its old place without a rebalance.
+// TestStaticMemberRestarts checks static membership (KIP-345): a member that restarts within its session timeout takes
+// its place again without a rebalance.
 func TestStaticMemberRestarts(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a, b := twoStatic(w)
 
 	// Case: a follower restarts. It gets a new id and its old assignment, once the id is durable.
@@ -48,14 +51,14 @@ func TestStaticMemberRestarts(t *testing.T) {
 	equal(t, "assignment", must[SyncResponse](w, w.sync1("g", b2, nil)).Assignment, []byte{1})
 	wantState(t, w, "g", "Stable")
 
-	// Case: whoever goes on with the old id is fenced.
+	// Case: a client that still uses the old id is fenced.
 	beat := w.ticket()
 	w.step(Heartbeat{beat, HeartbeatRequest{Group: "g", Member: b.Member, InstanceID: instance("b"), Generation: 2}})
 	want(t, "zombie's heartbeat", must[HeartbeatResponse](w, beat).Err, ErrFencedInstance)
 	commit := w.ticket()
 	w.step(Commit{commit, CommitRequest{Group: "g", Member: b.Member, InstanceID: instance("b"), Generation: 2}})
 	want(t, "zombie's commit", must[CommitResponse](w, commit).Err, ErrFencedInstance)
-	equal(t, "zombie's leave", w.leave("g", Leaver{b.Member, instance("b")}), []error{ErrFencedInstance})
+	equal(t, "zombie's leave", w.leave("g", LeavingMember{b.Member, instance("b")}), []error{ErrFencedInstance})
 	zombie := static("g", "b")
 	zombie.Member = b.Member
 	want(t, "zombie's join", must[JoinResponse](w, w.join(zombie)).Err, ErrFencedInstance)
@@ -80,7 +83,7 @@ func TestStaticMemberRestarts(t *testing.T) {
 }
 
 func TestStaticMemberIsFencedWhileItWaits(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a, _ := twoStatic(w)
 	// Case: two processes with one instance id; the first waits for a rebalance when the second comes.
 	w.join(joining("g", "")) // a dynamic member starts a rebalance; static and dynamic ones mix (trap 16)
@@ -96,28 +99,28 @@ func TestStaticMemberIsFencedWhileItWaits(t *testing.T) {
 }
 
 func TestAbsentStaticMemberKeepsItsPlace(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a, b := twoStatic(w)
 	// Case: a rebalance that b misses goes on with b in it, for its session may be longer than the rebalance.
 	r := static("g", "a")
 	r.Member, r.SessionTimeout, r.RebalanceTimeout = a.Member, session, session/2
 	ticket := w.join(r)
 	for range 12 {
-		w.pass(rebalance / 12)
+		w.advance(rebalance / 12)
 		beat := w.ticket()
 		w.step(Heartbeat{beat, HeartbeatRequest{Group: "g", Member: b.Member, InstanceID: instance("b"), Generation: 2}})
 	}
 	j := must[JoinResponse](w, ticket)
 	equal(t, "members", []any{len(j.Members), *j.Members[1].InstanceID}, []any{2, "b"})
 	// Case: an administrator takes it out by its instance id alone.
-	equal(t, "leave", w.leave("g", Leaver{InstanceID: instance("b")}, Leaver{InstanceID: instance("nobody")}), []error{nil, ErrUnknownMember})
+	equal(t, "leave", w.leave("g", LeavingMember{InstanceID: instance("b")}, LeavingMember{InstanceID: instance("nobody")}), []error{nil, ErrUnknownMember})
 	// Case: when only static members are left and none joins, the group waits for their sessions to end.
-	w.pass(2 * rebalance)
+	w.advance(2 * rebalance)
 	wantState(t, w, "g", "Empty")
 }
 
 func TestStaticMemberRestartsIntoARebalance(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newFakeEngine(t, Options{})
 	a, _ := twoStatic(w)
 	// Case: b's new id is on its way to the disk when a third member starts a rebalance: b takes part in that, and is answered
 	// once, by it.
@@ -132,7 +135,7 @@ func TestStaticMemberRestartsIntoARebalance(t *testing.T) {
 	equal(t, "generation", must[JoinResponse](w, ticket).Generation, 3)
 
 	// Case: the log is fenced instead: b is told why.
-	w = newWorld(t, Options{})
+	w = newFakeEngine(t, Options{})
 	twoStatic(w)
 	w.hold = true
 	ticket = w.join(static("g", "b"))

@@ -2,10 +2,12 @@ package group
 
 import "encoding/binary"
 
-// consumerProtocol is the protocol type of consumers; other types (Connect's workers) assign other things than topics.
+// consumerProtocol is the protocol type of consumers. Groups of other types, such as the workers of Kafka Connect, do
+// not assign partitions of topics.
 const consumerProtocol = "consumer"
 
-// subscribed returns the topics that the members of this generation subscribe to; nil when that cannot be known.
+// subscribed returns the topics to which the members of the present generation subscribe, or nil if that cannot be
+// known.
 func subscribed(g *group) map[string]bool {
 	if g.protocolType != consumerProtocol {
 		return nil
@@ -23,8 +25,9 @@ func subscribed(g *group) map[string]bool {
 	return all
 }
 
-// subscription reads the topics of a ConsumerProtocolSubscription (all versions begin alike): version int16, then an array
-// of strings with int32 and int16 lengths, big endian. What follows is the members' own business.
+// subscription decodes the topics in a ConsumerProtocolSubscription. All versions of that structure begin with a
+// version (int16) and an array of strings with an int32 count and int16 lengths, big-endian; the rest is ignored.
+// subscription returns false if b is malformed.
 func subscription(b []byte) ([]string, bool) {
 	if len(b) < 6 {
 		return nil, false

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+// onSync handles a SyncGroup: it replies with the member's assignment, or makes the request wait for it. The leader's
+// request carries the assignments of all members.
 func (c *Coordinator) onSync(now time.Time, ev Sync) {
 	refuse := func(err error) { c.reply(ev.Ticket, SyncResponse{Err: err}) }
 	if ev.Group == "" {
@@ -16,7 +18,7 @@ func (c *Coordinator) onSync(now time.Time, ev Sync) {
 		refuse(ErrUnknownMember)
 		return
 	}
-	m, err := g.find(ev.Member, ev.InstanceID)
+	m, err := g.findMember(ev.Member, ev.InstanceID)
 	switch {
 	case err != nil:
 		refuse(err)
@@ -29,17 +31,18 @@ func (c *Coordinator) onSync(now time.Time, ev Sync) {
 		refuse(ErrInconsistentProtocol)
 		return
 	}
-	defer c.settle(now, g)
+	defer c.finishStep(now, g)
 	switch g.state {
 	case preparing:
 		refuse(ErrRebalanceInProgress)
 	case completing:
 		if m.sync != nil {
-			c.reply(m.sync.ticket, SyncResponse{Err: ErrRebalanceInProgress}) // its own, on a connection given up
+			// This answers an earlier request of the member, which its client no longer waits for.
+			c.reply(m.sync.ticket, SyncResponse{Err: ErrRebalanceInProgress})
 		}
 		m.sync = &waiter{ticket: ev.Ticket}
 		m.synced = true
-		if m.id == g.leader && !g.storing {
+		if m.id == g.leader && !g.assignmentPending {
 			c.assign(now, g, ev.Assignments)
 		}
 	case stable:
@@ -49,22 +52,23 @@ func (c *Coordinator) onSync(now time.Time, ev Sync) {
 	}
 }
 
-// assign stores the leader's assignment. It is given out, to the leader too, only when it is durable: a restart must not
-// find partitions owned by members that the group on disk does not know.
+// assign persists the assignments that the leader has sent. All members, including the leader, get their assignment
+// only when it is durable: otherwise, after a restart, a partition could be owned by a member that the restored group
+// does not have.
 func (c *Coordinator) assign(now time.Time, g *group, assignments map[MemberID][]byte) {
 	for _, m := range g.members {
 		m.assignment = slices.Clone(assignments[m.id])
 	}
-	g.storing = true
+	g.assignmentPending = true
 	generation := g.generation
 	next := c.recordOf(now, g)
 	next.state = stable
-	g.recorded = stable
+	g.recordedState = stable
 	c.persist(g, encodeGroup(next), func(now time.Time, err error) {
 		if g.state != completing || g.generation != generation {
-			return // a rebalance came in between and has answered those who waited
+			return // a rebalance has begun meanwhile and has answered the waiting requests
 		}
-		g.storing = false
+		g.assignmentPending = false
 		if err == nil {
 			g.state = stable
 		}
@@ -84,16 +88,17 @@ func (c *Coordinator) assign(now time.Time, g *group, assignments map[MemberID][
 	})
 }
 
+// assigned returns the response to a SyncGroup of m, with its assignment.
 func (g *group) assigned(m *member) SyncResponse {
 	return SyncResponse{ProtocolType: g.protocolType, Protocol: g.protocol, Assignment: m.assignment}
 }
 
-// onSyncDeadline: members that took part in forming the generation and have not asked for their assignment are stuck;
-// without them.
+// onSyncDeadline removes the members that have not sent a SyncGroup in the present generation.
 func (c *Coordinator) onSyncDeadline(now time.Time, g *group) {
 	c.remove(now, g, func(m *member) bool { return !m.synced })
 }
 
+// allSynced reports whether every member has sent a SyncGroup in the present generation.
 func (g *group) allSynced() bool {
 	return !slices.ContainsFunc(g.members, func(m *member) bool { return !m.synced })
 }
@@ -102,6 +107,8 @@ func (c *Coordinator) onHeartbeat(now time.Time, ev Heartbeat) {
 	c.reply(ev.Ticket, HeartbeatResponse{Err: c.heartbeat(now, ev.HeartbeatRequest)})
 }
 
+// heartbeat extends the session of the member that sent the request. ErrRebalanceInProgress tells the client to join
+// again.
 func (c *Coordinator) heartbeat(now time.Time, r HeartbeatRequest) error {
 	if r.Group == "" {
 		return ErrInvalidGroup
@@ -110,14 +117,14 @@ func (c *Coordinator) heartbeat(now time.Time, r HeartbeatRequest) error {
 	if g == nil {
 		return ErrUnknownMember
 	}
-	m, err := g.find(r.Member, r.InstanceID)
+	m, err := g.findMember(r.Member, r.InstanceID)
 	if err != nil {
 		return err
 	}
 	if r.Generation != g.generation {
 		return ErrIllegalGeneration
 	}
-	m.touch(now)
+	m.extendSession(now)
 	if g.state == preparing {
 		return ErrRebalanceInProgress
 	}

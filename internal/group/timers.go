@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// deletionDelay is how long a group without members and offsets is kept.
+// deletionDelay is how long a group is kept that has neither members nor offsets.
 const deletionDelay = 10 * time.Minute
 
-// timers orders groups by when they must be looked at. A group stands in it once, at or before its next deadline: what
-// only moves deadlines back (heartbeats, commits) does not touch it, and a look that came too early sets the next one.
-// So a steady group costs one look per session timeout, and an idle broker none.
+// timers is a heap of groups ordered by timerAt. Each group is in it once, at its next deadline or earlier: heartbeats
+// and commits, which only extend deadlines, do not move the group, and a timer that fires too early is set again. A
+// group without changes thus costs one timer for each session timeout. All methods except set and remove implement
+// heap.Interface.
 type timers struct{ heap []*group }
 
 func (t *timers) Len() int           { return len(t.heap) }
-func (t *timers) Less(i, j int) bool { return t.heap[i].wakeAt.Before(t.heap[j].wakeAt) }
+func (t *timers) Less(i, j int) bool { return t.heap[i].timerAt.Before(t.heap[j].timerAt) }
 func (t *timers) Swap(i, j int) {
 	t.heap[i], t.heap[j] = t.heap[j], t.heap[i]
 	t.heap[i].heapIndex, t.heap[j].heapIndex = i, j
@@ -35,46 +36,49 @@ func (t *timers) Pop() any {
 	return g
 }
 
-// set gives a group its place; the zero time takes it out.
+// set sets the timer of g to the time at. The zero time removes the timer.
 func (t *timers) set(g *group, at time.Time) {
 	switch {
 	case at.IsZero():
 		t.remove(g)
 	case g.heapIndex < 0:
-		g.wakeAt = at
+		g.timerAt = at
 		heap.Push(t, g)
-	case !g.wakeAt.Equal(at):
-		g.wakeAt = at
+	case !g.timerAt.Equal(at):
+		g.timerAt = at
 		heap.Fix(t, g.heapIndex)
 	}
 }
 
+// remove removes the timer of g, if it has one.
 func (t *timers) remove(g *group) {
 	if g.heapIndex >= 0 {
 		heap.Remove(t, g.heapIndex)
 	}
 }
 
-// NextDeadline returns when a Tick is due; false when nothing is waited for. It may change with every step.
+// NextDeadline returns the time at which the next Tick is due, or false if none is due. The result may change with
+// every step.
 func (c *Coordinator) NextDeadline() (time.Time, bool) {
 	if len(c.timers.heap) == 0 {
 		return time.Time{}, false
 	}
-	return c.timers.heap[0].wakeAt, true
+	return c.timers.heap[0].timerAt, true
 }
 
+// onTick acts on the deadlines of the groups whose timers have fired.
 func (c *Coordinator) onTick(now time.Time) {
 	var due []*group
-	for len(c.timers.heap) > 0 && !c.timers.heap[0].wakeAt.After(now) {
+	for len(c.timers.heap) > 0 && !c.timers.heap[0].timerAt.After(now) {
 		due = append(due, heap.Pop(&c.timers).(*group))
 	}
 	for _, g := range due {
 		c.expire(now, g)
-		c.settle(now, g)
+		c.finishStep(now, g)
 	}
 }
 
-// expire does what is due in one group.
+// expire acts on the deadlines of a group that have passed: those of pending ids, sessions, joins, syncs and offsets.
 func (c *Coordinator) expire(now time.Time, g *group) {
 	due := func(t time.Time) bool { return !t.After(now) }
 	pending := len(g.pending)
@@ -98,11 +102,12 @@ func (c *Coordinator) expire(now time.Time, g *group) {
 	}
 }
 
-// sessionRuns: whoever waits for an answer cannot send heartbeats on that connection. But one who waits for its first
-// generation has shown no life but that.
-func (m *member) sessionRuns() bool { return !m.waiting() || m.fresh }
+// sessionRuns reports whether the member is removed when its deadline has passed. It is false while a request of the
+// member waits for a reply, because the client cannot send heartbeats on that connection meanwhile. For a new member it
+// is always true; its deadline is later instead (see newMemberTimeout).
+func (m *member) sessionRuns() bool { return !m.waiting() || m.isNew }
 
-// nextDeadline is when the group must be looked at next; never zero.
+// nextDeadline returns the earliest deadline of the group, which is never the zero time.
 func (c *Coordinator) nextDeadline(now time.Time, g *group) time.Time {
 	if g.expiresAt.IsZero() {
 		g.expiresAt = c.offsetsExpireAt(now, g)
@@ -132,9 +137,9 @@ func (c *Coordinator) nextDeadline(now time.Time, g *group) time.Time {
 	return next
 }
 
-// offsetsExpireAt is the earliest time at which some offset of the group may have expired, or the group itself.
+// offsetsExpireAt returns the earliest time at which an offset of the group, or the group itself, can expire.
 func (c *Coordinator) offsetsExpireAt(now time.Time, g *group) time.Time {
-	stored := c.image.groups[g.id]
+	stored := c.durable.groups[g.id]
 	if g.state == empty && (stored == nil || len(stored.offsets) == 0) {
 		return later(g.emptySince, now).Add(deletionDelay)
 	}
@@ -144,22 +149,23 @@ func (c *Coordinator) offsetsExpireAt(now time.Time, g *group) time.Time {
 	}
 	if stored != nil {
 		for tp, o := range stored.offsets {
-			if since, ok := g.unused(tp, o); ok && since.Add(c.o.OffsetRetention).Before(next) {
+			if since, ok := g.unusedSince(tp, o); ok && since.Add(c.o.OffsetRetention).Before(next) {
 				next = since.Add(c.o.OffsetRetention)
 			}
 		}
 	}
-	// What is committed from now on cannot expire before this.
-	if fresh := now.Add(c.o.OffsetRetention); fresh.Before(next) {
-		next = fresh
+	// Offsets that are committed from now on cannot expire before this time.
+	if earliest := now.Add(c.o.OffsetRetention); earliest.Before(next) {
+		next = earliest
 	}
 	return next
 }
 
-// unused says since when nobody has used an offset (trap 15 of KAFKA.md): in a group of consumers, since the group
-// became empty, or, if it has members that do not subscribe to the topic, since the commit; in a group of plain
-// commits, since the commit. An offset in use never expires.
-func (g *group) unused(tp TopicPartition, o Committed) (since time.Time, ok bool) {
+// unusedSince returns the time from which the retention of an offset counts (docs/kafka-traps.md, trap 15), or false if
+// the offset is in use and does not expire. In a group that never had members, that is the time of the commit. In a
+// group of consumers it is the time at which the group became empty or, if the group has members but none subscribes to
+// the topic, the time of the commit.
+func (g *group) unusedSince(tp TopicPartition, o Committed) (since time.Time, ok bool) {
 	switch {
 	case g.protocolType == "":
 		return o.At, true
@@ -171,20 +177,23 @@ func (g *group) unused(tp TopicPartition, o Committed) (since time.Time, ok bool
 	return time.Time{}, false
 }
 
+// expireOffsets removes the offsets that have expired. If the group then has neither members nor offsets, it removes
+// the group.
 func (c *Coordinator) expireOffsets(now time.Time, g *group) {
 	if g.inFlight > 0 {
-		// A commit under way would come before the removal in the journal and be taken by it.
+		// The record of the removal would come after the commits in flight, and would remove their offsets, too. Try
+		// again later.
 		g.expiresAt = now.Add(time.Second)
 		return
 	}
 	g.expiresAt = time.Time{}
 	kept := 0
 	var gone []TopicPartition
-	if stored := c.image.groups[g.id]; stored != nil {
+	if stored := c.durable.groups[g.id]; stored != nil {
 		kept = len(stored.offsets)
 		if c.o.OffsetRetention >= 0 {
 			for tp, o := range stored.offsets {
-				if since, ok := g.unused(tp, o); ok && !now.Before(since.Add(c.o.OffsetRetention)) {
+				if since, ok := g.unusedSince(tp, o); ok && !now.Before(since.Add(c.o.OffsetRetention)) {
 					gone = append(gone, tp)
 				}
 			}
@@ -199,15 +208,16 @@ func (c *Coordinator) expireOffsets(now time.Time, g *group) {
 		c.persist(nil, encodeGroupRemoved(g.id), func(now time.Time, err error) {
 			if err != nil {
 				g.expiresAt = now.Add(time.Second)
-				c.revive(now, g)
+				c.restoreDropped(now, g)
 			}
 		})
 	case len(gone) > 0:
 		c.persist(g, encodeOffsetsRemoved(g.id, gone), nil)
-		g.expiresAt = now.Add(time.Second) // by then the image says what is left
+		g.expiresAt = now.Add(time.Second) // the removal should be durable by then
 	}
 }
 
+// later returns the later of a and b.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -215,7 +225,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// inOrder returns the groups by id.
+// inOrder returns all groups in order of id.
 func (c *Coordinator) inOrder() []*group {
 	all := make([]*group, 0, len(c.groups))
 	for _, g := range c.groups {

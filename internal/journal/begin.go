@@ -7,12 +7,13 @@ import (
 	"slices"
 )
 
-// begin returns a new file, with zeros or with what it held in an earlier life, whose name and length are durable: the
-// one that was begun ahead, or one begun now. An error that matches ErrFull has changed nothing; above the ordinary rank,
-// the file comes from what is kept back, if need be.
-func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
-	s.beginning.Lock()
-	defer s.beginning.Unlock()
+// beginFile returns an empty file for the next frames, whose name and length are durable: the file that prepare has
+// made, or a file that it makes now. A file that it makes has at least frameBytes if possible. The file may contain
+// zeros or frames of an earlier generation. If the error matches ErrFull, nothing was changed. With a priority above
+// PriorityNormal the file may come from the reserve. beginFile does I/O.
+func (s *files) beginFile(frameBytes int64, priority Priority) (*openFile, error) {
+	s.naming.Lock()
+	defer s.naming.Unlock()
 	s.mu.Lock()
 	s.prepareFailed = false
 	s.mu.Unlock()
@@ -23,17 +24,18 @@ func (s *files) begin(frameBytes int64, rank Rank) (*openFile, error) {
 	generation := s.takeGeneration()
 	spare, size := s.takeSpare(), s.fileBytes
 	if spare == "" {
-		if spare, size, err = s.makeFile(generation, frameBytes, rank); err != nil {
+		if spare, size, err = s.makeFile(generation, frameBytes, priority); err != nil {
 			if errors.Is(err, ErrFull) {
 				s.setFull(true)
 			}
 			return nil, err
 		}
 	}
-	return s.name(spare, size, generation)
+	return s.activate(spare, size, generation)
 }
 
-// takeNext returns the file that was begun ahead, or why it could not be, or neither. With beginning held.
+// takeNext returns the prepared file, which belongs to the caller then, or the error of preparing it. It returns nil,
+// nil if no file was prepared. s.naming must be held.
 func (s *files) takeNext() (*openFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +44,7 @@ func (s *files) takeNext() (*openFile, error) {
 	return next, s.nextErr
 }
 
-// takeSpare returns the name of a file to be reused, or "".
+// takeSpare removes a file from the spares and returns its name, or "" if there is no spare.
 func (s *files) takeSpare() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +57,7 @@ func (s *files) takeSpare() string {
 	return spare
 }
 
-// takeGeneration returns a number that nothing has yet.
+// takeGeneration returns a generation that no file has or ever had.
 func (s *files) takeGeneration() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,22 +65,24 @@ func (s *files) takeGeneration() uint64 {
 	return s.nextGeneration - 1
 }
 
-// name makes a spare a file of the journal, durably, and the last one. With beginning held since its generation was
-// taken, so that files are used in the order of their generations.
-func (s *files) name(spare string, sizeBytes int64, generation uint64) (*openFile, error) {
+// activate renames a spare to the journal file of a generation and makes the new name durable. The generation must be
+// higher than that of any journal file. s.naming must be held from the moment at which the generation was taken, so
+// that files come into use in the order of their generations.
+func (s *files) activate(spare string, sizeBytes int64, generation uint64) (*openFile, error) {
 	f, err := s.fs.Open(path.Join(s.dir, spare))
 	if err != nil {
 		return nil, err
 	}
-	// A spare may come from a process that was killed between giving it its length and syncing that.
+	// The spare may have been made by a process that was killed after it wrote the file and before it synced the file.
 	if err = f.Sync(); err == nil {
 		err = s.fs.Rename(path.Join(s.dir, spare), path.Join(s.dir, journalName(generation)))
 	}
 	if err == nil {
-		err = s.mark(generation)
+		err = s.addMarker(generation)
 	}
 	if err == nil {
-		// Before the first frame of the new generation: a frame must never come to stand under an older name.
+		// This must be done before the first frame of the new generation is written: after a crash the file could
+		// otherwise have its old name and a frame of the new generation.
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
@@ -87,61 +91,64 @@ func (s *files) name(spare string, sizeBytes int64, generation uint64) (*openFil
 	return &openFile{f: f, generation: generation, sizeBytes: sizeBytes}, nil
 }
 
-// mark adds the name that says that a file must be there, and takes away those of files before the one in use, behind
-// which the journal has come safely. The directory is synced by the caller, with the file's own name. With beginning held.
-func (s *files) mark(generation uint64) error {
+// addMarker creates the marker of the file with a generation. It also removes the markers of the files before the one
+// in use, which a recovery does not need. The caller must sync the directory, which makes the names of marker and file
+// durable. s.naming must be held.
+func (s *files) addMarker(generation uint64) error {
 	needed := s.inUse()
-	var kept, old []uint64
-	for _, m := range s.marked {
+	var kept, old []uint64 // of the existing markers: those that must stay, and those that may be removed
+	for _, m := range s.markers {
 		if s.opening || m >= needed {
 			kept = append(kept, m)
 		} else {
 			old = append(old, m)
 		}
 	}
-	s.marked = append(s.marked, generation) // should something fail, all that may be there
+	s.markers = append(s.markers, generation) // on an error below, markers lists all files that may exist
 	if len(old) == 0 {
-		err := s.makeMark(generation)
+		err := s.createMarker(generation)
 		if err == nil || len(kept) == 0 || !errors.Is(fullError(err), ErrFull) {
 			return err
 		}
-		kept, old = kept[1:], kept[:1] // where there is no room for a name, the newest file's counts more
+		// The disk has no space for another name, and the marker of the newest file is the most important one.
+		kept, old = kept[1:], kept[:1]
 	}
-	if err := s.fs.Rename(path.Join(s.dir, latestName(old[0])), path.Join(s.dir, latestName(generation))); err != nil {
+	if err := s.fs.Rename(path.Join(s.dir, markerName(old[0])), path.Join(s.dir, markerName(generation))); err != nil {
 		return err
 	}
 	for _, m := range old[1:] {
-		if err := s.fs.Remove(path.Join(s.dir, latestName(m))); err != nil {
+		if err := s.fs.Remove(path.Join(s.dir, markerName(m))); err != nil {
 			return err
 		}
 	}
-	s.marked = append(kept, generation)
+	s.markers = append(kept, generation)
 	return nil
 }
 
-func (s *files) makeMark(generation uint64) error {
-	f, err := s.fs.Create(path.Join(s.dir, latestName(generation)))
+// createMarker creates the marker of the file with a generation.
+func (s *files) createMarker(generation uint64) error {
+	f, err := s.fs.Create(path.Join(s.dir, markerName(generation)))
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// unmark takes away the name that says that a file must be there, if there is one: before the file goes. Both reach the
-// disk in this order. With beginning held.
-func (s *files) unmark(generation uint64) error {
-	i := slices.Index(s.marked, generation)
+// removeMarker removes the marker of a file, if it has one. It must be called before the file is removed: the two
+// removals then reach the disk in this order, so that no crash leaves a marker without its file. s.naming must be held.
+func (s *files) removeMarker(generation uint64) error {
+	i := slices.Index(s.markers, generation)
 	if i < 0 {
 		return nil
 	}
-	if err := s.fs.Remove(path.Join(s.dir, latestName(generation))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.fs.Remove(path.Join(s.dir, markerName(generation))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	s.marked = slices.Delete(s.marked, i, i+1)
+	s.markers = slices.Delete(s.markers, i, i+1)
 	return nil
 }
 
-// inUse is the generation of the last file that has a frame; 0: none has.
+// inUse returns the generation of the last file that has a frame, or 0 if no file has one.
 func (s *files) inUse() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,9 +158,9 @@ func (s *files) inUse() uint64 {
 	return s.live[len(s.live)-1].generation
 }
 
-// prepare begins the next file in the background, so that to go on in it costs a commit nothing: neither the room, nor
-// the commit of the file system that makes a name durable. To a recovery it is a file that was begun and did not come to
-// its first frame.
+// prepare makes the next file in the background and returns at once. The commit that needs the file then waits neither
+// until zeros are written to it nor until its name is durable. To a recovery a prepared file looks like a file that was
+// begun and got no frame.
 func (s *files) prepare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +194,8 @@ func (s *files) prepareSpare() error {
 	return nil
 }
 
-// beginNext names the next file, unless there is none to be had, or it is too late: then begin makes do with a short one.
+// beginNext makes a spare the next file. noSpare is the error of prepareSpare. beginNext does nothing if there is no
+// spare, or if the journal is closing or full; beginFile then makes a shorter file when it needs one.
 func (s *files) beginNext(noSpare error) {
 	if noSpare != nil {
 		if !errors.Is(noSpare, ErrClosed) {
@@ -195,11 +203,11 @@ func (s *files) beginNext(noSpare error) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.prepareFailed = true // trying again at every commit would help nobody
+		s.prepareFailed = true // so that prepare is not tried again at each commit
 		return
 	}
-	s.beginning.Lock()
-	defer s.beginning.Unlock()
+	s.naming.Lock()
+	defer s.naming.Unlock()
 	s.mu.Lock()
 	unwanted := s.ended || s.full
 	s.mu.Unlock()
@@ -210,24 +218,24 @@ func (s *files) beginNext(noSpare error) {
 	if spare == "" {
 		return
 	}
-	next, err := s.name(spare, s.fileBytes, s.takeGeneration())
+	next, err := s.activate(spare, s.fileBytes, s.takeGeneration())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next, s.nextErr = next, err
 }
 
-// giveNextBack makes the file that was begun ahead a spare again.
-func (s *files) giveNextBack() error {
-	s.beginning.Lock()
-	defer s.beginning.Unlock()
+// returnNext makes the prepared file, if there is one, a spare again. It does I/O.
+func (s *files) returnNext() error {
+	s.naming.Lock()
+	defer s.naming.Unlock()
 	next, err := s.takeNext()
 	if next == nil {
 		return err
 	}
-	// Nothing was written to it: closing it has nothing to lose.
+	// Nothing was written to the file, so that an error of Close can be ignored.
 	_ = next.f.Close()
 	spare := spareName(next.generation)
-	if err = s.unmark(next.generation); err == nil {
+	if err = s.removeMarker(next.generation); err == nil {
 		err = s.fs.Rename(path.Join(s.dir, journalName(next.generation)), path.Join(s.dir, spare))
 	}
 	if err == nil {
@@ -243,8 +251,9 @@ func (s *files) giveNextBack() error {
 	return nil
 }
 
-// makeSpare makes a file of zeros whose length and blocks are durable, and removes what it made if it fails or the
-// journal ends meanwhile.
+// makeSpare creates a file of zeros and makes its length and content durable. It syncs after every spareStep bytes, so
+// that commits which happen meanwhile wait only for a little data. If it fails, or if the journal is closed meanwhile,
+// for which it returns ErrClosed, it removes the file.
 func (s *files) makeSpare(name string, sizeBytes int64) error {
 	name = path.Join(s.dir, name)
 	f, err := s.fs.Create(name)

@@ -53,7 +53,7 @@ func TestNextFileIsBegunAhead(t *testing.T) {
 		}
 	}
 	untilNext()
-	if got := names(t, fs, latestSuffix); len(got) != 2 {
+	if got := names(t, fs, markerSuffix); len(got) != 2 {
 		t.Errorf("marked: %v, want the file in use and the next", got)
 	}
 	sealed.Store(true)
@@ -65,7 +65,7 @@ func TestNextFileIsBegunAhead(t *testing.T) {
 	untilNext()
 	mustClose(t, j)
 	used := names(t, fs, journalSuffix)
-	if got := names(t, fs, latestSuffix); len(got) == 0 || got[len(got)-1][:16] != used[len(used)-1][:16] || len(names(t, fs, spareSuffix)) == 0 {
+	if got := names(t, fs, markerSuffix); len(got) == 0 || got[len(got)-1][:16] != used[len(used)-1][:16] || len(names(t, fs, spareSuffix)) == 0 {
 		t.Errorf("after Close: %v of %v are marked", got, used)
 	}
 	in, err := Inspect(fs, dir, 0)

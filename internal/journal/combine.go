@@ -1,17 +1,17 @@
 package journal
 
-// Checksums of what was summed already. A CRC is linear: that of two runs of bytes, joined, follows from the CRC of each
-// and the length of the second, as multiplication by a power of x in the polynomials over GF(2) modulo the CRC's own
-// (the method is Mark Adler's, of zlib's crc32_combine). So the payload of a batch, whose own CRC was checked when it
-// came, is summed once and not twice.
+// This file combines checksums. A CRC is linear: the CRC of two joined byte strings follows from the CRC of each and
+// the length of the second. Polynomials over GF(2), modulo the polynomial of the CRC, are multiplied by a power of x
+// for that (the method is Mark Adler's, of crc32_combine in zlib). The checksum of a batch was verified when the batch
+// arrived, and with this method the journal need not read the batch a second time for the checksum of the frame.
 
-// combineBytes is the length from which on combining is cheaper than summing again.
+// combineBytes is the length in bytes from which on combining checksums is cheaper than reading the bytes again.
 const combineBytes = 16 << 10
 
-// castagnoliPoly is the polynomial of CRC-32C, bits reversed: the highest bit is the coefficient of x^0.
+// castagnoliPoly is the polynomial of CRC-32C with its bits reversed: the highest bit is the coefficient of x^0.
 const castagnoliPoly = 0x82f63b78
 
-// squares are x^(2^i): to multiply by one is to append 2^i zero bits.
+// squares[i] is x^(2^i). To multiply a CRC by it corresponds to appending 2^i zero bits to the data.
 var squares = func() (s [40]uint32) {
 	s[0] = 1 << 30 // x
 	for i := 1; i < len(s); i++ {
@@ -20,7 +20,7 @@ var squares = func() (s [40]uint32) {
 	return s
 }()
 
-// multiply is the product of two polynomials modulo the CRC's.
+// multiply returns the product of two polynomials modulo the polynomial of the CRC.
 func multiply(a, b uint32) (product uint32) {
 	for ; a != 0; a <<= 1 {
 		if a&(1<<31) != 0 {
@@ -35,7 +35,8 @@ func multiply(a, b uint32) (product uint32) {
 	return product
 }
 
-// combine is the CRC-32C of first and second, joined, of which the CRCs and the length of the second are known.
+// combine returns the CRC-32C of two joined byte strings. first and second are the CRCs of the two strings, and
+// secondBytes is the length of the second.
 func combine(first, second, secondBytes uint32) uint32 {
 	shift := uint32(1 << 31) // x^0
 	for i, n := 3, secondBytes; n > 0; i, n = i+1, n>>1 {

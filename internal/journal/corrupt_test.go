@@ -220,7 +220,7 @@ func TestRepairAsTold(t *testing.T) {
 			}
 			for _, other := range img.files(t) {
 				name := path.Join(dir, other.Name)
-				if strings.HasSuffix(name, latestSuffix) || strings.HasSuffix(name, journalSuffix) && name > corrupt.File {
+				if strings.HasSuffix(name, markerSuffix) || strings.HasSuffix(name, journalSuffix) && name > corrupt.File {
 					if err := disk.Remove(name); err != nil {
 						t.Fatal(err)
 					}
@@ -320,7 +320,7 @@ func TestLastChangesPlacesWithUseless(t *testing.T) {
 	disk.PowerOff()
 	j.Close()
 	disk = disk.CrashClone(rand.New(rand.NewSource(1)))
-	inv, err := takeInventory(disk, dir)
+	inv, err := listFiles(disk, dir)
 	if err != nil || len(inv.journals) != 3 {
 		t.Fatalf("%d files, %v", len(inv.journals), err)
 	}

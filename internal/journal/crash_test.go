@@ -185,10 +185,10 @@ func TestReleaseBeforeTheFirstSyncOfAFile(t *testing.T) {
 			if j == nil || o.Kind != vfs.OpSync || j.Durable() == LSN(j.written.Load()) {
 				return nil
 			}
-			if !j.files.beginning.TryLock() {
+			if !j.files.naming.TryLock() {
 				return nil // it may be the sync of a file that is being begun, which holds what Release needs
 			}
-			j.files.beginning.Unlock()
+			j.files.naming.Unlock()
 			if err := j.Release(j.Durable()); err != nil {
 				return err
 			}

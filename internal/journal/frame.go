@@ -20,12 +20,16 @@ import (
 //	| u8   | u32    |         | u8   | u32    |         |     | of 512 bytes           |
 //	+------+--------+---------+------+--------+---------+-----+------------------------+
 //
-// The version and the CRC keep their place and meaning in all versions to come. The CRC covers bytes [0, 4) and
-// [8, end of the padding). generation is the file's, as in its name: whatever a recycled file held before has a lower
-// one. first LSN is that of the first entry, or of the next one if count is 0. durable LSN is the last entry that was
-// durable when the frame was written: the frame proves that all up to there was synced, whatever can be read of it
-// now. length counts the bytes of the entries with their headers. file sectors is the length that the file had in
-// multiples of 512 bytes before its first frame was written: if it is shorter now, it was cut.
+// Version and CRC will keep their place and meaning in all later versions. The CRC covers the bytes [0, 4) and [8, end
+// of the padding). The other fields of the header are:
+//
+//   - generation: the generation of the file, as in its name. Frames that a recycled file had before have a lower one.
+//   - first LSN: the LSN of the first entry, or of the next entry if count is 0.
+//   - durable LSN: the last entry that was durable when the frame was written. The frame therefore proves that all
+//     entries up to there were synced, even if they cannot be read any more.
+//   - length: the size of the entries with their headers, in bytes.
+//   - file sectors: the length of the file, in multiples of 512 bytes, before its first frame was written. If the file
+//     is shorter now, it was cut.
 const (
 	frameMagic       = "TJF"
 	formatVersion    = 1
@@ -33,7 +37,7 @@ const (
 	entryHeaderBytes = 5
 	frameAlign       = 512
 
-	flagEnd = 1 << 0 // the last frame of a journal that was closed in good order; count is 0
+	flagEnd = 1 << 0 // set in the last frame of a journal that was closed without an error; its count is 0
 )
 
 var (
@@ -41,7 +45,7 @@ var (
 	padding    [frameAlign]byte
 )
 
-// header is what a frame says about itself.
+// header contains the fields of a frame's header, without magic, version and CRC.
 type header struct {
 	generation  uint64
 	first       LSN
@@ -52,81 +56,87 @@ type header struct {
 	fileSectors uint32
 }
 
-// frameBytes is the space that a frame with this many bytes of entries takes.
+// frameBytes returns the size in a file of a frame with lengthBytes of entries. It includes header and padding.
 func frameBytes(lengthBytes int64) int64 {
 	return (headerBytes + lengthBytes + frameAlign - 1) / frameAlign * frameAlign
 }
 
-// outFrame is a frame to be written. What is small is gathered; large payloads stay where they are and are written from
-// there. The zero value is a frame without memory; begin makes it ready.
+// outFrame is a frame that is to be written. Small payloads are copied into gathered. Large ones are not copied but
+// written from the memory that the caller of Append has provided. begin must be called before the first use and before
+// each new frame; it reuses the memory of the frame before.
 type outFrame struct {
-	gathered []byte // header, headers of entries, small payloads, padding
-	kept     []kept // in order
-	bytes    int    // of all so far
-	parts    [][]byte
+	gathered []byte         // the frame's header, the headers of its entries, small payloads and the padding
+	large    []largePayload // in the order of the frame
+	bytes    int            // size of header and entries so far
+	// parts is the result of seal.
+	parts [][]byte
 }
 
-// kept is a payload that belongs before gathered[at]. The last summedBytes of it have the CRC sum.
-type kept struct {
+// largePayload is a payload that is not copied into outFrame.gathered. In the frame it comes before the byte
+// gathered[at]. sum is the CRC of the last summedBytes bytes of data, which Entry.CRC has provided; summedBytes is 0 if
+// there is no such CRC.
+type largePayload struct {
 	at          int
 	data        []byte
 	sum         uint32
 	summedBytes int
 }
 
-// keptBytes is the size from which on a payload is not copied.
-const keptBytes = 16 << 10
+// largePayloadBytes is the length in bytes from which on a payload is not copied.
+const largePayloadBytes = 16 << 10
 
-// begin starts a frame in the memory of an earlier one.
+// begin starts a new, empty frame in the memory of the frame before.
 func (f *outFrame) begin() {
 	f.gathered = append(f.gathered[:0], padding[:headerBytes]...)
 	f.drop()
 	f.bytes = headerBytes
 }
 
-// drop forgets the payloads.
+// drop removes the references to large payloads, so that their memory can be freed.
 func (f *outFrame) drop() {
-	clear(f.kept)
+	clear(f.large)
 	clear(f.parts)
-	f.kept, f.parts = f.kept[:0], f.parts[:0]
+	f.large, f.parts = f.large[:0], f.parts[:0]
 }
 
-// add adds an entry.
+// add appends an entry whose payload is payloadBytes long. Large parts of the payload must not change until the frame
+// is written.
 func (f *outFrame) add(e *Entry, payloadBytes int) {
 	f.gathered = append(f.gathered, byte(e.Kind))
 	f.gathered = binary.BigEndian.AppendUint32(f.gathered, uint32(payloadBytes))
 	for i, p := range e.Payload {
-		if len(p) < keptBytes {
+		if len(p) < largePayloadBytes {
 			f.gathered = append(f.gathered, p...)
 			continue
 		}
-		k := kept{at: len(f.gathered), data: p}
-		if i == len(e.Payload)-1 && e.SummedBytes >= combineBytes && e.SummedBytes <= len(p) {
-			k.sum, k.summedBytes = e.Sum, e.SummedBytes
+		k := largePayload{at: len(f.gathered), data: p}
+		if i == len(e.Payload)-1 && e.CRCBytes >= combineBytes && e.CRCBytes <= len(p) {
+			k.sum, k.summedBytes = e.CRC, e.CRCBytes
 		}
-		f.kept = append(f.kept, k)
+		f.large = append(f.large, k)
 	}
 	f.bytes += entryHeaderBytes + payloadBytes
 }
 
-// addEntries adds the body of a frame that was read.
+// addEntries appends all entries of a frame that was read. body is the frame without header and padding.
 func (f *outFrame) addEntries(body []byte) {
 	f.gathered = append(f.gathered, body...)
 	f.bytes += len(body)
 }
 
-// sizeBytes is the space that the frame takes.
+// sizeBytes returns the space that the frame takes in a file, in bytes.
 func (f *outFrame) sizeBytes() int64 { return frameBytes(int64(f.bytes - headerBytes)) }
 
-// seal pads the frame and writes its header; lengthBytes is set from the frame. The result, good until begin, is what
-// is to be written, in order.
+// seal adds the padding and the header h to the frame, and sets the length in the header. It returns the parts of the
+// frame, which must be written in order and are valid until begin is called. A frame may be sealed again with another
+// header.
 func (f *outFrame) seal(h header) [][]byte {
 	h.lengthBytes = uint32(f.bytes - headerBytes)
 	unpadded := f.bytes
-	for i := range f.kept {
-		unpadded -= len(f.kept[i].data)
+	for i := range f.large {
+		unpadded -= len(f.large[i].data)
 	}
-	f.parts, f.gathered = f.parts[:0], f.gathered[:unpadded] // it may have been sealed before
+	f.parts, f.gathered = f.parts[:0], f.gathered[:unpadded] // the frame may have been sealed before
 	f.gathered = append(f.gathered, padding[:f.sizeBytes()-int64(f.bytes)]...)
 	b := f.gathered
 	copy(b, frameMagic)
@@ -139,10 +149,10 @@ func (f *outFrame) seal(h header) [][]byte {
 	binary.BigEndian.PutUint32(b[40:], h.flags)
 	binary.BigEndian.PutUint32(b[44:], h.fileSectors)
 
-	// As frameChecksum has it, but in pieces.
+	// The result is the checksum that frameChecksum would return, computed part by part.
 	sum, summed, from := crc32.Checksum(b[:4], castagnoli), 8, 0
-	for i := range f.kept {
-		k := &f.kept[i]
+	for i := range f.large {
+		k := &f.large[i]
 		sum = crc32.Update(sum, castagnoli, b[summed:k.at])
 		sum = crc32.Update(sum, castagnoli, k.data[:len(k.data)-k.summedBytes])
 		if k.summedBytes > 0 {
@@ -162,18 +172,18 @@ func (f *outFrame) seal(h header) [][]byte {
 	return f.parts
 }
 
-// frameChecksum is the CRC of a whole frame, padding included.
+// frameChecksum returns the CRC of a whole frame, padding included.
 func frameChecksum(frame []byte) uint32 {
 	return crc32.Update(crc32.Checksum(frame[:4], castagnoli), castagnoli, frame[8:])
 }
 
-// checksumIn is the CRC that a frame says it has.
+// checksumIn returns the CRC in the header of a frame.
 func checksumIn(frame []byte) uint32 { return binary.BigEndian.Uint32(frame[4:]) }
 
-// looksLikeFrame tells whether b, of at least headerBytes, begins as a frame of any version.
+// looksLikeFrame reports whether b, of at least headerBytes, begins with the magic of a frame of any version.
 func looksLikeFrame(b []byte) bool { return string(b[:3]) == frameMagic }
 
-// parseHeader reads a header without judging it.
+// parseHeader decodes the header of a frame, without any check.
 func parseHeader(b []byte) header {
 	return header{
 		generation:  binary.BigEndian.Uint64(b[8:]),
@@ -186,10 +196,11 @@ func parseHeader(b []byte) header {
 	}
 }
 
-// begun tells whether somebody began to write, at b, the frame of this generation that starts with entry first: one of
-// the three things that show it may be damaged. What a recycled file held before has another generation, and its
-// entries are all below first.
-func begun(b []byte, generation uint64, first LSN) bool {
+// mayBegin reports whether b looks like the beginning of a frame of the given generation whose first entry has the LSN
+// first. It looks like it if two of magic, generation and first LSN are correct, so that one of them may be damaged. A
+// frame that a recycled file had before does not look like it: its generation is lower, and so are the LSNs of its
+// entries.
+func mayBegin(b []byte, generation uint64, first LSN) bool {
 	h := parseHeader(b)
 	magic := looksLikeFrame(b) && b[3] == formatVersion
 	if h.generation == generation {
@@ -198,10 +209,12 @@ func begun(b []byte, generation uint64, first LSN) bool {
 	return magic && h.first == first && h.count > 0
 }
 
-// errEntries says that a frame is whole, but its entries are not: it was written so.
+// errEntries means that the entries of a frame with a correct checksum do not fit the length and count in the frame's
+// header.
 var errEntries = errors.New("the entries of a whole frame don't fit its header")
 
-// eachEntry calls do for every entry of a frame's body (the bytes after its header, without the padding).
+// eachEntry calls do for each entry of a frame, in order, and returns the first error of do. body is the frame without
+// header and padding. The payload passed to do is a part of body. The error is errEntries if the entries do not fit h.
 func eachEntry(body []byte, h header, do func(LSN, Kind, []byte) error) error {
 	for i := range h.count {
 		if len(body) < entryHeaderBytes {

@@ -52,13 +52,13 @@ func TestFrameInParts(t *testing.T) {
 		for range entries {
 			e := Entry{Kind: Kind(rng.IntN(9))}
 			for range rng.IntN(4) {
-				sizes := []int{0, 1, 28, keptBytes - 1, keptBytes, combineBytes + 21, 100_000}
+				sizes := []int{0, 1, 28, largePayloadBytes - 1, largePayloadBytes, combineBytes + 21, 100_000}
 				e.Payload = append(e.Payload, randomBytes(rng, sizes[rng.IntN(len(sizes))]))
 			}
 			joined := slices.Concat(e.Payload...)
 			if n := len(e.Payload); n > 0 && len(e.Payload[n-1]) > 21 && rng.IntN(2) == 0 {
-				e.SummedBytes = len(e.Payload[n-1]) - 21
-				e.Sum = crc32.Checksum(e.Payload[n-1][21:], castagnoli)
+				e.CRCBytes = len(e.Payload[n-1]) - 21
+				e.CRC = crc32.Checksum(e.Payload[n-1][21:], castagnoli)
 			}
 			f.add(&e, len(joined))
 			body = append(body, byte(e.Kind), byte(len(joined)>>24), byte(len(joined)>>16), byte(len(joined)>>8), byte(len(joined)))

@@ -7,17 +7,20 @@ import (
 	"syscall"
 )
 
-// What is kept back for when the disk is full: files of 128 KiB, or of an eighth of the journal's files. Vital entries get
-// the first ones, more than a thousand commits in all; then come those that make room, and the last ones are for Open,
-// which needs a new file each time.
+// The reserve is a number of files for use when the disk is full: reserveFiles files, each 128 KiB long or an eighth of
+// the length of the journal's files if that is less. Entries of PriorityVital may use all of them except the last
+// reserveForFreeing + reserveForOpen files, which is enough for more than a thousand commits. Entries of
+// PriorityFreeing may use all except the last reserveForOpen files. These are for Open, which needs one new file each
+// time.
 const (
 	reserveFiles      = 10
 	reserveForFreeing = 2
 	reserveForOpen    = 3
-	maxReserveBytes   = 128 << 10 // of one
+	maxReserveBytes   = 128 << 10 // largest length of one file
 )
 
-// fullError classifies an error of the file system that has changed nothing that counts: no room is ErrFull.
+// fullError returns an error that matches ErrFull if err means that the disk has no space, and err otherwise. It may
+// only be used for errors of calls that have changed nothing of importance.
 func fullError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
@@ -25,38 +28,41 @@ func fullError(err error) error {
 	return err
 }
 
-// Full returns why not all entries are taken, matching ErrFull, or nil.
+// Full returns nil if the journal accepts all entries, and otherwise the reason why it does not, which matches ErrFull.
+// It does not block on I/O.
 func (j *Journal) Full() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.full
 }
 
-// Refusals counts how often the journal has become full, and so has refused entries that it had taken.
-func (j *Journal) Refusals() uint64 { return j.refusals.Load() }
+// FullCount returns how many times the journal has become full. Each time, it has refused entries that Append had
+// accepted.
+func (j *Journal) FullCount() uint64 { return j.fullCount.Load() }
 
-// lowest is the lowest rank that is taken. With mu held.
-func (j *Journal) lowest() Rank {
+// lowestAccepted returns the lowest priority that the journal accepts at present. j.mu must be held.
+func (j *Journal) lowestAccepted() Priority {
 	switch {
 	case j.full == nil:
-		return Ordinary
-	case j.spent:
-		return Freeing
+		return PriorityNormal
+	case j.reserveSpent:
+		return PriorityFreeing
 	}
-	return Vital
+	return PriorityVital
 }
 
-// shed makes the journal full, or fuller: of what was taken and what is queued it refuses the lowest rank that was still
-// taken, and returns the other entries of what was taken. They move up to the LSNs of those that go, which nothing in a
-// file has. The highest rank goes on to be tried: each time there may be a little room again.
-func (j *Journal) shed(taken []pending, full error) []pending {
+// refuseLowest makes the journal refuse the lowest priority that it still accepts. It refuses the entries of that
+// priority in taken and in the queue, and returns the other entries of taken. The remaining entries get the LSNs of the
+// refused ones, which are in no file. Entries of the highest priority are refused too, but that priority stays
+// accepted, since there may be a little space again later. Only the goroutine that commits calls it.
+func (j *Journal) refuseLowest(taken []pending, full error) []pending {
 	j.mu.Lock()
-	refusing := j.lowest()
-	if refusing == Ordinary {
+	refusing := j.lowestAccepted()
+	if refusing == PriorityNormal {
 		j.full = full
-		j.refusals.Add(1)
-	} else if !j.spent {
-		j.full, j.spent = fmt.Errorf("%w; what was kept back for positions is used up", full), true
+		j.fullCount.Add(1)
+	} else if !j.reserveSpent {
+		j.full, j.reserveSpent = fmt.Errorf("%w; what was kept back for positions is used up", full), true
 	}
 	full = j.full
 	next := taken[0].lsn
@@ -64,7 +70,7 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 	sift := func(entries []pending) []pending {
 		kept := entries[:0]
 		for _, p := range entries {
-			if p.Rank <= refusing {
+			if p.Priority <= refusing {
 				refused = append(refused, p)
 				j.queuedBytes -= int64(p.bytes)
 				continue
@@ -82,9 +88,9 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 	j.mu.Unlock()
 
 	switch refusing {
-	case Ordinary:
+	case PriorityNormal:
 		j.o.Logger.Warn("no room on the disk: only what is vital is journaled until there is", "dir", j.dir, "refused", len(refused), "cause", full)
-	case Vital:
+	case PriorityVital:
 		j.o.Logger.Warn("no room on the disk: only what makes room is journaled until there is", "dir", j.dir, "refused", len(refused), "cause", full)
 	}
 	for i := range refused {
@@ -98,9 +104,10 @@ func (j *Journal) shed(taken []pending, full error) []pending {
 	return taken
 }
 
-// Resume takes all entries again if there is room for a file and for what is kept back, else it returns an error that
-// matches ErrFull; vital entries may be taken again even then. It does I/O and may be called at any time; one call at a
-// time.
+// Resume makes the journal accept all entries again if there is space for a file and for the whole reserve. Otherwise
+// it returns an error that matches ErrFull; entries of PriorityVital may be accepted again even then. On a fenced
+// journal the error matches ErrFenced. Resume does I/O, during which commits go on. Only one goroutine at a time may
+// call it.
 func (j *Journal) Resume() error {
 	if err := j.Err(); err != nil {
 		return err
@@ -112,25 +119,27 @@ func (j *Journal) Resume() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
-		j.spent = j.spent && !j.files.keepsFor(Vital)
+		j.reserveSpent = j.reserveSpent && !j.files.hasReserveFor(PriorityVital)
 		return err
 	}
-	j.full, j.spent = nil, false
+	j.full, j.reserveSpent = nil, false
 	j.files.setFull(false)
 	j.o.Logger.Info("there is room on the disk again", "dir", j.dir)
 	return nil
 }
 
-// GiveRoom removes the files that are kept for reuse, but for what is kept back, so that others may have their room.
-func (j *Journal) GiveRoom() error { return j.files.dropSpares() }
+// RemoveSpares removes the files that are kept for reuse, so that their space can be used otherwise. It does not remove
+// the reserve. It does I/O. After an error some of the files may remain.
+func (j *Journal) RemoveSpares() error { return j.files.dropSpares() }
 
+// reserveBytes returns the length in bytes of one file of the reserve.
 func (s *files) reserveBytes() int64 {
 	return max(minFileBytes, min(maxReserveBytes, s.fileBytes/8/frameAlign*frameAlign))
 }
 
-// keepReserves makes the files that are kept back, as far as they are not there. The error is of the first that could
-// not be made. One call at a time.
-func (s *files) keepReserves() error {
+// fillReserves makes the files that are missing from the reserve. It stops at the first file that cannot be made and
+// returns the error. It does I/O. Only one goroutine at a time may call it.
+func (s *files) fillReserves() error {
 	for {
 		s.mu.Lock()
 		enough := len(s.reserves) >= reserveFiles
@@ -148,25 +157,26 @@ func (s *files) keepReserves() error {
 	}
 }
 
-// leave is how many reserves entries of a rank leave to others.
-func (s *files) leave(rank Rank) int {
+// reservesKept returns how many files of the reserve entries of a priority must not use. s.mu or s.naming must be held.
+func (s *files) reservesKept(priority Priority) int {
 	switch {
 	case s.opening:
 		return 0
-	case rank == Freeing:
+	case priority == PriorityFreeing:
 		return reserveForOpen
 	}
 	return reserveForOpen + reserveForFreeing
 }
 
-// keepsFor says whether something is kept back for entries of a rank.
-func (s *files) keepsFor(rank Rank) bool {
+// hasReserveFor reports whether the reserve has a file that entries of a priority may use.
+func (s *files) hasReserveFor(priority Priority) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.reserves) > s.leave(rank)
+	return len(s.reserves) > s.reservesKept(priority)
 }
 
-// takeReserve gives out a file that is kept back, for good; "" if there are no more than leave.
+// takeReserve removes a file from the reserve and returns its name. It returns "" if the reserve has no more than leave
+// files.
 func (s *files) takeReserve(leave int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,9 +189,10 @@ func (s *files) takeReserve(leave int) string {
 	return name
 }
 
-// checkRoom keeps back what was used of it and sees whether a file could be begun.
+// checkRoom fills the reserve and checks that the disk has space for another journal file. The error matches ErrFull if
+// it has not.
 func (s *files) checkRoom() error {
-	if err := s.keepReserves(); err != nil {
+	if err := s.fillReserves(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -191,20 +202,22 @@ func (s *files) checkRoom() error {
 		return nil
 	}
 	name := spareName(s.takeGeneration())
-	if err := s.makeSpare(name, min(quickBytes, s.fileBytes)); err != nil {
+	if err := s.makeSpare(name, min(urgentFileBytes, s.fileBytes)); err != nil {
 		return fullError(err)
 	}
 	return s.fs.Remove(path.Join(s.dir, name))
 }
 
+// setFull records whether the journal is full. While it is, no file is prepared.
 func (s *files) setFull(full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.full = full
 }
 
+// dropSpares removes the spares and the prepared file.
 func (s *files) dropSpares() error {
-	if err := s.giveNextBack(); err != nil {
+	if err := s.returnNext(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -218,27 +231,28 @@ func (s *files) dropSpares() error {
 	return failed
 }
 
-// makeFile makes the file that begin needs now, there being no spare. Where the disk is full, entries that are not
-// ordinary get what little is left, and at the end a file that is kept back.
-func (s *files) makeFile(generation uint64, frameBytes int64, rank Rank) (name string, sizeBytes int64, err error) {
+// makeFile makes the file that beginFile needs when there is no spare. On a full disk and with a priority above
+// PriorityNormal it tries shorter and shorter files, of at least minReducedBytes and long enough for the frame, and
+// then takes a file of the reserve. It returns the name of the file, without the directory, and its length.
+func (s *files) makeFile(generation uint64, frameBytes int64, priority Priority) (name string, sizeBytes int64, err error) {
 	name = spareName(generation)
-	for sizeBytes = min(quickBytes, s.fileBytes); ; sizeBytes /= 4 {
+	for sizeBytes = min(urgentFileBytes, s.fileBytes); ; sizeBytes /= 4 {
 		err = fullError(s.makeSpare(name, sizeBytes))
 		if err == nil || !errors.Is(err, ErrFull) {
 			return name, sizeBytes, err
 		}
-		if rank == Ordinary || sizeBytes/4 < max(leastBytes, frameBytes+frameAlign) || sizeBytes/4%frameAlign != 0 {
+		if priority == PriorityNormal || sizeBytes/4 < max(minReducedBytes, frameBytes+frameAlign) || sizeBytes/4%frameAlign != 0 {
 			break
 		}
 	}
-	if rank == Ordinary {
+	if priority == PriorityNormal {
 		return "", 0, err
 	}
-	if reserve := s.takeReserve(s.leave(rank)); reserve != "" {
+	if reserve := s.takeReserve(s.reservesKept(priority)); reserve != "" {
 		return reserve, s.reserveBytes(), nil
 	}
 	return "", 0, err
 }
 
-// leastBytes is the smallest file that is made where a disk is full.
-const leastBytes = 16 << 10
+// minReducedBytes is the length in bytes of the shortest file that makeFile makes on a full disk.
+const minReducedBytes = 16 << 10

@@ -72,8 +72,9 @@ func TestLateSyncFails(t *testing.T) {
 			}
 			return nil
 		})
-		var told []error
-		j, _, _ := mustOpen(t, fs, 0, Options{OnFault: func(err error) { told = append(told, err) }})
+		var j *Journal
+		var told, asked []error
+		j, _, _ = mustOpen(t, fs, 0, Options{OnFault: func(err error) { told, asked = append(told, err), append(asked, j.Err()) }})
 		broken.Store(true)
 		if _, err := j.Append(Entry{Kind: 1, SyncWithin: time.Millisecond}); err != nil {
 			t.Fatal(err)
@@ -82,6 +83,9 @@ func TestLateSyncFails(t *testing.T) {
 		synctest.Wait()
 		if len(told) != 1 || !errors.Is(told[0], ErrFenced) || !errors.Is(told[0], syscall.EIO) || !errors.Is(j.Err(), ErrFenced) {
 			t.Errorf("told %v, Err %v", told, j.Err())
+		}
+		if len(asked) != 1 || asked[0] != told[0] {
+			t.Errorf("OnFault was told %v, and Err in it returned %v", told, asked)
 		}
 		if err := j.Close(); !errors.Is(err, ErrFenced) {
 			t.Errorf("close: %v", err)
@@ -98,9 +102,9 @@ func TestFull(t *testing.T) {
 	o := Options{FileBytes: 16 << 10, MaxGroupBytes: 1, OnFull: func(err error) { full <- err }}
 	j, _, _ := mustOpen(t, disk, 0, o)
 	var kept []string
-	add := func(payload string, rank Rank) error {
+	add := func(payload string, priority Priority) error {
 		done := make(chan error, 1)
-		_, err := j.Append(Entry{Kind: kindOf(LSN(len(kept) + 1)), Payload: [][]byte{[]byte(payload)}, Rank: rank,
+		_, err := j.Append(Entry{Kind: kindOf(LSN(len(kept) + 1)), Payload: [][]byte{[]byte(payload)}, Priority: priority,
 			Done: func(_ LSN, err error) { done <- err }})
 		if err == nil {
 			err = <-done
@@ -113,17 +117,17 @@ func TestFull(t *testing.T) {
 	disk.LimitBytes(disk.UsedBytes())
 	var err error
 	for err == nil {
-		err = add(string(make([]byte, 700)), Ordinary)
+		err = add(string(make([]byte, 700)), PriorityNormal)
 	}
 	if !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) || j.Err() != nil || !errors.Is(j.Full(), ErrFull) {
 		t.Fatalf("%v, Err %v, Full %v", err, j.Err(), j.Full())
 	}
 	<-full
 	for i := range 10 {
-		if err := add("vital", Vital); err != nil {
+		if err := add("vital", PriorityVital); err != nil {
 			t.Fatalf("vital entry %d: %v", i, err)
 		}
-		if err := add("more", Ordinary); !errors.Is(err, ErrFull) {
+		if err := add("more", PriorityNormal); !errors.Is(err, ErrFull) {
 			t.Fatalf("an entry that is not vital: %v", err)
 		}
 		if err := j.Resume(); !errors.Is(err, ErrFull) {
@@ -135,7 +139,7 @@ func TestFull(t *testing.T) {
 		t.Fatalf("resume: %v, %v", err, j.Full())
 	}
 	for range 40 {
-		if err := add(string(make([]byte, 700)), Ordinary); err != nil {
+		if err := add(string(make([]byte, 700)), PriorityNormal); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,12 +157,12 @@ func TestFull(t *testing.T) {
 		}
 	}
 	for err = nil; err == nil; {
-		err = add(string(make([]byte, 700)), Ordinary)
+		err = add(string(make([]byte, 700)), PriorityNormal)
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
-	if err := add("vital", Vital); err != nil {
+	if err := add("vital", PriorityVital); err != nil {
 		t.Error(err)
 	}
 	mustClose(t, j)
@@ -171,9 +175,9 @@ func TestFullToTheEnd(t *testing.T) {
 	o := Options{FileBytes: 8 << 10}
 	j, _, _ := mustOpen(t, disk, 0, o)
 	kept := 0
-	add := func(rank Rank) error {
+	add := func(priority Priority) error {
 		done := make(chan error, 1)
-		_, err := j.Append(Entry{Kind: kindOf(LSN(kept + 1)), Payload: [][]byte{make([]byte, 400)}, Rank: rank, Done: func(_ LSN, err error) { done <- err }})
+		_, err := j.Append(Entry{Kind: kindOf(LSN(kept + 1)), Payload: [][]byte{make([]byte, 400)}, Priority: priority, Done: func(_ LSN, err error) { done <- err }})
 		if err == nil {
 			err = <-done
 		}
@@ -182,28 +186,28 @@ func TestFullToTheEnd(t *testing.T) {
 		}
 		return err
 	}
-	until := func(rank Rank) (taken int) {
+	until := func(priority Priority) (taken int) {
 		t.Helper()
 		for ; taken < 1000; taken++ {
-			if err := add(rank); errors.Is(err, ErrFull) && errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFenced) {
+			if err := add(priority); errors.Is(err, ErrFull) && errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFenced) {
 				return taken
 			} else if err != nil {
-				t.Fatalf("rank %d: %v", rank, err)
+				t.Fatalf("priority %d: %v", priority, err)
 			}
 		}
-		t.Fatalf("rank %d is taken for ever", rank)
+		t.Fatalf("priority %d is taken for ever", priority)
 		return taken
 	}
 	disk.LimitBytes(disk.UsedBytes())
-	if ordinary, vital := until(Ordinary), until(Vital); ordinary == 0 || vital == 0 {
+	if ordinary, vital := until(PriorityNormal), until(PriorityVital); ordinary == 0 || vital == 0 {
 		t.Errorf("%d ordinary and %d vital entries were taken", ordinary, vital)
 	}
-	if freeing := until(Freeing); freeing == 0 {
+	if freeing := until(PriorityFreeing); freeing == 0 {
 		t.Error("nothing was left for what makes room")
 	}
-	for rank := Ordinary; rank <= Freeing; rank++ {
-		if err := add(rank); !errors.Is(err, ErrFull) {
-			t.Errorf("rank %d: %v", rank, err)
+	for priority := PriorityNormal; priority <= PriorityFreeing; priority++ {
+		if err := add(priority); !errors.Is(err, ErrFull) {
+			t.Errorf("priority %d: %v", priority, err)
 		}
 	}
 	if j.Err() != nil || !errors.Is(j.Full(), ErrFull) {
@@ -214,21 +218,21 @@ func TestFullToTheEnd(t *testing.T) {
 	if err := j.Resume(); !errors.Is(err, ErrFull) {
 		t.Fatalf("resumed with too little room: %v", err)
 	}
-	if err := add(Vital); err != nil {
+	if err := add(PriorityVital); err != nil {
 		t.Errorf("with a little room: %v", err)
 	}
-	if err := add(Ordinary); !errors.Is(err, ErrFull) {
+	if err := add(PriorityNormal); !errors.Is(err, ErrFull) {
 		t.Errorf("with too little room: %v", err)
 	}
-	until(Vital)
+	until(PriorityVital)
 
 	disk.LimitBytes(0)
 	if err := j.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	for rank := Ordinary; rank <= Freeing; rank++ {
-		if err := add(rank); err != nil {
-			t.Errorf("rank %d, with room: %v", rank, err)
+	for priority := PriorityNormal; priority <= PriorityFreeing; priority++ {
+		if err := add(priority); err != nil {
+			t.Errorf("priority %d, with room: %v", priority, err)
 		}
 	}
 	mustClose(t, j)

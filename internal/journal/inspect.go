@@ -14,57 +14,59 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// What follows looks at a journal that nobody has open, and changes nothing: for tools that say what is wrong with it,
-// and that save what can be saved.
+// The functions in this file read journals that are not open. Except for Create they change no files. They are for
+// tools that report what is wrong with a journal and save what can be read.
 
-// Inspection is what Inspect found.
+// Inspection is the result of Inspect.
 type Inspection struct {
-	Files    []InspectedFile // in use, in order of generation
-	Last     LSN             // the last entry that Open would replay or know of; 0 with Damage
-	Torn     *Torn           // what Open would set aside; KeptIn is empty. Nil: nothing
-	Damage   []*CorruptError // why Open would refuse first, then every other place that can't be read
-	KeptTorn []string        // torn tails that earlier recoveries set aside
-	Spares   []string
-	KeptBack int      // how many files of those that are kept back for when the disk is full are there, of ReserveFiles
-	Foreign  []string // names that are not the journal's
+	Files     []InspectedFile // the journal's files in use, in the order of generation
+	Last      LSN             // the last entry that Open would find; 0 if there is Damage
+	Torn      *Torn           // the torn tail that Open would cut, with an empty KeptIn; nil if there is none
+	Damage    []*CorruptError // first the error with which Open would fail, then all other places that cannot be read
+	TornFiles []string        // full names of files to which earlier Opens have copied torn tails
+	Spares    []string
+	Reserves  int      // number of files in the reserve; a complete reserve has ReserveFiles
+	Foreign   []string // full names of files that do not belong to a journal
 }
 
-// ReserveFiles is how many files a journal keeps back for when the disk is full.
+// ReserveFiles is the number of files in the reserve of a journal, which the journal uses when the disk is full.
 const ReserveFiles = reserveFiles
 
-// RoomBytes is how much room a journal of usual size needs so that all entries are taken.
+// RoomBytes returns how many bytes of free space a journal with the default Options.FileBytes needs before it accepts
+// all entries again.
 func (in Inspection) RoomBytes() int64 {
-	needs := int64(ReserveFiles-min(in.KeptBack, ReserveFiles)) * maxReserveBytes
+	needs := int64(ReserveFiles-min(in.Reserves, ReserveFiles)) * maxReserveBytes
 	if len(in.Spares) == 0 {
-		needs += quickBytes
+		needs += urgentFileBytes
 	}
 	return needs
 }
 
-// InspectedFile is one file of a journal.
+// InspectedFile describes one file of a journal.
 type InspectedFile struct {
-	Name      string // full
+	Name      string // full name
 	SizeBytes int64
-	UsedBytes int64 // up to the end of its last whole frame
-	First     LSN   // of its first whole frame
+	UsedBytes int64 // position of the end of the last whole frame
+	First     LSN   // LSN of the first whole frame; 0 if there is none
 	Frames    int
 }
 
-// Inspect says what Open would make of a journal, and more: all that is wrong with it and not only the first. after is
-// that of Open. The error is one of reading, or a *VersionError.
+// Inspect reports what Open would find in a journal, with all damage and not only the first. It reads all files and
+// changes none. The journal must not be open. after has the meaning that it has for Open. Damage is reported in the
+// result; the error is one of I/O or a *VersionError.
 func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 	var in Inspection
 	infos, err := fs.List(dir)
 	if err != nil {
 		return in, err
 	}
-	inv, err := takeInventory(fs, dir)
+	inv, err := listFiles(fs, dir)
 	if err != nil {
 		return in, err
 	}
 	known := map[string]bool{}
-	for _, m := range inv.marked {
-		known[latestName(m)] = true
+	for _, m := range inv.markers {
+		known[markerName(m)] = true
 	}
 	for _, s := range inv.spares {
 		in.Spares = append(in.Spares, s.name)
@@ -73,9 +75,9 @@ func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 	for _, f := range inv.reserves {
 		known[path.Base(f.name)] = true
 	}
-	in.KeptBack = len(inv.reserves)
+	in.Reserves = len(inv.reserves)
 	for _, t := range inv.torn {
-		in.KeptTorn = append(in.KeptTorn, path.Join(dir, t))
+		in.TornFiles = append(in.TornFiles, path.Join(dir, t))
 		known[t] = true
 	}
 	for _, f := range inv.journals {
@@ -87,7 +89,7 @@ func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 		}
 	}
 
-	// A rehearsal says what Open would do. It sets torn tails aside, in memory.
+	// A recovery over an overlay, which keeps written files in memory, finds out what Open would do.
 	r := &recovery{fs: vfs.NewOverlay(fs), dir: dir, after: after, inv: inv, next: after + 1,
 		replay: func(LSN, Kind, []byte) error { return nil }}
 	err = r.run()
@@ -105,23 +107,24 @@ func Inspect(fs vfs.FS, dir string, after LSN) (Inspection, error) {
 	}
 
 	for _, f := range inv.journals {
-		file, holes, err := inspectFile(fs, f)
+		file, gaps, err := inspectFile(fs, f)
 		if err != nil {
 			return in, err
 		}
 		in.Files = append(in.Files, file)
-		for _, hole := range holes {
-			// What Open doesn't need it doesn't read; whatever stands there is of no consequence.
-			if hole.LSN > after && !slices.ContainsFunc(in.Damage, func(c *CorruptError) bool { return c.File == hole.File && c.PositionBytes == hole.PositionBytes }) {
-				in.Damage = append(in.Damage, hole)
+		for _, gap := range gaps {
+			// Open does not read files that it does not need, so that damage in them has no consequence.
+			if gap.LSN > after && !slices.ContainsFunc(in.Damage, func(c *CorruptError) bool { return c.File == gap.File && c.PositionBytes == gap.PositionBytes }) {
+				in.Damage = append(in.Damage, gap)
 			}
 		}
 	}
 	return in, nil
 }
 
-// inspectFile walks over a file's own frames, and over what lies between them and can't be read.
-func inspectFile(fs vfs.FS, f found) (file InspectedFile, holes []*CorruptError, err error) {
+// inspectFile reads the frames of a file that have the file's generation. gaps are the places between them that cannot
+// be read.
+func inspectFile(fs vfs.FS, f dirFile) (file InspectedFile, gaps []*CorruptError, err error) {
 	file = InspectedFile{Name: f.name, SizeBytes: f.sizeBytes}
 	next, brokenAt := LSN(0), int64(-1)
 	err = eachFrame(fs, f, func(at int64, frame frame) error {
@@ -132,7 +135,7 @@ func inspectFile(fs vfs.FS, f found) (file InspectedFile, holes []*CorruptError,
 			file.First = frame.first
 		}
 		if brokenAt = file.UsedBytes; at > brokenAt && frame.first > next {
-			holes = append(holes, &CorruptError{File: f.name, PositionBytes: brokenAt, LSN: max(next, 1),
+			gaps = append(gaps, &CorruptError{File: f.name, PositionBytes: brokenAt, LSN: max(next, 1),
 				Reason: fmt.Sprintf("%d bytes can't be read; behind them the file goes on with LSN %d", at-brokenAt, frame.first)})
 		}
 		file.Frames++
@@ -140,11 +143,12 @@ func inspectFile(fs vfs.FS, f found) (file InspectedFile, holes []*CorruptError,
 		next = frame.first + LSN(frame.count)
 		return nil
 	})
-	return file, holes, err
+	return file, gaps, err
 }
 
-// eachFrame calls do for every whole frame of a file, of whatever generation, wherever it stands.
-func eachFrame(fs vfs.FS, f found, do func(positionBytes int64, frame frame) error) error {
+// eachFrame calls do for every whole frame of a file, in the order of positions. At a position without a whole frame it
+// goes on frameAlign bytes later, so that it also finds frames behind damage. The frames may have any generation.
+func eachFrame(fs vfs.FS, f dirFile, do func(positionBytes int64, frame frame) error) error {
 	file, err := fs.OpenRead(f.name)
 	if err != nil {
 		return err
@@ -165,40 +169,42 @@ func eachFrame(fs vfs.FS, f found, do func(positionBytes int64, frame frame) err
 	return errors.Join(err, file.Close())
 }
 
-// Range is the entries [First, Last].
+// Range is the entries with LSNs in [First, Last].
 type Range struct{ First, Last LSN }
 
-// Salvaged is what Salvage could read.
+// Salvaged is the result of Salvage.
 type Salvaged struct {
 	Entries int
-	First   LSN // that was given out; 0 with none
-	Last    LSN // that was given out, or after
-	Lost    []Range
+	First   LSN // LSN of the first entry that was passed to do; 0 if there was none
+	Last    LSN // LSN of the last entry that was passed to do; the argument after if there was none
+	// Lost are the entries that are missing before and between those that were found.
+	Lost []Range
 }
 
-// Salvage calls do for every entry above after that can still be read, in order, wherever its frame stands: behind
-// damage, in a file under a wrong name, among the spares. What a recovery wrote again counts as it was written last. Lost
-// are the entries between those that were found; what may be missing behind the last can't be known. The payload is
-// do's until it returns.
+// Salvage calls do for every entry above after that can still be read, in the order of LSN. It finds frames behind
+// damage, in files with wrong names, and in spares. If a recovery has written an entry again, Salvage uses the later
+// copy. Entries that are missing before the last one found are returned as Lost; whether entries are missing after it
+// cannot be known. A journal whose directory does not exist has no entries. The payload is valid until do returns. If
+// do returns an error, Salvage returns it at once.
 func Salvage(fs vfs.FS, dir string, after LSN, do func(LSN, Kind, []byte) error) (Salvaged, error) {
 	out := Salvaged{Last: after}
-	inv, err := takeInventory(fs, dir)
+	inv, err := listFiles(fs, dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return out, nil
 	}
 	if err != nil {
 		return out, err
 	}
-	type place struct {
-		found
+	type framePosition struct {
+		dirFile
 		header
 		at int64
 	}
-	var places []place
-	begins := map[uint64]LSN{} // by generation: the lowest LSN that stands in it
+	var places []framePosition
+	begins := map[uint64]LSN{} // for each generation the lowest LSN in a frame of it
 	for _, f := range append(inv.journals, inv.spares...) {
 		err := eachFrame(fs, f, func(at int64, frame frame) error {
-			places = append(places, place{f, frame.header, at})
+			places = append(places, framePosition{f, frame.header, at})
 			if first, seen := begins[frame.generation]; !seen || frame.first < first {
 				begins[frame.generation] = frame.first
 			}
@@ -208,14 +214,14 @@ func Salvage(fs vfs.FS, dir string, after LSN, do func(LSN, Kind, []byte) error)
 			return out, err
 		}
 	}
-	// The entries of a generation end where a later one begins.
+	// The entries of a generation are valid up to the first LSN of any later generation.
 	limits := map[uint64]LSN{}
 	limit := noLimit
 	for _, g := range slices.Backward(slices.Sorted(maps.Keys(begins))) {
 		limits[g] = limit
 		limit = min(limit, begins[g])
 	}
-	slices.SortStableFunc(places, func(a, b place) int {
+	slices.SortStableFunc(places, func(a, b framePosition) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.header.generation, a.header.generation))
 	})
 	for _, p := range places {
@@ -226,7 +232,7 @@ func Salvage(fs vfs.FS, dir string, after LSN, do func(LSN, Kind, []byte) error)
 		if p.first > out.Last+1 {
 			out.Lost = append(out.Lost, Range{out.Last + 1, p.first - 1})
 		}
-		err := readFrame(fs, p.found, p.at, func(lsn LSN, kind Kind, payload []byte) error {
+		err := readFrame(fs, p.dirFile, p.at, func(lsn LSN, kind Kind, payload []byte) error {
 			if lsn <= out.Last && out.Entries > 0 || lsn <= after || lsn >= limit {
 				return nil
 			}
@@ -242,7 +248,8 @@ func Salvage(fs vfs.FS, dir string, after LSN, do func(LSN, Kind, []byte) error)
 	return out, nil
 }
 
-func readFrame(fs vfs.FS, f found, at int64, do func(LSN, Kind, []byte) error) error {
+// readFrame calls do for the entries of the frame at a position. eachFrame must have found a whole frame there.
+func readFrame(fs vfs.FS, f dirFile, at int64, do func(LSN, Kind, []byte) error) error {
 	file, err := fs.OpenRead(f.name)
 	if err != nil {
 		return err
@@ -256,13 +263,14 @@ func readFrame(fs vfs.FS, f found, at int64, do func(LSN, Kind, []byte) error) e
 	return eachEntry(frame.body, frame.header, do)
 }
 
-// Entries calls do for the entries above after, up to and including upTo, of a journal that somebody else may be
-// appending to: they must be durable, and not be released meanwhile. The payload is do's until it returns.
+// Entries calls do for the entries in (after, upTo], in the order of LSN. Another goroutine or process may append to
+// the journal meanwhile. The entries must be durable already and must not be released before Entries returns. The
+// payload is valid until do returns. If do returns an error, Entries stops and returns an error that wraps it.
 func Entries(fs vfs.FS, dir string, after, upTo LSN, do func(LSN, Kind, []byte) error) error {
 	if upTo <= after {
 		return nil
 	}
-	inv, err := takeInventory(fs, dir)
+	inv, err := listFiles(fs, dir)
 	if err != nil {
 		return err
 	}
@@ -291,26 +299,27 @@ func Entries(fs vfs.FS, dir string, after, upTo LSN, do func(LSN, Kind, []byte) 
 	return nil
 }
 
-// IsSpare tells the name of a file that holds nothing: a copy of the directory does without it.
+// IsSpare reports whether name, in a journal's directory, is that of a spare: a file without entries that the journal
+// needs, which a copy of the directory can leave out.
 func IsSpare(name string) bool {
 	_, ok := generationOf(name)
 	return ok && strings.HasSuffix(name, spareSuffix)
 }
 
-// Begin makes a journal, in a directory that holds none, whose first entry gets the LSN after+1: for a directory that is
-// put together from parts.
-func Begin(fs vfs.FS, dir string, after LSN, o Options) (*Journal, error) {
+// Create creates a journal whose first entry will have the LSN after+1, in a directory that contains no journal. It is
+// for data directories that are assembled from parts. The caller must Close the journal.
+func Create(fs vfs.FS, dir string, after LSN, o Options) (*Journal, error) {
 	if after == math.MaxUint64 {
 		return nil, fmt.Errorf("journal: no LSN follows %d", after)
 	}
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	inv, err := takeInventory(fs, dir)
+	inv, err := listFiles(fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	if len(inv.journals) > 0 || len(inv.marked) > 0 {
+	if len(inv.journals) > 0 || len(inv.markers) > 0 {
 		return nil, fmt.Errorf("journal: %s holds a journal already", dir)
 	}
 	j, err := (&recovery{fs: fs, dir: dir, after: after, inv: inv, next: after + 1}).start(o.withDefaults())

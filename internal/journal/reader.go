@@ -6,36 +6,40 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// readAhead is how many bytes a reader asks for at once.
-const readAhead = 1 << 20
+// readerBytes is the smallest number of bytes that a reader reads from its file at once, unless the file ends.
+const readerBytes = 1 << 20
 
-// reader looks at the frames of one file, through a buffer that it shares with the readers before and after it.
+// reader reads the frames of one file through a buffer. The readers of a recovery, one after the other, share the
+// memory of the buffer. A reader is used by one goroutine.
 type reader struct {
 	f          vfs.File
 	name       string
 	generation uint64
 	sizeBytes  int64
-	buffer     []byte // what is at startBytes of the file
+	buffer     []byte // the bytes of the file from startBytes on
 	startBytes int64
-	keeps      bool // what was returned stays valid, so the buffer grows; for reading on from startBytes
+	// retains means that bytes which were returned stay valid, so that the buffer only grows. It is for reading in
+	// order from startBytes on.
+	retains bool
 }
 
-// at returns n bytes at a position, valid until the next call unless the reader keeps them; fewer where the file ends.
+// at returns the n bytes at a position, or fewer at the end of the file. They are valid until the next call, unless
+// retains is set. If the file is shorter than sizeBytes, at returns an error.
 func (r *reader) at(positionBytes int64, n int64) ([]byte, error) {
 	n = max(0, min(n, r.sizeBytes-positionBytes))
 	from := positionBytes - r.startBytes
 	if from >= 0 && from+n <= int64(len(r.buffer)) {
 		return r.buffer[from : from+n], nil
 	}
-	// What is there of it is not read again.
+	// The bytes that are wanted and already in the buffer are kept.
 	switch {
 	case from < 0 || from > int64(len(r.buffer)):
 		r.buffer, r.startBytes, from = r.buffer[:0], positionBytes, 0
-	case !r.keeps:
+	case !r.retains:
 		r.buffer = r.buffer[:copy(r.buffer, r.buffer[from:])]
 		r.startBytes, from = positionBytes, 0
 	}
-	have, want := len(r.buffer), max(0, min(max(from+n, readAhead), r.sizeBytes-r.startBytes))
+	have, want := len(r.buffer), max(0, min(max(from+n, readerBytes), r.sizeBytes-r.startBytes))
 	if int64(cap(r.buffer)) < want {
 		r.buffer = append(make([]byte, 0, want), r.buffer...)
 	}
@@ -51,14 +55,14 @@ func (r *reader) at(positionBytes int64, n int64) ([]byte, error) {
 	return r.buffer[from : from+n], nil
 }
 
-// frame is a whole frame whose checksum is right, of whatever generation.
+// frame is a whole frame with a correct checksum, of any generation.
 type frame struct {
 	header
-	body      []byte // the entries; valid until the next call to the reader
-	sizeBytes int64  // with header and padding
+	body      []byte // the entries; valid until the next call of a method of the reader, unless its retains is set
+	sizeBytes int64  // size in the file, with header and padding
 }
 
-// frame returns the frame at a position; ok is false if there is none that is whole. The error is one of reading, or a
+// frame returns the frame at a position. ok is false if there is no whole frame. The error is one of I/O or a
 // *VersionError.
 func (r *reader) frame(positionBytes int64) (f frame, ok bool, err error) {
 	b, err := r.at(positionBytes, headerBytes)
@@ -80,7 +84,8 @@ func (r *reader) frame(positionBytes int64) (f frame, ok bool, err error) {
 	return frame{header: h, body: b[headerBytes : headerBytes+int64(h.lengthBytes)], sizeBytes: size}, true, nil
 }
 
-// provenAfter looks behind a place that can't be read for a frame of this file which proves that entry lsn was durable.
+// provenAfter reports whether a frame of the file's generation, after a position, proves by its durable LSN that the
+// entry lsn was durable.
 func (r *reader) provenAfter(positionBytes int64, lsn LSN) (bool, error) {
 	for at := positionBytes/frameAlign*frameAlign + frameAlign; at < r.sizeBytes; at += frameAlign {
 		b, err := r.at(at, headerBytes)
@@ -101,11 +106,12 @@ func (r *reader) provenAfter(positionBytes int64, lsn LSN) (bool, error) {
 	return false, nil
 }
 
-// begunAt tells whether the frame that starts with entry lsn was begun at a position.
-func (r *reader) begunAt(positionBytes int64, lsn LSN) (bool, error) {
+// mayBeginAt reports whether the bytes at a position look like the beginning of the frame whose first entry is lsn: see
+// mayBegin.
+func (r *reader) mayBeginAt(positionBytes int64, lsn LSN) (bool, error) {
 	b, err := r.at(positionBytes, headerBytes)
 	if err != nil || len(b) < headerBytes {
 		return false, err
 	}
-	return begun(b, r.generation, lsn), nil
+	return mayBegin(b, r.generation, lsn), nil
 }

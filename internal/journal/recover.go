@@ -9,38 +9,42 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Recovery is what Open found.
+// Recovery describes what Open has found.
 type Recovery struct {
-	Entries int   // replayed
-	Bytes   int64 // of the frames they were in
-	Last    LSN   // the last durable entry, after if there is none above
-	Torn    *Torn // nil: nothing was cut
-	Clean   bool  // the journal was closed in good order, or is new: nothing written was lost
+	Entries int   // number of entries that were replayed
+	Bytes   int64 // size of the frames with these entries
+	Last    LSN   // LSN of the last durable entry; Open's argument after if there is none above it
+	Torn    *Torn // the torn tail that was cut; nil if there was none
+	Clean   bool  // the journal was closed without an error, or is new, so that everything that was written is there
 }
 
-// Torn describes a tail that was begun and never made durable: nobody was told that its entries were.
+// Torn describes a torn tail: the bytes of a frame that was begun and did not become durable, so that Done was not
+// called for its entries.
 type Torn struct {
 	File          string
 	PositionBytes int64
-	Bytes         int64  // how many were kept aside
-	KeptIn        string // the file that has them now
+	Bytes         int64  // number of bytes that were copied
+	KeptIn        string // full name of the file to which the bytes were copied
 }
 
-// maxTornFiles bounds how many torn tails are kept; the oldest goes.
+// maxTornFiles is the largest number of files with torn tails in a directory. For a further one, the oldest is removed.
 const maxTornFiles = 16
 
-// Open opens the journal in a directory of fs, which is made if it is not there, and first calls replay, which may not
-// be nil, for every entry above after, in order. The payload is replay's until it returns; an error from it ends Open.
-// after is what the caller has safe elsewhere, and what it last gave to Release or more.
+// Open opens the journal in a directory of fs, or creates the directory and a journal. Before it returns, it calls
+// replay, which must not be nil, for every entry above after, in the order of LSN. The payload is valid until replay
+// returns. If replay returns an error, Open returns an error that wraps it. after is the LSN of the last entry whose
+// effect the caller has made durable elsewhere. It must be at least the upTo of the last Release.
 //
-// Damage to what was durable gives a *CorruptError and changes nothing. What was merely begun is a torn tail: it is
-// cut, kept aside, and reported. Nothing is ever appended to a file of an earlier Open.
+// If entries that were durable are damaged, Open changes nothing and returns a *CorruptError. A frame that was begun
+// and did not become durable is a torn tail: Open cuts it, copies it to a file of its own, and reports it. New entries
+// never go to a file of an earlier Open. After an error, the Recovery describes what Open had found until then. The
+// caller must Close the journal.
 func Open(fs vfs.FS, dir string, after LSN, replay func(LSN, Kind, []byte) error, o Options) (*Journal, Recovery, error) {
 	o = o.withDefaults()
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, Recovery{}, err
 	}
-	inv, err := takeInventory(fs, dir)
+	inv, err := listFiles(fs, dir)
 	if err != nil {
 		return nil, Recovery{}, err
 	}
@@ -57,35 +61,36 @@ func Open(fs vfs.FS, dir string, after LSN, replay func(LSN, Kind, []byte) error
 	return j, r.result, nil
 }
 
-// recovery is an Open under way.
+// recovery is the state of one call of Open. It is used by one goroutine.
 type recovery struct {
 	fs     vfs.FS
 	dir    string
 	after  LSN
 	replay func(LSN, Kind, []byte) error
 	inv    inventory
-	buffer []byte // shared by all readers
+	buffer []byte   // memory of the readers, of which one at a time exists
+	chunks []*chunk // memory of the prefetchers, of which one at a time exists
 
-	windows []*window // shared by those that read ahead
+	// chain has the files that begin with a whole frame of their own generation, in the order of generation and of
+	// first.
+	chain    []chainFile
+	headless []dirFile // the other journal files
+	next     LSN       // LSN of the next entry to replay; above after, unless the journal ends too early
+	result   Recovery
 
-	chain  []link  // the files with a whole first frame of their own generation, in order
-	holes  []found // the other journal files
-	next   LSN     // the entry that is expected next
-	result Recovery
-
-	// tail is a copy of the entries at the end of which nothing proves that they were durable: those of the last frame,
-	// and of the frames before it that were written without a sync.
-	tail       []byte
-	tailHeader header
+	// unproven is a copy of the last entries of the journal, for which no later frame proves that they were durable:
+	// those of the last frame, and of the frames before it that were written without a sync. start writes them again.
+	unproven       []byte
+	unprovenHeader header
 }
 
-// link is a file with the first LSN in it.
-type link struct {
-	found
+// chainFile is a journal file with the first LSN of its first frame.
+type chainFile struct {
+	dirFile
 	first LSN
 }
 
-// run reads the journal and changes nothing but to set a torn tail aside.
+// run reads the journal and replays it. It changes no file, except that it copies a torn tail to a file of its own.
 func (r *recovery) run() error {
 	for _, f := range r.inv.journals {
 		if err := r.classify(f); err != nil {
@@ -98,22 +103,22 @@ func (r *recovery) run() error {
 	if len(r.chain) == 0 {
 		return r.checkEmpty()
 	}
-	// A file in which all is at or below after need not be readable.
+	// Files in which all entries are at or below after are not read, so that damage in them does no harm.
 	start := 0
 	for start+1 < len(r.chain) && r.chain[start+1].first <= r.after+1 {
 		start++
 	}
 	if first := r.chain[start]; first.first > r.after+1 {
-		if err := r.blameHole(0, first.generation); err != nil {
+		if err := r.attributeGap(0, first.generation); err != nil {
 			return err
 		}
-		return r.corrupt(first.found, 0, r.after+1,
+		return r.corrupt(first.dirFile, 0, r.after+1,
 			fmt.Sprintf("it begins with LSN %d, and nothing before it holds LSN %d", first.first, r.after+1))
 	}
 	for i := start; i < len(r.chain); i++ {
 		limit := noLimit
 		if i+1 < len(r.chain) {
-			// What a later file holds again was rewritten by a recovery.
+			// Entries that are in a later file too were written again by a recovery; only the later copies count.
 			limit = r.chain[i+1].first
 		}
 		if err := r.readFile(r.chain[i], limit); err != nil {
@@ -122,13 +127,13 @@ func (r *recovery) run() error {
 	}
 	if r.next <= r.after {
 		last := r.chain[len(r.chain)-1]
-		return r.corrupt(last.found, last.sizeBytes, r.next, fmt.Sprintf("the journal ends before LSN %d, which was durable", r.after))
+		return r.corrupt(last.dirFile, last.sizeBytes, r.next, fmt.Sprintf("the journal ends before LSN %d, which was durable", r.after))
 	}
-	return r.checkHoles(r.chain[len(r.chain)-1].generation)
+	return r.checkHeadless(r.chain[len(r.chain)-1].generation)
 }
 
-// open calls do with a reader of a file.
-func (r *recovery) open(f found, do func(*reader) error) error {
+// open calls do with a reader of the file f, and closes the file afterwards.
+func (r *recovery) open(f dirFile, do func(*reader) error) error {
 	file, err := r.fs.OpenRead(f.name)
 	if err != nil {
 		return err
@@ -139,30 +144,30 @@ func (r *recovery) open(f found, do func(*reader) error) error {
 	return errors.Join(err, file.Close())
 }
 
-// classify puts a file into the chain, or among the holes if it doesn't begin with a frame of its own.
-func (r *recovery) classify(f found) error {
+// classify adds a file to r.chain if it begins with a whole frame of its own generation, and to r.headless otherwise.
+func (r *recovery) classify(f dirFile) error {
 	return r.open(f, func(rd *reader) error {
 		head, ok, err := rd.frame(0)
 		if err != nil {
 			return err
 		}
 		if !ok || head.generation != f.generation {
-			r.holes = append(r.holes, f)
+			r.headless = append(r.headless, f)
 			return nil
 		}
 		if n := len(r.chain); n > 0 && head.first < r.chain[n-1].first {
 			return r.corrupt(f, 0, head.first, fmt.Sprintf("it begins with LSN %d, and the file before it with %d", head.first, r.chain[n-1].first))
 		}
-		r.chain = append(r.chain, link{f, head.first})
+		r.chain = append(r.chain, chainFile{f, head.first})
 		return nil
 	})
 }
 
-// checkEmpty judges a directory in which no file begins with a frame of its own: right only before the first Open
-// there was done.
+// checkEmpty checks a directory in which no file begins with a whole frame of its own generation. Such a directory is
+// in order only if no Open has ever succeeded there.
 func (r *recovery) checkEmpty() error {
 	r.result.Clean = true
-	if err := r.checkHoles(0); err != nil {
+	if err := r.checkHeadless(0); err != nil {
 		return err
 	}
 	if r.after > 0 {
@@ -172,10 +177,10 @@ func (r *recovery) checkEmpty() error {
 	return nil
 }
 
-// readFile replays what a file holds below limit and judges what comes after.
-func (r *recovery) readFile(f link, limit LSN) error {
-	return r.open(f.found, func(rd *reader) error {
-		frames := r.readFrames(rd)
+// readFile replays the entries of a file that are below limit, and decides what it means if its frames end before that.
+func (r *recovery) readFile(f chainFile, limit LSN) error {
+	return r.open(f.dirFile, func(rd *reader) error {
+		frames := r.prefetch(rd)
 		defer frames.end()
 		expected, position, last := f.first, int64(0), header{}
 		for expected < limit {
@@ -185,30 +190,30 @@ func (r *recovery) readFile(f link, limit LSN) error {
 			}
 			if !ok || frame.generation != f.generation {
 				if ok && frame.first+LSN(frame.count) > expected {
-					return r.corrupt(f.found, position, expected,
+					return r.corrupt(f.dirFile, position, expected,
 						fmt.Sprintf("here stands a frame of file %s", journalName(frame.generation)))
 				}
-				return r.judgeEnd(rd, f.found, position, expected, limit, last)
+				return r.classifyEnd(rd, f.dirFile, position, expected, limit, last)
 			}
 			if frame.first != expected {
-				return r.corrupt(f.found, position, expected, fmt.Sprintf("here stands LSN %d", frame.first))
+				return r.corrupt(f.dirFile, position, expected, fmt.Sprintf("here stands LSN %d", frame.first))
 			}
-			if err := r.deliver(f.found, position, frame, limit); err != nil {
+			if err := r.replayFrame(f.dirFile, position, frame, limit); err != nil {
 				return err
 			}
 			expected += LSN(frame.count)
 			position += frame.sizeBytes
 			last = frame.header
 			if limit == noLimit {
-				r.keepTail(frame)
+				r.keepUnproven(frame)
 			}
 		}
 		return nil
 	})
 }
 
-// deliver replays the entries of a frame that are above after and below limit.
-func (r *recovery) deliver(f found, position int64, frame frame, limit LSN) error {
+// replayFrame replays the entries of a frame that are above r.after and below limit.
+func (r *recovery) replayFrame(f dirFile, position int64, frame frame, limit LSN) error {
 	before := r.result.Entries
 	err := eachEntry(frame.body, frame.header, func(lsn LSN, kind Kind, payload []byte) error {
 		if lsn >= limit || lsn <= r.after {
@@ -233,22 +238,25 @@ func (r *recovery) deliver(f found, position int64, frame frame, limit LSN) erro
 	return nil
 }
 
-// keepTail remembers a frame of the last file, and those before it unless it says that they were durable when it was
-// written: they may have been seen in the page cache only, so they are written again, as one frame.
-func (r *recovery) keepTail(f frame) {
-	if len(r.tail) == 0 || f.durable >= f.first-1 {
-		r.tail, r.tailHeader = append(r.tail[:0], f.body...), f.header
+// keepUnproven adds the entries of a frame of the last file to r.unproven. If the frame states that the entries before
+// it were durable when it was written, these are removed from r.unproven. The remaining entries may have been read from
+// the page cache and not be on the disk, so start writes them again, as one frame.
+func (r *recovery) keepUnproven(f frame) {
+	if len(r.unproven) == 0 || f.durable >= f.first-1 {
+		r.unproven, r.unprovenHeader = append(r.unproven[:0], f.body...), f.header
 		return
 	}
-	r.tail = append(r.tail, f.body...)
-	r.tailHeader.count += f.count
+	r.unproven = append(r.unproven, f.body...)
+	r.unprovenHeader.count += f.count
 }
 
-// judgeEnd decides what it means that no frame can be read at a position: the end, a torn tail, or corruption.
-func (r *recovery) judgeEnd(rd *reader, f found, position int64, expected, limit LSN, last header) error {
+// classifyEnd decides what it means that there is no frame at a position. It returns nil at the end of the journal and
+// at a torn tail, which it saves, and a *CorruptError for damage. last is the header of the frame before that position.
+func (r *recovery) classifyEnd(rd *reader, f dirFile, position int64, expected, limit LSN, last header) error {
 	if limit != noLimit {
-		// A later file goes on above what is expected. If a file between was meant to have it, that one is to blame.
-		if err := r.blameHole(f.generation, noGeneration); err != nil {
+		// A later file has the entries from limit on. If a file in between should have the missing entries, that file
+		// is damaged.
+		if err := r.attributeGap(f.generation, noGeneration); err != nil {
 			return err
 		}
 		return r.corrupt(f, position, expected, fmt.Sprintf("nothing here can be read, and a later file goes on with LSN %d", limit))
@@ -267,28 +275,28 @@ func (r *recovery) judgeEnd(rd *reader, f found, position int64, expected, limit
 	if proven {
 		return r.corrupt(f, position, expected, "nothing here can be read, and what follows proves that it was durable")
 	}
-	return r.setAside(rd, position, expected)
+	return r.saveTornTail(rd, position, expected)
 }
 
 // noGeneration is above every generation.
 const noGeneration = ^uint64(0)
 
-// checkHoles judges the files above a generation that don't begin with a frame of their own: each may have been begun
-// and not have come to its first commit.
-func (r *recovery) checkHoles(above uint64) error {
-	for _, hole := range r.holes {
+// checkHeadless checks the headless files whose generation is higher than above. Each of them must be a file that was
+// begun and got no durable frame; otherwise it is damaged, and checkHeadless returns a *CorruptError.
+func (r *recovery) checkHeadless(above uint64) error {
+	for _, hole := range r.headless {
 		if hole.generation <= above {
 			continue
 		}
 		err := r.open(hole, func(rd *reader) error {
-			reason, err := r.damageOfHole(rd)
+			reason, err := r.damageOfHeadless(rd)
 			if err != nil {
 				return err
 			}
 			if reason != "" {
 				return r.corrupt(hole, 0, r.next, reason)
 			}
-			return r.setAside(rd, 0, r.next)
+			return r.saveTornTail(rd, 0, r.next)
 		})
 		if err != nil {
 			return err
@@ -297,19 +305,19 @@ func (r *recovery) checkHoles(above uint64) error {
 	return nil
 }
 
-// blameHole looks, where entries are missing, for a file between two generations that should have had them, and
-// returns the error for it, or nil.
-func (r *recovery) blameHole(above, below uint64) error {
-	for _, hole := range r.holes {
+// attributeGap looks for a headless file, with a generation between above and below, that should have the missing
+// entries. It returns a *CorruptError that names the file, or nil if there is none.
+func (r *recovery) attributeGap(above, below uint64) error {
+	for _, hole := range r.headless {
 		if hole.generation <= above || hole.generation >= below {
 			continue
 		}
 		err := r.open(hole, func(rd *reader) error {
-			reason, err := r.damageOfHole(rd)
+			reason, err := r.damageOfHeadless(rd)
 			if err != nil {
 				return err
 			}
-			wasBegun, err := rd.begunAt(0, r.next)
+			wasBegun, err := rd.mayBeginAt(0, r.next)
 			if err != nil {
 				return err
 			}
@@ -328,8 +336,8 @@ func (r *recovery) blameHole(above, below uint64) error {
 	return nil
 }
 
-// damageOfHole says what shows that a file without a first frame of its own had durable entries, or "".
-func (r *recovery) damageOfHole(rd *reader) (string, error) {
+// damageOfHeadless returns the reason if something shows that a headless file had durable entries, and "" otherwise.
+func (r *recovery) damageOfHeadless(rd *reader) (string, error) {
 	if rd.sizeBytes < minFileBytes {
 		return fmt.Sprintf("the file is cut: it has %d bytes", rd.sizeBytes), nil
 	}
@@ -350,8 +358,9 @@ func (r *recovery) damageOfHole(rd *reader) (string, error) {
 	return r.foundUnder(rd.generation)
 }
 
-// foundUnder looks under the other names for the file that a name in use should lead to: among the spares, and among the
-// files that nothing is needed of any more, where it would not be missed.
+// foundUnder looks in files of other names for the first frame of the file with a generation: in the spares, the
+// reserve and the other journal files. A renamed file could be there. If it finds the frame, it returns a reason that
+// names the file, and otherwise "".
 func (r *recovery) foundUnder(generation uint64) (reason string, err error) {
 	for _, spare := range slices.Concat(r.inv.spares, r.inv.reserves, r.inv.journals) {
 		if spare.name == path.Join(r.dir, journalName(generation)) {
@@ -373,9 +382,11 @@ func (r *recovery) foundUnder(generation uint64) (reason string, err error) {
 	return "", nil
 }
 
-// setAside keeps a torn tail, if there is one, and reports it.
-func (r *recovery) setAside(rd *reader, position int64, expected LSN) error {
-	torn, err := rd.begunAt(position, expected)
+// saveTornTail looks for a torn tail at a position, where the frame that starts with entry expected should be. If there
+// is one, it copies the torn tail to a file of its own, sets result.Torn if it is not set, and removes the oldest such
+// files if there would be more than maxTornFiles. The content of the new file is synced; the directory is not.
+func (r *recovery) saveTornTail(rd *reader, position int64, expected LSN) error {
+	torn, err := rd.mayBeginAt(position, expected)
 	if err != nil || !torn {
 		return err
 	}
@@ -413,11 +424,13 @@ func (r *recovery) setAside(rd *reader, position int64, expected LSN) error {
 	return nil
 }
 
-func (r *recovery) corrupt(f found, position int64, lsn LSN, reason string) error {
+// corrupt returns a *CorruptError for the file f.
+func (r *recovery) corrupt(f dirFile, position int64, lsn LSN, reason string) error {
 	return &CorruptError{File: f.name, PositionBytes: position, LSN: lsn, Reason: reason}
 }
 
-// start begins a new file, with the tail again if it was not proven, and makes the journal ready.
+// start begins a new file, writes the unproven entries to it, and returns the journal. It does not start the journal's
+// goroutine.
 func (r *recovery) start(o Options) (*Journal, error) {
 	j := &Journal{dir: r.dir, o: o, next: r.next, ended: make(chan struct{})}
 	j.work.L, j.room.L = &j.mu, &j.mu
@@ -436,18 +449,19 @@ func (r *recovery) start(o Options) (*Journal, error) {
 			return nil, err
 		}
 	}
-	j.files.marked = r.inv.marked
+	j.files.markers = r.inv.markers
 	h := header{first: r.next, durable: r.next - 1}
-	body := r.tail
-	if r.tailHeader.count > 0 {
-		h = header{first: r.tailHeader.first, durable: r.tailHeader.first - 1, count: r.tailHeader.count}
+	body := r.unproven
+	if r.unprovenHeader.count > 0 {
+		h = header{first: r.unprovenHeader.first, durable: r.unprovenHeader.first - 1, count: r.unprovenHeader.count}
 	} else {
 		body = nil
 	}
-	// Files of no use are those of which all comes again in a later one, so that Opens which nothing follows, one after
-	// the other, don't pile them up. They are recycled only when the new file is durable: until then the chain must stay
-	// as it was read. Files at or below after stay until a Release: what the caller has safe elsewhere may turn out to be
-	// damaged, and what it had before needs them.
+	// A file is useless if later files contain all its entries. Such files are recycled, so that they do not accumulate
+	// if the journal is opened many times without an Append. They are recycled only after the new file is durable,
+	// because until then a recovery needs the chain as it is. Files whose entries are all at or below after stay until
+	// a Release: the checkpoint that the caller uses may turn out to be damaged, and the checkpoint before it needs
+	// them.
 	var useless []liveFile
 	for i, f := range r.chain {
 		next := h.first
@@ -461,19 +475,20 @@ func (r *recovery) start(o Options) (*Journal, error) {
 			j.files.live = append(j.files.live, live)
 		}
 	}
-	for _, hole := range r.holes {
+	for _, hole := range r.headless {
 		useless = append(useless, liveFile{generation: hole.generation, sizeBytes: hole.sizeBytes, old: true})
 	}
 	if r.result.Bytes > 0 {
 		j.files.writtenBytes = r.result.Bytes
-		j.files.marks = []mark{{last: r.next - 1, endBytes: r.result.Bytes}}
+		j.files.samples = []sizeSample{{last: r.next - 1, endBytes: r.result.Bytes}}
 	}
 
 	j.durable.Store(uint64(h.durable))
 	j.frame.begin()
 	j.frame.addEntries(body)
 	err := j.writeFrame(h, true)
-	if errors.Is(err, ErrFull) && len(r.chain) > 0 { // what there is can be read, and vital entries be taken
+	// The journal is opened on a full disk too: it can be read, and it accepts entries of PriorityVital.
+	if errors.Is(err, ErrFull) && len(r.chain) > 0 {
 		j.full = err
 		err = j.writeFrame(h, true)
 	}
@@ -481,7 +496,7 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		err = j.sync()
 	}
 	if err == nil && j.full == nil {
-		if err = j.files.keepReserves(); errors.Is(err, ErrFull) {
+		if err = j.files.fillReserves(); errors.Is(err, ErrFull) {
 			o.Logger.Warn("no room to keep journal files back for when the disk is full", "dir", r.dir, "cause", err)
 			err = nil
 		}
@@ -494,8 +509,8 @@ func (r *recovery) start(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("begin the journal: %w", err)
 	}
 	j.frame = outFrame{}
-	j.files.beginning.Lock()
-	defer j.files.beginning.Unlock()
+	j.files.naming.Lock()
+	defer j.files.naming.Unlock()
 	j.files.opened()
 	for _, f := range useless {
 		if err := j.files.recycle(f); err != nil {

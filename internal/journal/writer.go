@@ -8,26 +8,27 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// openFile is the file that is being written.
+// openFile is a journal file that is open for writing.
 type openFile struct {
 	f             vfs.File
 	generation    uint64
-	sizeBytes     int64 // as it was before the first frame
-	positionBytes int64 // where the next frame goes
-	short         bool  // the last frame was, and was synced at once
+	sizeBytes     int64 // length of the file before its first frame
+	positionBytes int64 // position of the next frame; a multiple of frameAlign
+	short         bool  // the last frame was short and was synced at once: see hint
 }
 
 const (
-	// keepFrameBytes is how much larger than MaxGroupBytes the frame buffer may stay; what one large entry needed is
-	// given back.
+	// keepFrameBytes is how much larger than MaxGroupBytes the memory of a frame may be without being freed after the
+	// frame. Larger memory, which a single large entry has needed, is left to the garbage collector.
 	keepFrameBytes = 2 << 20
-	// shortFrameBytes is how long a frame may be that passes by the page cache.
+	// shortFrameBytes is the length in bytes up to which a frame is written past the page cache.
 	shortFrameBytes = 64 << 10
-	// keepEntries is up to which capacity a queue is kept for reuse.
+	// keepEntries is the capacity, in entries, up to which the memory of a queue is kept.
 	keepEntries = 64 << 10
 )
 
-// run is the writer: it ends when the journal is closing and the queue is empty.
+// run is the journal's goroutine. It commits the entries that no caller of CommitInline commits. When the journal is
+// closing and the queue is empty, run ends the journal.
 func (j *Journal) run() {
 	defer close(j.ended)
 	for {
@@ -40,9 +41,10 @@ func (j *Journal) run() {
 	}
 }
 
-// Lead has what is queued committed, by the calling goroutine if nobody is at it and it is one group: it blocks for about
-// one sync then, and calls the Done of all these entries. Otherwise it is Wake.
-func (j *Journal) Lead() {
+// CommitInline commits the queued entries on the calling goroutine: it blocks for about one sync and calls the Done
+// functions of these entries. If another goroutine commits, or if more entries are queued than fit one group, it does
+// what Wake does. It is for callers that would wait for the commit anyway.
+func (j *Journal) CommitInline() {
 	j.mu.Lock()
 	if len(j.queue) == 0 || j.committing || j.closing || j.queuedBytes > int64(j.o.MaxGroupBytes) {
 		j.wake()
@@ -55,8 +57,8 @@ func (j *Journal) Lead() {
 	j.commitAll(taken, due)
 }
 
-// await waits until nobody else commits and there is something to do, and takes it. Nothing at all: the journal is
-// closing. The writer commits from then on.
+// await waits until there is work and no other goroutine commits, and then takes the work as take does. If it returns
+// neither entries nor a due sync, the journal is closing.
 func (j *Journal) await() (taken []pending, due bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -66,11 +68,11 @@ func (j *Journal) await() (taken []pending, due bool) {
 	return j.take()
 }
 
-// hasWork says whether the writer has something to do. With mu held.
+// hasWork reports whether entries are queued, a sync is due, or the journal is closing. j.mu must be held.
 func (j *Journal) hasWork() bool { return len(j.queue) > 0 || j.closing || j.syncDue }
 
-// take returns all entries there are, and whether a sync is due whatever they want. The caller commits from then on. With
-// mu held.
+// take returns all queued entries, and whether a sync is due whatever these entries ask for. From then on the caller is
+// the goroutine that commits, and it must call commitAll. j.mu must be held, and committing must be false.
 func (j *Journal) take() (taken []pending, due bool) {
 	taken, due = j.queue, j.syncDue
 	j.queue, j.free = j.free[:0], nil
@@ -78,13 +80,14 @@ func (j *Journal) take() (taken []pending, due bool) {
 	return taken, due
 }
 
-// commitAll commits what was taken, group by group, answers, and leaves what has come meanwhile to the writer.
+// commitAll commits the entries of taken, group by group, and calls their Done functions. At the end it signals the
+// journal's goroutine if more entries were queued meanwhile.
 func (j *Journal) commitAll(taken []pending, due bool) {
 	for rest := taken; len(rest) > 0; {
 		group := rest[:j.groupLen(rest)]
 		err := j.commit(group, due)
 		if errors.Is(err, ErrFull) && !errors.Is(err, ErrFenced) {
-			rest = j.shed(rest, err)
+			rest = j.refuseLowest(rest, err)
 			continue
 		}
 		due = false
@@ -92,9 +95,9 @@ func (j *Journal) commitAll(taken []pending, due bool) {
 		j.answer(group, err)
 	}
 	if due {
-		j.settle()
+		j.syncOverdue()
 	}
-	clear(taken) // keeps no payload alive
+	clear(taken) // otherwise the memory would keep payloads alive
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if cap(taken) <= keepEntries {
@@ -106,7 +109,7 @@ func (j *Journal) commitAll(taken []pending, due bool) {
 	}
 }
 
-// groupLen returns how many of the entries go into the next frame.
+// groupLen returns how many of the entries the next frame contains. It is at least 1.
 func (j *Journal) groupLen(entries []pending) int {
 	bytes := 0
 	for i := range entries {
@@ -117,16 +120,16 @@ func (j *Journal) groupLen(entries []pending) int {
 	return len(entries)
 }
 
-// commit writes a group as one frame and makes it durable, if one of it wants that or a sync is due. Any error fences
-// the journal, and once it is fenced nothing is written; but for want of room: then the error is ErrFull, and nothing has
-// happened.
+// commit writes a group of entries as one frame. It syncs if an entry of the group asks for that or if due is true. If
+// the error matches ErrFull and not ErrFenced, nothing was changed. Any other error fences the journal. On a fenced
+// journal commit writes nothing.
 func (j *Journal) commit(group []pending, due bool) error {
 	if err := j.Err(); err != nil {
 		return err
 	}
 	frame := &j.frame
 	frame.begin()
-	defer j.spareFrame()
+	defer j.resetFrame()
 	within := NoDeadline
 	for i := range group {
 		frame.add(&group[i].Entry, group[i].bytes-entryHeaderBytes)
@@ -152,26 +155,26 @@ func (j *Journal) commit(group []pending, due bool) error {
 	return nil
 }
 
-// spareFrame forgets what a frame was made of and keeps its memory for the next, within bounds.
-func (j *Journal) spareFrame() {
+// resetFrame drops the references to payloads and keeps the frame's memory for the next frame, unless it is too large.
+func (j *Journal) resetFrame() {
 	j.frame.drop()
 	if cap(j.frame.gathered) > j.o.MaxGroupBytes+keepFrameBytes {
 		j.frame.gathered = nil
 	}
 }
 
-// writeFrame writes j.frame to the current file, or to a new one if that has no room for it; synced says that a sync
-// follows. An error that matches ErrFull has changed nothing.
+// writeFrame writes j.frame with the header h to the current file, or to a new file if the current one has no space for
+// it. synced tells whether a sync will follow. If the error matches ErrFull, nothing was changed.
 func (j *Journal) writeFrame(h header, synced bool) error {
 	size := j.frame.sizeBytes()
-	// The last sector of a file stays free for the frame that ends it.
+	// The last sector of a file stays free for the frame that marks a clean close.
 	if j.current == nil || j.current.positionBytes > 0 && j.current.positionBytes+size > j.current.sizeBytes-frameAlign {
 		if err := j.roll(size); err != nil {
 			return err
 		}
 	}
 	begins := j.current.positionBytes == 0
-	h.durable = j.Durable() // beginning a file has made more durable
+	h.durable = j.Durable() // roll may have synced, so that more entries are durable
 	if err := j.writeTo(j.current, h, synced); err != nil {
 		return err
 	}
@@ -184,14 +187,15 @@ func (j *Journal) writeFrame(h header, synced bool) error {
 	return nil
 }
 
-// writeTo seals j.frame and writes it to a file.
+// writeTo seals j.frame with the header h and writes it to file. If the error matches ErrFull, nothing was changed.
 func (j *Journal) writeTo(file *openFile, h header, synced bool) error {
 	h.generation = file.generation
 	h.fileSectors = uint32(file.sizeBytes / frameAlign)
 	size := j.frame.sizeBytes()
 	parts := j.frame.seal(h)
 	if end := file.positionBytes + size; end > file.sizeBytes {
-		// Larger than its file. Taking the blocks first tells a full disk from a failed write.
+		// The frame is larger than the rest of its file. Allocate first, so that a full disk can be told from a failed
+		// write.
 		if err := file.f.Allocate(end); err != nil {
 			return fullError(err)
 		}
@@ -203,10 +207,10 @@ func (j *Journal) writeTo(file *openFile, h header, synced bool) error {
 	return nil
 }
 
-// hint says what comes after a frame. Recycled files are in the page cache, where a large frame costs a copy, and passing
-// it by costs a sync more than it saves; a short one is on the disk sooner past it (ADR 11). The first short one after
-// others goes to the cache all the same: it may be the only one, and the next large one would have to read the page that
-// both are in.
+// hint returns the hint for a write of a frame. Recycled files are in the page cache. A large frame is written to the
+// page cache: a write past it would save a copy, but would make the sync slower by more than that. A short frame
+// reaches the disk sooner past the page cache (docs/adr/0011). The first short frame after other frames goes to the
+// page cache all the same: there may be only one, and the next large frame would have to read the page that both share.
 func (f *openFile) hint(frameBytes int64, synced bool) vfs.Hint {
 	before := f.short
 	f.short = synced && frameBytes <= shortFrameBytes
@@ -216,7 +220,7 @@ func (f *openFile) hint(frameBytes int64, synced bool) vfs.Hint {
 	return vfs.NoHint
 }
 
-// sync makes durable whatever is written.
+// sync makes all written entries durable and stops the timer.
 func (j *Journal) sync() error {
 	if err := j.current.f.Sync(); err != nil {
 		return err
@@ -227,8 +231,9 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// settle makes durable what is written and has waited long enough.
-func (j *Journal) settle() {
+// syncOverdue makes all written entries durable, after their deadline or at the end of the journal. An error fences the
+// journal.
+func (j *Journal) syncOverdue() {
 	if j.Err() != nil || j.durable.Load() == j.written.Load() {
 		return
 	}
@@ -237,13 +242,14 @@ func (j *Journal) settle() {
 	}
 }
 
-// arm sees to it that what is written is synced within a time, unless it will be sooner.
+// arm sets the timer so that the written entries are synced within the given time, unless an earlier deadline is set
+// already.
 func (j *Journal) arm(within time.Duration) {
 	deadline := time.Now().Add(within)
-	if !j.within.IsZero() && !deadline.Before(j.within) {
+	if !j.deadline.IsZero() && !deadline.Before(j.deadline) {
 		return
 	}
-	j.within = deadline
+	j.deadline = deadline
 	if j.timer != nil {
 		j.timer.Reset(within)
 		return
@@ -258,17 +264,18 @@ func (j *Journal) arm(within time.Duration) {
 	})
 }
 
-// disarm stops the timer: nothing is unsynced. Had it fired already, a sync of nothing does no harm.
+// disarm stops the timer, because all written entries are synced. If the timer has fired already, the sync that it
+// causes does no harm.
 func (j *Journal) disarm() {
-	if j.within.IsZero() {
+	if j.deadline.IsZero() {
 		return
 	}
-	j.within = time.Time{}
+	j.deadline = time.Time{}
 	j.timer.Stop()
 }
 
-// roll begins a new file and closes the current one, if there is one. What is written and not yet synced is made
-// durable first, so that only the last file ever has frames that may be lost.
+// roll begins a new file and closes the current one, if there is one. It syncs the current file first, so that only the
+// last file can have frames which are not durable. If the error matches ErrFull, nothing else was changed.
 func (j *Journal) roll(frameBytes int64) error {
 	if j.durable.Load() < j.written.Load() {
 		if err := j.sync(); err != nil {
@@ -276,9 +283,9 @@ func (j *Journal) roll(frameBytes int64) error {
 		}
 	}
 	j.mu.Lock()
-	rank := j.lowest()
+	priority := j.lowestAccepted()
 	j.mu.Unlock()
-	next, err := j.files.begin(frameBytes, rank)
+	next, err := j.files.beginFile(frameBytes, priority)
 	if err != nil {
 		return fmt.Errorf("begin a journal file: %w", err)
 	}
@@ -290,22 +297,28 @@ func (j *Journal) roll(frameBytes int64) error {
 	return old.f.Close()
 }
 
-// fence ends all writing because of cause and returns the error that everybody gets from now on.
+// fence stops all writes for good and returns the error that all later calls get. Only the first call sets that error,
+// with its cause, and calls OnFault. The goroutine that commits calls fence. j.mu must not be held.
 func (j *Journal) fence(cause error) error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.fault == nil {
+	first := j.fault == nil
+	if first {
 		j.fault = fmt.Errorf("%w: %w", ErrFenced, cause)
 		j.room.Broadcast()
+	}
+	fault := j.fault
+	j.mu.Unlock()
+
+	if first {
 		j.o.Logger.Error("journal fenced: nothing more is accepted until a restart", "dir", j.dir, "cause", cause)
 		if j.o.OnFault != nil {
-			defer j.o.OnFault(j.fault)
+			j.o.OnFault(fault)
 		}
 	}
-	return j.fault
+	return fault
 }
 
-// answer makes room and tells the owners of a group what became of it.
+// answer subtracts the group from queuedBytes, wakes waiting Appends, and calls the Done functions of the group.
 func (j *Journal) answer(group []pending, err error) {
 	bytes := int64(0)
 	for i := range group {
@@ -323,9 +336,9 @@ func (j *Journal) answer(group []pending, err error) {
 	}
 }
 
-// end writes the frame that says that the journal was closed in good order, unless it is fenced, and closes all.
+// end writes the frame that marks a clean close, unless the journal is fenced, and closes all files.
 func (j *Journal) end() error {
-	j.settle()
+	j.syncOverdue()
 	err := j.Err()
 	if err == nil {
 		h := header{first: j.Durable() + 1, durable: j.Durable(), flags: flagEnd}

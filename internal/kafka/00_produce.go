@@ -12,80 +12,98 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// Produce, versions 0–13; below 3 (message formats 0 and 1) only to be refused with UNSUPPORTED_VERSION in its own
-// words. Decoded by hand: record bytes alias the frame until the engine has copied them, or
-// has taken the frame for its own, where it is little more than one batch.
+// Produce (API key 0), versions 0–13. Requests of versions 0–2, which carry message formats 0 and 1, are answered with
+// UNSUPPORTED_VERSION. The request is decoded by hand. Its record bytes alias the frame until the engine has copied
+// them, or has taken over the frame's buffer if the batch fills most of it.
 //
 //	request   transactional_id (3+) acks timeout_ms [topics: name (–12) | id (13+)
 //	          [partitions: index records]]
 //	response  [topics: name | id [partitions: index error base_offset log_append_time (2+) log_start (5+)
 //	          [record_errors] error_message (8+)]] throttle_ms (1+)
+//
+// Deviations from Apache Kafka, explained in docs/kafka-differences.md:
+//
+//   - acks=1 waits for the disk as acks=all does, and timeout_ms is not used.
+//   - Transactions are refused with UNSUPPORTED_VERSION.
+//   - A batch is refused as a whole, so that record_errors is empty.
+//   - If a request names a partition twice, both batches are appended.
+//   - A request may have at most 65,536 topics and partitions.
 
-// produced is a Produce request on its way, and the body of its answer. Pooled: it goes back once its answer is encoded
-// or, without acknowledgement, once the last append is done.
-type produced struct {
-	conn    *conn
-	place   *answer // nil: acks=0
-	names   []byte  // topic names, copied so that the frame can go back at once
-	topics  []producedTopic
-	rows    []*producedRow
-	version int16
-	undone  atomic.Int32 // appends that have not called back, and one for the handler itself
-	failed  atomic.Bool
+// produceRequest is a Produce request while its batches are appended, and the body of its response. It is pooled: it
+// returns to the pool when its response is encoded or, with acks=0, when its last append has ended.
+//
+// The handler fills names, topics and partitions; each append then writes only its own element of partitions. pending
+// is the number of appends that have not ended, plus 1 until the handler has started all of them. The goroutine that
+// decreases pending to 0 owns the request.
+type produceRequest struct {
+	conn       *conn
+	response   *response // nil with acks=0
+	names      []byte    // topic names, copied from the frame so that the frame can be released
+	topics     []produceTopic
+	partitions []*producePartition
+	version    int16
+	pending    atomic.Int32
+	failed     atomic.Bool // set when an append has failed
 }
 
-type producedTopic struct {
-	name   []byte // in produced.names; –12
-	id     meta.TopicID
-	lo, hi int // rows
+// produceTopic is one topic of a Produce request.
+type produceTopic struct {
+	name   []byte       // part of produceRequest.names; set in versions 0–12
+	id     meta.TopicID // set from version 13 on
+	lo, hi int          // its partitions are produceRequest.partitions[lo:hi]
 }
 
-// producedRow is one partition of a Produce request.
-type producedRow struct {
-	of       *produced
-	index    int32
-	appended engine.Appended
-	done     func(engine.Appended) // row.finish, made once
+// producePartition is one partition of a Produce request, and the result of its append.
+type producePartition struct {
+	request *produceRequest
+	index   int32
+	result  engine.Appended
+	done    func(engine.Appended) // the method value finish, kept so that a pooled request allocates nothing
 }
 
-var producedPool = sync.Pool{New: func() any { return new(produced) }}
+var produceRequestPool = sync.Pool{New: func() any { return new(produceRequest) }}
 
-// produce handles one request; with lead it also commits it, where the journal allows (solo).
-func (c *conn) produce(f *frame, lead bool) error {
+// produce handles one Produce request and takes ownership of its frame. It returns an error, which must end the
+// connection, for a malformed request. It blocks while the queue of responses is full.
+//
+// If inline is true, the calling goroutine also commits the request, where the journal allows it, and writes the
+// response (see inlineCommit); only the connection's reader may pass true.
+func (c *conn) produce(f *frame, inline bool) error {
 	version := f.version
-	d := decoder{rest: f.body, flexible: version >= f.api.flexible}
+	d := requestDecoder{rest: f.body, flexible: version >= f.api.flexible}
 	var transactional []byte
 	if version >= 3 {
 		transactional = d.nullableStr()
 	}
 	acks := d.int16()
-	d.int32() // timeout: nothing here waits for replicas
+	d.int32() // timeout_ms: there are no replicas to wait for
 
-	p := producedPool.Get().(*produced)
+	p := produceRequestPool.Get().(*produceRequest)
 	p.conn, p.version = c, version
-	p.undone.Store(1)
-	var place *answer
+	p.pending.Store(1)
+	var resp *response
 	if acks != 0 {
-		place = c.answer(f, p)
-		place.held = lead
-		p.place = place
+		resp = c.newResponse(f, p)
+		resp.inline = inline
+		p.response = resp
 	}
-	// The frame is checked to its end before the first batch is appended, so that no half of it is taken.
+	// The frame is checked to its end before the first batch is appended, so that nothing of a malformed request is
+	// appended.
 	rows, err := checkProduceFrame(d, version)
 	if err != nil {
-		c.release(f)
+		c.releaseFrame(f)
 		return err
 	}
-	if place != nil && !c.out.reserve(place) {
-		c.release(f)
-		return nil // the connection is broken
+	if resp != nil && !c.responses.reserve(resp) {
+		c.releaseFrame(f)
+		return nil // the connection has failed
 	}
 
-	refusal := refuseProduce(version, acks, transactional)
+	refusal := checkProduceRequest(version, acks, transactional)
 	for range d.array(2) {
-		topic, known := c.producedTopic(&d, p)
+		topic, known := c.readProduceTopic(&d, p)
 		for range d.array(5) {
-			row := p.row(d.int32())
+			row := p.addPartition(d.int32())
 			records := d.nullableBytes()
 			d.skipTags()
 			err := refusal
@@ -96,51 +114,55 @@ func (c *conn) produce(f *frame, lead bool) error {
 			case !known || row.index < 0 || row.index >= topic.Partitions:
 				err = engine.ErrUnknownPartition
 			default:
-				err = checkProduced(records, version)
+				err = checkProduceBatch(records, version)
 			}
 			if err != nil {
 				row.done(engine.Appended{Err: err})
 				continue
 			}
 			to := engine.Partition{Topic: topic.ID, Index: row.index}
-			if rows == 2 && f.holds(records) { // one topic, one partition
-				// Its bytes are the log's from here on: not one of them may be read any more.
+			if rows == 2 && f.mostly(records) { // one topic with one partition
+				// The log takes over the frame's buffer, so the rest of the frame must not be read any more.
 				p.topics[0].hi = 1
-				held := f.held
-				c.server.engine.AppendQuiet(to, records, f.handOver(), row.done)
-				c.giveBack(held)
+				budgetedBytes := f.budgetedBytes
+				c.server.engine.AppendDeferred(to, records, f.takeBuffer(), row.done)
+				c.releaseBytes(budgetedBytes)
 				p.finish()
-				c.commit(place, lead)
+				c.commitProduce(resp, inline)
 				return nil
 			}
-			c.server.engine.AppendQuiet(to, records, nil, row.done)
+			c.server.engine.AppendDeferred(to, records, nil, row.done)
 		}
 		d.skipTags()
-		p.topics[len(p.topics)-1].hi = len(p.rows)
+		p.topics[len(p.topics)-1].hi = len(p.partitions)
 	}
-	c.release(f)
+	c.releaseFrame(f)
 	p.finish()
-	c.commit(place, lead)
+	c.commitProduce(resp, inline)
 	return nil
 }
 
-// commit has what a request appended committed, and its answer sent if that is for us to do.
-func (c *conn) commit(place *answer, lead bool) {
-	if !lead || place == nil {
-		c.server.engine.Wake()
+// commitProduce starts the commit of the batches that a request has appended. If inline is true, the calling goroutine
+// commits and then writes the response; else commitProduce wakes the journal's committing goroutine and returns. resp
+// is nil with acks=0.
+func (c *conn) commitProduce(resp *response, inline bool) {
+	if !inline || resp == nil {
+		c.server.engine.CommitSoon()
 		return
 	}
-	c.server.engine.Lead()
-	c.solo.led(c.isAhead())
-	c.out.push(place)
+	c.server.engine.CommitInline()
+	c.inlineCommit.committed(c.hasPipelinedRequest())
+	c.responses.flushInline(resp)
 }
 
-// maxProducedRows bounds the partitions and topics of one request, so that a frame full of empty ones cannot cost a
-// multiple of itself.
-const maxProducedRows = 1 << 16
+// maxProduceRows is the largest number of topics and partitions in one request. Without it, a frame full of empty
+// partitions would cost many times its own size in memory.
+const maxProduceRows = 1 << 16
 
-// checkProduceFrame walks the topics of a Produce request to the end of the frame, and counts topics and partitions.
-func checkProduceFrame(d decoder, version int16) (rows int, _ error) {
+// checkProduceFrame checks that the rest of a Produce request, from its topics on, is well-formed, and returns the
+// number of topics plus partitions in it. It reads from a copy of d, so that the caller's decoder stays at the topics.
+// Errors match ErrMalformed or ErrRequestTooLarge.
+func checkProduceFrame(d requestDecoder, version int16) (rows int, _ error) {
 	for range d.array(2) {
 		if version >= 13 {
 			d.topicID()
@@ -151,13 +173,13 @@ func checkProduceFrame(d decoder, version int16) (rows int, _ error) {
 			d.int32()
 			d.nullableBytes()
 			d.skipTags()
-			if rows++; rows > maxProducedRows || !d.ok() {
+			if rows++; rows > maxProduceRows || !d.ok() {
 				break
 			}
 		}
 		d.skipTags()
-		if rows++; rows > maxProducedRows {
-			return 0, fmt.Errorf("%w: Produce to more than %d partitions", ErrRequestTooLarge, maxProducedRows)
+		if rows++; rows > maxProduceRows {
+			return 0, fmt.Errorf("%w: Produce to more than %d partitions", ErrRequestTooLarge, maxProduceRows)
 		}
 		if !d.ok() {
 			break
@@ -170,6 +192,7 @@ func checkProduceFrame(d decoder, version int16) (rows int, _ error) {
 	return rows, nil
 }
 
+// Reasons to refuse a request or one partition of it; produceCode maps them to Kafka's codes.
 var (
 	errUnknownID     = errors.New("kafka: no topic of this id")
 	errAcks          = errors.New("kafka: acks must be 0, 1 or -1")
@@ -177,8 +200,9 @@ var (
 	errVersion       = errors.New("kafka: Produce below version 3 is not supported")
 )
 
-// refuseProduce says what is wrong with a request as a whole.
-func refuseProduce(version, acks int16, transactional []byte) error {
+// checkProduceRequest returns the error with which every partition of a request is refused, or nil if the request is
+// acceptable.
+func checkProduceRequest(version, acks int16, transactional []byte) error {
 	switch {
 	case version < minProduce:
 		return errVersion
@@ -190,9 +214,10 @@ func refuseProduce(version, acks int16, transactional []byte) error {
 	return nil
 }
 
-// checkProduced checks what depends on the version of the request; the engine checks the batch itself. A partition
-// gets exactly one batch, as Apache Kafka insists on since version 3.
-func checkProduced(records []byte, version int16) error {
+// checkProduceBatch checks that records hold exactly one batch, as Apache Kafka demands since version 3, and that this
+// version of Produce may carry it. The engine checks the header and the checksum of the batch (docs/kafka-traps.md,
+// trap 23).
+func checkProduceBatch(records []byte, version int16) error {
 	if len(records) < batch.HeaderBytes {
 		return fmt.Errorf("%w: a partition without a record batch", batch.ErrInvalidRecord)
 	}
@@ -210,9 +235,10 @@ func checkProduced(records []byte, version int16) error {
 	return nil
 }
 
-// producedTopic reads a topic's name or id and begins its row of the answer.
-func (c *conn) producedTopic(d *decoder, p *produced) (topic meta.Topic, known bool) {
-	row := producedTopic{lo: len(p.rows), hi: len(p.rows)}
+// readProduceTopic decodes a topic's name or id, appends the topic to p.topics, and looks it up. known is false if
+// there is no such topic.
+func (c *conn) readProduceTopic(d *requestDecoder, p *produceRequest) (topic meta.Topic, known bool) {
+	row := produceTopic{lo: len(p.partitions), hi: len(p.partitions)}
 	if p.version >= 13 {
 		row.id = d.topicID()
 		topic, known = c.server.engine.TopicByID(row.id)
@@ -226,68 +252,73 @@ func (c *conn) producedTopic(d *decoder, p *produced) (topic meta.Topic, known b
 	return topic, known
 }
 
-// row adds the next partition, reusing the pooled one.
-func (p *produced) row(index int32) *producedRow {
-	n := len(p.rows)
-	if n < cap(p.rows) {
-		p.rows = p.rows[:n+1]
+// addPartition appends a partition to p.partitions, counts its append in pending, and returns the new element. It uses
+// an element of an earlier pooled request if there is one.
+func (p *produceRequest) addPartition(index int32) *producePartition {
+	n := len(p.partitions)
+	if n < cap(p.partitions) {
+		p.partitions = p.partitions[:n+1]
 	} else {
-		p.rows = append(p.rows, nil)
+		p.partitions = append(p.partitions, nil)
 	}
-	row := p.rows[n]
+	row := p.partitions[n]
 	if row == nil {
-		row = &producedRow{of: p}
+		row = &producePartition{request: p}
 		row.done = row.finish
-		p.rows[n] = row
+		p.partitions[n] = row
 	}
 	row.index = index
-	p.undone.Add(1)
+	p.pending.Add(1)
 	return row
 }
 
-// finish takes the engine's answer for one partition, in whatever goroutine.
-func (r *producedRow) finish(a engine.Appended) {
-	r.appended = a
+// finish stores the result of the partition's append. The engine calls it in any goroutine, possibly in the handler's
+// before the call that appends has returned.
+func (r *producePartition) finish(a engine.Appended) {
+	r.result = a
 	if a.Err != nil {
-		r.of.failed.Store(true)
+		r.request.failed.Store(true)
 	}
-	r.of.finish()
+	r.request.finish()
 }
 
-// finish counts down; the last one completes the answer. Without acknowledgement nobody hears of an error, so the
-// connection is closed then, as in Apache Kafka, that the client may learn from fresh metadata what is wrong.
-func (p *produced) finish() {
-	if p.undone.Add(-1) > 0 {
+// finish counts the end of one append, or of the handler. The last call completes the response. With acks=0 there is no
+// response; if an append has failed, the last call then ends the connection, as Apache Kafka does, so that the client
+// notices and refreshes its metadata.
+func (p *produceRequest) finish() {
+	if p.pending.Add(-1) > 0 {
 		return
 	}
-	if p.place != nil {
-		p.conn.out.complete(p.place, 64*len(p.rows))
+	if p.response != nil {
+		p.conn.responses.complete(p.response, 64*len(p.partitions))
 		return
 	}
 	if p.failed.Load() {
-		p.conn.stop(errRude)
+		p.conn.stop(errUnackedProduceFailed)
 	}
 	p.recycle()
 }
 
-// producedKept is the number of rows that a pooled request may keep.
-const producedKept = 1024
+// maxPooledProducePartitions is the capacity of partitions up to which a produceRequest is pooled.
+const maxPooledProducePartitions = 1024
 
-func (p *produced) recycle() {
-	p.conn, p.place = nil, nil
+// recycle returns p to its pool. Nothing may use p afterwards.
+func (p *produceRequest) recycle() {
+	p.conn, p.response = nil, nil
 	p.failed.Store(false)
-	if cap(p.rows) > producedKept {
+	if cap(p.partitions) > maxPooledProducePartitions {
 		return
 	}
-	for _, row := range p.rows {
-		row.appended = engine.Appended{}
+	for _, row := range p.partitions {
+		row.result = engine.Appended{}
 	}
 	clear(p.topics)
-	p.names, p.topics, p.rows = p.names[:0], p.topics[:0], p.rows[:0]
-	producedPool.Put(p)
+	p.names, p.topics, p.partitions = p.names[:0], p.topics[:0], p.partitions[:0]
+	produceRequestPool.Put(p)
 }
 
-func (p *produced) encode(e *encoder, version int16) {
+// encode encodes the body of the response, and then recycles p. It implements responseBody.
+func (p *produceRequest) encode(e *responseEncoder, version int16) {
 	e.array(len(p.topics))
 	for _, t := range p.topics {
 		if version >= 13 {
@@ -296,20 +327,21 @@ func (p *produced) encode(e *encoder, version int16) {
 			e.str(t.name)
 		}
 		e.array(t.hi - t.lo)
-		for _, row := range p.rows[t.lo:t.hi] {
+		for _, row := range p.partitions[t.lo:t.hi] {
 			row.encode(e, version)
 		}
 		e.noTags()
 	}
 	if version >= 1 {
-		e.int32(0) // throttle
+		e.int32(0) // throttle_ms
 	}
 	e.noTags()
 	p.recycle()
 }
 
-func (r *producedRow) encode(e *encoder, version int16) {
-	a := &r.appended
+// encode encodes one partition's row of the response.
+func (r *producePartition) encode(e *responseEncoder, version int16) {
+	a := &r.result
 	code := produceCode(a.Err, version)
 	if a.Err != nil {
 		a.BaseOffset, a.LogAppendTime, a.LogStart = -1, -1, -1
@@ -324,7 +356,7 @@ func (r *producedRow) encode(e *encoder, version int16) {
 		e.int64(a.LogStart)
 	}
 	if version >= 8 {
-		e.array(0) // record errors: batches are refused as a whole
+		e.array(0) // record_errors: empty, because a batch is refused as a whole
 		if a.Err != nil {
 			e.nullableStr(a.Err.Error())
 		} else {
@@ -334,7 +366,7 @@ func (r *producedRow) encode(e *encoder, version int16) {
 	e.noTags()
 }
 
-// produceCode is the code of an append's error in the words of the request's version.
+// produceCode returns Kafka's code for the error of an append, in a response of the given version.
 func produceCode(err error, version int16) Code {
 	switch {
 	case err == nil:
@@ -347,7 +379,7 @@ func produceCode(err error, version int16) Code {
 		return unsupportedVersion
 	}
 	code := dataCode(err)
-	if code == kafkaStorageError && version < 4 { // KIP-112 came with version 4
+	if code == kafkaStorageError && version < 4 { // KAFKA_STORAGE_ERROR came with version 4 (KIP-112)
 		return notLeaderOrFollower
 	}
 	return code

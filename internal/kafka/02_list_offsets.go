@@ -7,16 +7,20 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// ListOffsets, versions 1–11.
+// ListOffsets (API key 2), versions 1–11.
+//
+// Deviations from Apache Kafka: there is no tiered storage, so that the local log is the whole log, and no offset is in
+// remote storage.
 
-// Timestamps that stand for positions, beyond those of the engine. There is no tiered storage, so that the local log is
-// the whole log and nothing is remote.
+// Negative timestamps that stand for places in the log, in addition to Earliest, Latest and MaxTimestamp of package
+// engine.
 const (
-	earliestLocal         = -4 // KIP-405, v8+
-	latestTiered          = -5 // KIP-1005, v9+
-	earliestPendingUpload = -6 // KIP-1023, v11+
+	earliestLocal         = -4 // KIP-405, version 8 and later
+	latestTiered          = -5 // KIP-1005, version 9 and later
+	earliestPendingUpload = -6 // KIP-1023, version 11 and later
 )
 
+// listOffsets answers, for each partition, with the offset of a timestamp or of a place in the log.
 func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
 	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, 0, len(r.Topics))
@@ -30,7 +34,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 			id := engine.Partition{Topic: topic.ID, Index: p.Partition}
 			switch {
 			case !known || !within(topic, p.Partition):
-			case seen[id]: // as Apache Kafka: a look into the log for each partition, once
+			case seen[id]: // as in Apache Kafka; it bounds the cost of a request to one search per partition
 				code = invalidRequest
 			default:
 				seen[id] = true
@@ -46,6 +50,9 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	return resp
 }
 
+// offsetFor returns the first offset in p whose record has this timestamp or a later one, or the offset of the place
+// that a negative timestamp stands for. Offset -1 with the code none means that there is no such record. epoch is the
+// client's leader epoch, or -1.
 func (c *conn) offsetFor(p engine.Partition, epoch int32, timestamp int64) (engine.Listed, Code) {
 	nowhere := engine.Listed{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
 	if code := c.checkEpoch(p, epoch); code != none {
@@ -64,7 +71,8 @@ func (c *conn) offsetFor(p engine.Partition, epoch int32, timestamp int64) (engi
 	return listed, none
 }
 
-// checkEpoch compares the leader epoch that a client believes in with the partition's; -1 is not checked (KIP-320).
+// checkEpoch returns none if epoch is the leader epoch of p, or is negative; else the code for an epoch that is too old
+// or unknown (KIP-320).
 func (c *conn) checkEpoch(p engine.Partition, epoch int32) Code {
 	if epoch < 0 {
 		return none
@@ -78,5 +86,5 @@ func (c *conn) checkEpoch(p engine.Partition, epoch int32) Code {
 	return none
 }
 
-// within reports whether the topic has a partition of this index.
+// within reports whether t has a partition with this index.
 func within(t meta.Topic, index int32) bool { return index >= 0 && index < t.Partitions }

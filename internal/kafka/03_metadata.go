@@ -10,10 +10,15 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// Metadata, versions 0–13. One broker, which leads every partition; the address is the one that this client dialled.
+// Metadata (API key 3), versions 0–13. There is one broker, which leads every partition. Its address in the response is
+// the one that the client dialled, unless another is configured (docs/kafka-traps.md, trap 21).
+//
+// Deviations from Apache Kafka: a topic that this request creates automatically is in the same response; topics are
+// found by id from version 10 on, in Apache Kafka from 12 on; no topic is internal; there is no authorization, so that
+// every operation is allowed.
 
-// Operations that a client may perform, as bits by number of AclOperation (KIP-430). Without authorization these are
-// all that the resource has.
+// Sets of operations that a client may perform on a resource: bit n stands for the AclOperation with code n (KIP-430).
+// operationsNotAsked is sent if the client did not ask for them.
 const (
 	topicOperations    = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
 	clusterOperations  = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
@@ -21,9 +26,13 @@ const (
 	operationsNotAsked = -1 << 31
 )
 
-// maxAutoCreated bounds the topics that one Metadata request brings into being; the next request gets the rest.
+// maxAutoCreated is the largest number of topics that one Metadata request creates. For further topics the client is
+// told that they are unknown; its next request creates them.
 const maxAutoCreated = 64
 
+// metadata answers with the broker and the topics that the request names, or all topics. Where the request and the
+// configuration allow it (docs/kafka-traps.md, trap 29), metadata creates the topics that do not exist, and blocks
+// until they are durable.
 func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.MetadataResponse)
 	clusterID := c.server.engine.ClusterID()
@@ -50,7 +59,8 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 	seen := make(map[string]bool, len(r.Topics))
 	for i := range r.Topics {
 		ask := &r.Topics[i]
-		// A topic that is named twice is told once, as in Apache Kafka, so that the answer cannot outgrow the catalogue.
+		// A topic that the request names twice has one row, as in Apache Kafka, so that the size of the response is
+		// bounded by the number of topics.
 		key := string(ask.TopicID[:])
 		if ask.Topic != nil {
 			key = *ask.Topic
@@ -77,7 +87,8 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 	return resp
 }
 
-// findTopic looks a topic up by name or, without one, by id.
+// findTopic returns the topic with this name or, if name is nil, with this id. Errors: engine.ErrUnknownTopic,
+// errUnknownID.
 func (c *conn) findTopic(name *string, id meta.TopicID) (meta.Topic, error) {
 	if name != nil {
 		if t, ok := c.server.engine.Topic(*name); ok {
@@ -91,7 +102,7 @@ func (c *conn) findTopic(name *string, id meta.TopicID) (meta.Topic, error) {
 	return meta.Topic{}, errUnknownID
 }
 
-// topicCode is the code of an error of the topic APIs.
+// topicCode returns Kafka's code for an error of the APIs that administer topics.
 func topicCode(err error) Code {
 	switch {
 	case errors.Is(err, errUnknownID):
@@ -102,6 +113,8 @@ func topicCode(err error) Code {
 	return dataCode(err)
 }
 
+// topicMetadata returns a topic's row of the response. This broker is the leader and the only replica of each
+// partition.
 func (c *conn) topicMetadata(t meta.Topic) kmsg.MetadataResponseTopic {
 	row := kmsg.NewMetadataResponseTopic()
 	row.Topic, row.TopicID = &t.Name, t.ID
@@ -116,7 +129,7 @@ func (c *conn) topicMetadata(t meta.Topic) kmsg.MetadataResponseTopic {
 	return row
 }
 
-// operations returns the bits if the client asked for them.
+// operations returns bits if the client has asked for the operations that it may perform, else operationsNotAsked.
 func operations(asked bool, bits int32) int32 {
 	if asked {
 		return bits

@@ -9,9 +9,12 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// OffsetCommit, versions 2–10. Offsets belong to topic names; the ids of version 10 are looked up. A retention time
-// (2–4) is ignored, as Apache Kafka's does since offsets live as long as their group.
+// OffsetCommit (API key 8), versions 2–10. The positions of a group are stored by topic name, as in Apache Kafka; the
+// topic ids of version 10 are translated to names.
+//
+// Deviations from Apache Kafka: the retention time of versions 2–4 is ignored.
 
+// offsetCommit commits positions of a group. It blocks until they are durable (docs/kafka-traps.md, trap 7).
 func (c *conn) offsetCommit(ctx context.Context, r *kmsg.OffsetCommitRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.OffsetCommitResponse)
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, len(r.Topics))
@@ -59,7 +62,8 @@ func (c *conn) offsetCommit(ctx context.Context, r *kmsg.OffsetCommitRequest) km
 	return resp
 }
 
-// topicOf finds a topic by the name, or the id, that a request gives.
+// topicOf returns the topic with this name or, if byID is true, with this id; and the code none, or the code for an
+// unknown topic.
 func (c *conn) topicOf(name string, id meta.TopicID, byID bool) (meta.Topic, Code) {
 	if byID {
 		t, ok := c.server.engine.TopicByID(id)

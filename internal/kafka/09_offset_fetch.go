@@ -10,9 +10,13 @@ import (
 	"tidings.dev/internal/group"
 )
 
-// OffsetFetch, versions 1–10: one group up to version 7, several from 8, topics by id from 10. What was committed and
-// answered is stable always, as there are no transactions, so that require_stable changes nothing.
+// OffsetFetch (API key 9), versions 1–10. A request names one group up to version 7, and several from version 8 on; it
+// names topics by id from version 10 on.
+//
+// Deviations from Apache Kafka: there are no transactions, so that every committed offset is stable and require_stable
+// has no effect (docs/kafka-traps.md, trap 10); the member id and epoch of version 9 and later are not checked.
 
+// offsetFetch answers with the committed positions of one or several groups.
 func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.OffsetFetchResponse)
 	if r.Version < 8 {
@@ -21,7 +25,8 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	}
 	seen := make(map[string]bool, len(r.Groups))
 	for i := range r.Groups {
-		// A group named twice is answered once, so that the answer cannot outgrow what is committed.
+		// A group that the request names twice has one row, so that the size of the response is bounded by the number
+		// of committed positions.
 		if g := &r.Groups[i]; !seen[g.Group] {
 			seen[g.Group] = true
 			resp.Groups = append(resp.Groups, c.offsetFetchGroup(g, r.Version >= 10))
@@ -30,7 +35,7 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	return resp
 }
 
-// offsetFetchOne answers versions 1–7 by way of the later form.
+// offsetFetchOne fills a response of versions 1–7, by converting the request to the newer layout and the answer back.
 func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetchResponse) {
 	g := kmsg.OffsetFetchRequestGroup{Group: r.Group}
 	if r.Topics != nil {
@@ -46,7 +51,7 @@ func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetch
 		for _, p := range t.Partitions {
 			code := p.ErrorCode
 			if r.Version < 2 && answer.ErrorCode != none {
-				code = answer.ErrorCode // version 1 has no other place for it
+				code = answer.ErrorCode // a response of version 1 has no error code of its own
 			}
 			row.Partitions = append(row.Partitions, kmsg.OffsetFetchResponseTopicPartition{
 				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata, ErrorCode: code,
@@ -56,6 +61,8 @@ func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetch
 	}
 }
 
+// offsetFetchGroup returns the row of one group: the positions of the partitions in g.Topics, or all positions of the
+// group if g.Topics is nil. byID reports whether topics are named by id.
 func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = g.Group
@@ -80,7 +87,7 @@ func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg
 		}
 	}
 	committed, err := map[group.TopicPartition]group.Committed{}, error(nil)
-	if len(ask) > 0 { // none would mean all
+	if len(ask) > 0 { // FetchOffsets takes an empty list as all partitions
 		committed, err = c.server.engine.FetchOffsets(g.Group, ask)
 	}
 	answer.ErrorCode = coordinatorCode(err)
@@ -95,7 +102,7 @@ func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg
 	return answer
 }
 
-// allCommitted lists everything a group has committed, in order of topic and partition.
+// allCommitted returns rows for all positions in committed, in order of topic and partition.
 func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, byID bool) []kmsg.OffsetFetchResponseGroupTopic {
 	var rows []kmsg.OffsetFetchResponseGroupTopic
 	order := slices.SortedFunc(maps.Keys(committed), func(a, b group.TopicPartition) int {
@@ -105,7 +112,7 @@ func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, 
 		if len(rows) == 0 || rows[len(rows)-1].Topic != tp.Topic {
 			topic, known := c.server.engine.Topic(tp.Topic)
 			if byID && !known {
-				continue // a topic without an id cannot be told of
+				continue // the topic was deleted, and has no id to name it by
 			}
 			rows = append(rows, kmsg.OffsetFetchResponseGroupTopic{Topic: tp.Topic, TopicID: topic.ID})
 		}
@@ -115,6 +122,7 @@ func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, 
 	return rows
 }
 
+// committedRow returns a partition's row. If ok is false, nothing is committed, and the offset in the row is -1.
 func committedRow(partition int32, at group.Committed, ok bool, code Code) kmsg.OffsetFetchResponseGroupTopicPartition {
 	if !ok {
 		at = group.Committed{Offset: -1, LeaderEpoch: -1}

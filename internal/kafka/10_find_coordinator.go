@@ -2,14 +2,19 @@ package kafka
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// FindCoordinator, versions 0–6. This broker coordinates every group. It has no transactions yet and no share groups,
-// and says so in the answer rather than by a key that it does not advertise.
+// FindCoordinator (API key 10), versions 0–6. This broker is the coordinator of every group.
+//
+// Deviations from Apache Kafka: transactions and share groups are not supported. A request for a transaction
+// coordinator is answered with UNSUPPORTED_VERSION and a message, and one for the coordinator of a share group with
+// INVALID_REQUEST.
 
+// Types of coordinators: the field key_type of the request.
 const (
 	groupCoordinator       = 0
 	transactionCoordinator = 1
 )
 
+// findCoordinator answers each key with this broker, or with the reason why there is no coordinator.
 func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.FindCoordinatorResponse)
 	keys := r.CoordinatorKeys
@@ -29,6 +34,7 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	return resp
 }
 
+// coordinator returns the row for a coordinator of this type, without its key.
 func (c *conn) coordinator(kind int8) kmsg.FindCoordinatorResponseCoordinator {
 	row := kmsg.NewFindCoordinatorResponseCoordinator()
 	row.NodeID, row.Port = -1, -1

@@ -10,8 +10,12 @@ import (
 	"tidings.dev/internal/group"
 )
 
-// JoinGroup, versions 0–9. It blocks until the group has formed a generation.
+// JoinGroup (API key 11), versions 0–9.
+//
+// Deviations from Apache Kafka: a new group forms its first generation at once, as with
+// group.initial.rebalance.delay.ms=0; the reason in version 8 and later (KIP-800) is ignored.
 
+// joinGroup adds the client to a group. It blocks until the group has formed a generation, or ctx is done.
 func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID string) kmsg.Response {
 	ask := group.JoinRequest{
 		Group: r.Group, Member: group.MemberID(r.MemberID), InstanceID: r.InstanceID,
@@ -25,7 +29,8 @@ func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID
 		ask.RebalanceTimeout = ask.SessionTimeout
 	}
 	for _, p := range r.Protocols {
-		// The frame goes back to its pool; the coordinator keeps the metadata.
+		// p.Metadata aliases the frame, which is recycled after this request, and the coordinator keeps the metadata
+		// for longer.
 		ask.Protocols = append(ask.Protocols, group.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})
 	}
 	got := c.server.engine.Join(ctx, ask)
@@ -54,4 +59,5 @@ func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID
 	return resp
 }
 
+// milliseconds returns n milliseconds as a duration.
 func milliseconds(n int32) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -8,15 +8,18 @@ import (
 	"tidings.dev/internal/group"
 )
 
-// LeaveGroup, versions 0–5: one member up to version 2, several from 3. The reason (5+) is not kept.
+// LeaveGroup (API key 13), versions 0–5. A request names one member up to version 2, and several from version 3 on.
+//
+// Deviations from Apache Kafka: the reason in version 5 (KIP-800) is ignored.
 
+// leaveGroup removes members from a group. From version 3 on, the response has a code for each member.
 func (c *conn) leaveGroup(ctx context.Context, r *kmsg.LeaveGroupRequest) kmsg.Response {
 	ask := group.LeaveRequest{Group: r.Group}
 	if r.Version < 3 {
-		ask.Members = []group.Leaver{{Member: group.MemberID(r.MemberID)}}
+		ask.Members = []group.LeavingMember{{Member: group.MemberID(r.MemberID)}}
 	}
 	for _, m := range r.Members {
-		ask.Members = append(ask.Members, group.Leaver{Member: group.MemberID(m.MemberID), InstanceID: m.InstanceID})
+		ask.Members = append(ask.Members, group.LeavingMember{Member: group.MemberID(m.MemberID), InstanceID: m.InstanceID})
 	}
 	got := c.server.engine.Leave(ctx, ask)
 

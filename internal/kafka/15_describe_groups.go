@@ -6,10 +6,15 @@ import (
 	"tidings.dev/internal/group"
 )
 
-// DescribeGroups, versions 0–6. A group that is not there is Dead; from version 6 also GROUP_ID_NOT_FOUND (KIP-1043).
+// DescribeGroups (API key 15), versions 0–6. A group that does not exist has the state Dead, and from version 6 on also
+// the code GROUP_ID_NOT_FOUND (KIP-1043).
+//
+// Deviations from Apache Kafka: a group that the request names twice has one row in the response.
 
+// deadGroup is the state of a group that does not exist.
 const deadGroup = "Dead"
 
+// describeGroups answers with the states and the members of groups.
 func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	seen := make(map[string]bool, len(r.Groups))
@@ -22,13 +27,14 @@ func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 		row.Group = id
 		row.AuthorizedOperations = operations(r.IncludeAuthorizedOperations, groupOperations)
 		if row.State == deadGroup && r.Version >= 6 {
-			row.ErrorCode, row.ErrorMessage = groupIDNotFound, message(group.ErrGroupNotFound)
+			row.ErrorCode, row.ErrorMessage = groupIDNotFound, errorMessage(group.ErrGroupNotFound)
 		}
 		resp.Groups = append(resp.Groups, row)
 	}
 	return resp
 }
 
+// describedGroup returns a group's row without its name. The bytes in the row alias d.
 func describedGroup(d group.Description) kmsg.DescribeGroupsResponseGroup {
 	row := kmsg.NewDescribeGroupsResponseGroup()
 	row.State, row.ProtocolType, row.Protocol = d.State, d.ProtocolType, d.Protocol

@@ -7,21 +7,26 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ListGroups, versions 0–5. States (4+) and types (5+) filter whatever their case; every group is "Classic".
+// ListGroups (API key 16), versions 0–5. The filters by state (version 4 and later) and by type (version 5 and later)
+// ignore case.
+//
+// Deviations from Apache Kafka: every group has the type Classic.
 
+// classicGroup is the type of every group.
 const classicGroup = "Classic"
 
+// listGroups answers with the groups that match the filters of the request.
 func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.ListGroupsResponse)
 	if !wanted(r.TypesFilter, classicGroup) {
 		return resp
 	}
-	states := make(map[string]bool) // few, however many groups and filters there are
+	passes := make(map[string]bool) // by state, so that each of the few states is compared with the filter once
 	for _, g := range c.server.engine.Groups() {
-		pass, known := states[g.State]
+		pass, known := passes[g.State]
 		if !known {
 			pass = wanted(r.StatesFilter, g.State)
-			states[g.State] = pass
+			passes[g.State] = pass
 		}
 		if !pass {
 			continue
@@ -33,7 +38,7 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	return resp
 }
 
-// wanted reports whether a filter lets value pass; an empty one does.
+// wanted reports whether value matches a filter: one of its strings, ignoring case. An empty filter matches everything.
 func wanted(filter []string, value string) bool {
 	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 }

@@ -2,16 +2,21 @@ package kafka
 
 import "fmt"
 
-// ApiVersions, versions 0–4, decoded by hand: it is what a stranger sends first. A version that is not known is answered
-// in version 0 with UNSUPPORTED_VERSION and the list, so that any client can find a common tongue (KIP-511). No feature
-// is claimed, finalized or supported, that is not there: see table.
+// ApiVersions (API key 18), versions 0–4. It is decoded by hand, because it is the first request that a client sends.
+// An unknown version is answered in version 0 with UNSUPPORTED_VERSION and the list of APIs, so that the client can
+// choose a version that both know (KIP-511; docs/kafka-traps.md, trap 1). No feature is reported as supported or
+// finalized: see servedAPIs.
+//
+// Deviations from Apache Kafka: the answer to an unknown version lists all APIs; Apache Kafka lists ApiVersions alone.
 
+// apiVersions answers with the APIs and versions in servedAPIs. It returns an error, which must end the connection, for
+// a malformed request.
 func (c *conn) apiVersions(f *frame) error {
 	code := none
 	if f.version < f.api.min || f.version > f.api.max {
-		code, f.version = unsupportedVersion, 0 // whatever its body says
+		code, f.version = unsupportedVersion, 0 // the body is not read
 	} else if f.version >= 3 {
-		d := decoder{rest: f.body, flexible: true}
+		d := requestDecoder{rest: f.body, flexible: true}
 		name, version := d.str(), d.str()
 		d.skipTags()
 		if !d.done() {
@@ -21,16 +26,16 @@ func (c *conn) apiVersions(f *frame) error {
 			code = invalidRequest
 		}
 	}
-	e := encoder{flexible: f.version >= f.api.flexible, buf: make([]byte, 0, 16+7*len(table))}
+	e := responseEncoder{flexible: f.version >= f.api.flexible, buf: make([]byte, 0, 16+7*len(servedAPIs))}
 	e.int16(code)
 	if code == invalidRequest {
 		e.array(0)
 	} else {
-		e.array(len(table))
-		for i := range table {
-			e.int16(int16(table[i].key))
-			e.int16(table[i].min)
-			e.int16(table[i].max)
+		e.array(len(servedAPIs))
+		for i := range servedAPIs {
+			e.int16(int16(servedAPIs[i].key))
+			e.int16(servedAPIs[i].min)
+			e.int16(servedAPIs[i].max)
 			e.noTags()
 		}
 	}
@@ -42,7 +47,8 @@ func (c *conn) apiVersions(f *frame) error {
 	return nil
 }
 
-// softwareName reports whether s is a name by KIP-511: letters, digits, dots and dashes, not at its ends.
+// softwareName reports whether s is a client software name or version that KIP-511 allows: letters, digits, dots and
+// dashes, with a letter or digit at both ends.
 func softwareName(s []byte) bool {
 	for i, b := range s {
 		alphanumeric := b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9'

@@ -9,9 +9,14 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// CreateTopics, versions 2–7. There is one broker, so that a replication factor is 1 (or -1, the default), and a manual
-// assignment names this broker for each partition.
+// CreateTopics (API key 19), versions 2–7.
+//
+// Deviations from Apache Kafka: there is one broker, so that the replication factor must be 1, or -1 for the default,
+// and a manual assignment must name this broker for each partition; there are no quotas; only the configurations that
+// DescribeConfigs lists are known; the timeout is not used.
 
+// createTopics creates topics and blocks until they are durable. If r.ValidateOnly is true, it only checks whether they
+// could be created. A topic that the request names more than once is refused.
 func (c *conn) createTopics(ctx context.Context, r *kmsg.CreateTopicsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.CreateTopicsResponse)
 	times := make(map[string]int, len(r.Topics))
@@ -32,7 +37,7 @@ func (c *conn) createTopics(ctx context.Context, r *kmsg.CreateTopicsRequest) km
 			row.ErrorCode, row.ErrorMessage = invalidRequest, &why
 		default:
 			topic, err := c.createTopic(ctx, ask, r.ValidateOnly)
-			row.ErrorCode, row.ErrorMessage = topicCode(err), message(err)
+			row.ErrorCode, row.ErrorMessage = topicCode(err), errorMessage(err)
 			if err == nil {
 				c.describeCreated(&row, topic)
 			}
@@ -42,6 +47,8 @@ func (c *conn) createTopics(ctx context.Context, r *kmsg.CreateTopicsRequest) km
 	return resp
 }
 
+// createTopic creates one topic, or checks whether it could if validateOnly is true. Errors: errAssignment,
+// meta.ErrInvalidPartitions, meta.ErrInvalidReplication, meta.ErrInvalidConfig, and those of engine.CreateTopic.
 func (c *conn) createTopic(ctx context.Context, ask *kmsg.CreateTopicsRequestTopic, validateOnly bool) (meta.Topic, error) {
 	spec := meta.TopicSpec{Name: ask.Topic, Partitions: ask.NumPartitions}
 	switch {
@@ -70,7 +77,8 @@ func (c *conn) createTopic(ctx context.Context, ask *kmsg.CreateTopicsRequestTop
 	return c.server.engine.CreateTopic(ctx, spec, validateOnly)
 }
 
-// checkAssignment verifies that partitions 0 to n-1 are each on this broker alone.
+// checkAssignment returns nil if the rows assign each of the partitions 0 to len(rows)-1 once and to this broker alone,
+// else an error that matches errAssignment.
 func (c *conn) checkAssignment(rows []kmsg.CreateTopicsRequestTopicReplicaAssignment) error {
 	seen := make(map[int32]bool, len(rows))
 	for _, row := range rows {
@@ -85,12 +93,13 @@ func (c *conn) checkAssignment(rows []kmsg.CreateTopicsRequestTopicReplicaAssign
 	return nil
 }
 
-// onlyHere reports whether a list of replicas is this broker.
+// onlyHere reports whether replicas lists this broker and no other.
 func (c *conn) onlyHere(replicas []int32) bool {
 	return len(replicas) == 1 && replicas[0] == c.server.config.NodeID
 }
 
-// describeCreated tells what the topic became (5+).
+// describeCreated sets the fields of a new topic's row that version 5 and later have: partitions, replication and
+// configurations; and its id.
 func (c *conn) describeCreated(row *kmsg.CreateTopicsResponseTopic, t meta.Topic) {
 	row.TopicID, row.NumPartitions, row.ReplicationFactor = t.ID, t.Partitions, 1
 	for _, entry := range meta.Describe(t, c.server.config.TopicDefaults) {

@@ -6,8 +6,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DeleteTopics, versions 1–6: by name, from version 6 also by id.
+// DeleteTopics (API key 20), versions 1–6. Topics are named by name, and from version 6 on also by id.
+//
+// Deviations from Apache Kafka: the timeout is not used.
 
+// deleteTopics deletes topics, with their records and all state that refers to them (docs/kafka-traps.md, trap 18). It
+// blocks until the deletion is durable.
 func (c *conn) deleteTopics(ctx context.Context, r *kmsg.DeleteTopicsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DeleteTopicsResponse)
 	asks := r.Topics
@@ -23,7 +27,7 @@ func (c *conn) deleteTopics(ctx context.Context, r *kmsg.DeleteTopicsRequest) km
 			row.Topic, row.TopicID = &name, topic.ID
 			err = c.server.engine.DeleteTopic(ctx, topic.ID)
 		}
-		row.ErrorCode, row.ErrorMessage = topicCode(err), message(err)
+		row.ErrorCode, row.ErrorMessage = topicCode(err), errorMessage(err)
 		resp.Topics = append(resp.Topics, row)
 	}
 	return resp

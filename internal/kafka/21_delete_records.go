@@ -8,9 +8,15 @@ import (
 	"tidings.dev/internal/engine"
 )
 
-// DeleteRecords, versions 0–2. Offset −1 is the high watermark. As with Apache Kafka, a topic whose cleanup.policy has no
-// delete gets POLICY_VIOLATION. The timeout is not used: the answer comes when the new start is durable.
+// DeleteRecords (API key 21), versions 0–2. Offset −1 stands for the high watermark. As in Apache Kafka, a topic whose
+// cleanup.policy does not include "delete" is answered with POLICY_VIOLATION.
+//
+// Deviations from Apache Kafka: the timeout is not used; files are removed at once, because there is no
+// file.delete.delay.ms.
 
+// deleteRecords deletes, in each partition that the request names, the records below an offset, by moving the start of
+// the partition's log to it. It blocks until the new starts are durable. The response has an error code for each
+// partition.
 func (c *conn) deleteRecords(ctx context.Context, r *kmsg.DeleteRecordsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DeleteRecordsResponse)
 	for i := range r.Topics {

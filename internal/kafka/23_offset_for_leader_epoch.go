@@ -6,8 +6,12 @@ import (
 	"tidings.dev/internal/engine"
 )
 
-// OffsetForLeaderEpoch, versions 2–4: where an epoch of a partition ended (KIP-320).
+// OffsetForLeaderEpoch (API key 23), versions 2–4 (KIP-320).
+//
+// Deviations from Apache Kafka: there are no elections. A leader epoch grows when a recovery has cut off the end of a
+// partition (docs/kafka-traps.md, trap 14).
 
+// offsetForLeaderEpoch answers, for each partition, with the offset at which a leader epoch ended.
 func (c *conn) offsetForLeaderEpoch(r *kmsg.OffsetForLeaderEpochRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
 	for _, t := range r.Topics {

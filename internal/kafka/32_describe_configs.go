@@ -9,8 +9,13 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// DescribeConfigs, versions 1–4, of topics and of this broker. Defaults are listed too (trap 17).
+// DescribeConfigs (API key 32), versions 1–4, of topics and of this broker. Configurations that have their default
+// value are listed, too (docs/kafka-traps.md, trap 17).
+//
+// Deviations from Apache Kafka: all configurations of the broker are read-only; broker loggers, client metrics and
+// groups have no configurations; the only synonym of a value is the value itself.
 
+// describeConfigs answers with the configurations of topics and of this broker.
 func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	type resource struct {
@@ -22,7 +27,7 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 		ask := &r.Resources[i]
 		key := resource{ask.ResourceType, ask.ResourceName}
 		if seen[key] {
-			continue // told once, so that the answer cannot outgrow what there is
+			continue // one row for each resource bounds the size of the response
 		}
 		seen[key] = true
 		row := kmsg.NewDescribeConfigsResponseResource()
@@ -42,6 +47,7 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	return resp
 }
 
+// configsOf returns the configurations of one resource, or a code other than none and the text of the reason.
 func (c *conn) configsOf(ask *kmsg.DescribeConfigsRequestResource) (entries []meta.ConfigEntry, code Code, why string) {
 	switch ask.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
@@ -52,21 +58,21 @@ func (c *conn) configsOf(ask *kmsg.DescribeConfigsRequestResource) (entries []me
 		return meta.Describe(topic, c.server.config.TopicDefaults), none, ""
 	case kmsg.ConfigResourceTypeBroker:
 		if ask.ResourceName == "" {
-			return nil, none, "" // the defaults of all brokers, of which none can be set
+			return nil, none, "" // the defaults of all brokers, which cannot be set
 		}
 		if id, err := strconv.Atoi(ask.ResourceName); err != nil || int32(id) != c.server.config.NodeID {
 			return nil, invalidRequest, "there is no broker " + strconv.Quote(ask.ResourceName)
 		}
 		return meta.DescribeBroker(c.server.config.BrokerSettings), none, ""
 	case kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
-		return nil, none, "" // nothing can be set there, so that nothing is
+		return nil, none, "" // they have no configurations
 	default:
 		return nil, invalidRequest, "unknown kind of resource"
 	}
 }
 
-// namedConfigs marks the entries that are asked for; nil names ask for all. Its size is that of entries, however many
-// names a request has.
+// namedConfigs returns, for the name of each entry, whether names contains it; a nil names contains all. The map has no
+// more elements than entries, even if the request has many names.
 func namedConfigs(entries []meta.ConfigEntry, names []string) map[string]bool {
 	wanted := make(map[string]bool, len(entries))
 	for _, entry := range entries {
@@ -80,6 +86,7 @@ func namedConfigs(entries []meta.ConfigEntry, names []string) map[string]bool {
 	return wanted
 }
 
+// configRow returns the row of one configuration. row.Documentation points into the argument entry, which is a copy.
 func configRow(entry meta.ConfigEntry, r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
 	row := kmsg.NewDescribeConfigsResponseResourceConfig()
 	row.Name, row.Value = entry.Name, configValue(entry)
@@ -96,7 +103,7 @@ func configRow(entry meta.ConfigEntry, r *kmsg.DescribeConfigsRequest) kmsg.Desc
 	return row
 }
 
-// configValue is a value as it may be told.
+// configValue returns the value of a configuration as a client may see it: nil if the value is sensitive.
 func configValue(entry meta.ConfigEntry) *string {
 	if entry.Sensitive {
 		return nil

@@ -7,26 +7,33 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// AlterConfigs, versions 0–2, of topics: the whole configuration at once. What is not named goes back to its default.
-// The broker's configurations are read-only.
+// AlterConfigs (API key 33), versions 0–2, replaces the whole configuration of a topic. A configuration that the
+// request does not name returns to its default.
+//
+// Deviations from Apache Kafka: only topics can be configured, and other resources are answered with INVALID_REQUEST;
+// if one value for a topic is refused, nothing of that topic changes.
 
+// alterConfigs replaces the configurations of topics, and blocks until they are durable. If r.ValidateOnly is true, it
+// only checks whether they would be accepted.
 func (c *conn) alterConfigs(ctx context.Context, r *kmsg.AlterConfigsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.AlterConfigsResponse)
 	resources := make([]configResource, len(r.Resources))
 	for i, ask := range r.Resources {
 		resources[i] = configResource{ask.ResourceType, ask.ResourceName}
 	}
-	configure(resources, func(i int) error {
+	alterEach(resources, func(i int) error {
 		return c.replaceConfig(ctx, &r.Resources[i], r.ValidateOnly)
 	}, func(resource configResource, err error) {
 		row := kmsg.NewAlterConfigsResponseResource()
 		row.ResourceType, row.ResourceName = resource.kind, resource.name
-		row.ErrorCode, row.ErrorMessage = configCode(err), message(err)
+		row.ErrorCode, row.ErrorMessage = configCode(err), errorMessage(err)
 		resp.Resources = append(resp.Resources, row)
 	})
 	return resp
 }
 
+// replaceConfig replaces the configuration of one topic, or only checks it if validateOnly is true. Errors: errNoValue,
+// and those of engine.ReplaceConfig.
 func (c *conn) replaceConfig(ctx context.Context, ask *kmsg.AlterConfigsRequestResource, validateOnly bool) error {
 	configs := make(map[string]string, len(ask.Configs))
 	for _, config := range ask.Configs {

@@ -2,16 +2,21 @@ package kafka
 
 import "fmt"
 
-// SaslAuthenticate, versions 0–2. Authentication is not configured, so that no handshake can have come before.
+// SaslAuthenticate (API key 36), versions 0–2. It is decoded by hand, because clients send it before they are
+// authenticated.
+//
+// Deviations from Apache Kafka: authentication cannot be configured and every SaslHandshake fails, so that every
+// request is answered with ILLEGAL_SASL_STATE.
 
+// saslAuthenticate refuses every request. It returns an error, which must end the connection, for a malformed request.
 func (c *conn) saslAuthenticate(f *frame) error {
-	d := decoder{rest: f.body, flexible: f.version >= f.api.flexible}
+	d := requestDecoder{rest: f.body, flexible: f.version >= f.api.flexible}
 	d.nullableBytes()
 	d.skipTags()
 	if !d.done() {
 		return fmt.Errorf("%w: SaslAuthenticate version %d", ErrMalformed, f.version)
 	}
-	e := encoder{flexible: d.flexible}
+	e := responseEncoder{flexible: d.flexible}
 	e.int16(illegalSaslState)
 	e.nullableStr("authentication is not configured on this broker")
 	e.array(0) // bytes

@@ -11,10 +11,17 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// CreatePartitions, versions 0–3. Each topic gets its row in the answer (trap 17).
+// CreatePartitions (API key 37), versions 0–3. The response has a row for each topic (docs/kafka-traps.md, trap 17).
+//
+// Deviations from Apache Kafka: a manual assignment must name this broker for each new partition; a topic that the
+// request names twice has one row in the response; there are no quotas; the timeout is not used.
 
+// errAssignment is the error of CreatePartitions and CreateTopics for a manual replica assignment that is incomplete or
+// names another broker.
 var errAssignment = errors.New("kafka: invalid replica assignment")
 
+// createPartitions adds partitions to topics, and blocks until they are durable. If r.ValidateOnly is true, it only
+// checks whether they could be added.
 func (c *conn) createPartitions(ctx context.Context, r *kmsg.CreatePartitionsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.CreatePartitionsResponse)
 	seen := make(map[string]bool, len(r.Topics))
@@ -26,12 +33,15 @@ func (c *conn) createPartitions(ctx context.Context, r *kmsg.CreatePartitionsReq
 		seen[ask.Topic] = true
 		err := c.createTopicPartitions(ctx, ask, r.ValidateOnly)
 		row := kmsg.NewCreatePartitionsResponseTopic()
-		row.Topic, row.ErrorCode, row.ErrorMessage = ask.Topic, topicCode(err), message(err)
+		row.Topic, row.ErrorCode, row.ErrorMessage = ask.Topic, topicCode(err), errorMessage(err)
 		resp.Topics = append(resp.Topics, row)
 	}
 	return resp
 }
 
+// createTopicPartitions adds partitions to one topic, up to the count in ask, or only checks whether it could if
+// validateOnly is true. Errors: errAssignment, engine.ErrUnknownTopic, meta.ErrInvalidPartitions, and those of
+// engine.CreatePartitions.
 func (c *conn) createTopicPartitions(ctx context.Context, ask *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
 	topic, ok := c.server.engine.Topic(ask.Topic)
 	if !ok {

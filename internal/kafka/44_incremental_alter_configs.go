@@ -9,25 +9,33 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// IncrementalAlterConfigs, versions 0–1, of topics. The broker's configurations are read-only.
+// IncrementalAlterConfigs (API key 44), versions 0–1, sets or deletes single configurations of topics, and appends
+// values to those that are lists or subtracts values from them.
+//
+// Deviations from Apache Kafka: only topics can be configured, and other resources are answered with INVALID_REQUEST;
+// APPEND and SUBTRACT work on cleanup.policy, the only list.
 
+// incrementalAlterConfigs changes configurations of topics, and blocks until they are durable. If r.ValidateOnly is
+// true, it only checks whether the changes would be accepted.
 func (c *conn) incrementalAlterConfigs(ctx context.Context, r *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	resources := make([]configResource, len(r.Resources))
 	for i, ask := range r.Resources {
 		resources[i] = configResource{ask.ResourceType, ask.ResourceName}
 	}
-	configure(resources, func(i int) error {
+	alterEach(resources, func(i int) error {
 		return c.editConfig(ctx, &r.Resources[i], r.ValidateOnly)
 	}, func(resource configResource, err error) {
 		row := kmsg.NewIncrementalAlterConfigsResponseResource()
 		row.ResourceType, row.ResourceName = resource.kind, resource.name
-		row.ErrorCode, row.ErrorMessage = configCode(err), message(err)
+		row.ErrorCode, row.ErrorMessage = configCode(err), errorMessage(err)
 		resp.Resources = append(resp.Resources, row)
 	})
 	return resp
 }
 
+// editConfig changes the configuration of one topic, or only checks the changes if validateOnly is true. Errors:
+// errNoValue, and those of engine.EditConfig.
 func (c *conn) editConfig(ctx context.Context, ask *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
 	edits := make([]meta.ConfigEdit, 0, len(ask.Configs))
 	for _, config := range ask.Configs {

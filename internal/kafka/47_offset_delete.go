@@ -8,8 +8,10 @@ import (
 	"tidings.dev/internal/group"
 )
 
-// OffsetDelete, version 0.
+// OffsetDelete (API key 47), version 0. No deviations from Apache Kafka are known.
 
+// offsetDelete deletes committed offsets of a group, in topics to which no member of the group subscribes. It blocks
+// until the deletion is durable.
 func (c *conn) offsetDelete(ctx context.Context, r *kmsg.OffsetDeleteRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.OffsetDeleteResponse)
 	var ask []group.TopicPartition

@@ -2,13 +2,18 @@ package kafka
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// DescribeCluster, versions 0–2. Endpoints of controllers (KIP-919) are not offered: there is one broker and no quorum.
+// DescribeCluster (API key 60), versions 0–2.
+//
+// Deviations from Apache Kafka: the controller is this broker; a request for the endpoints of controllers (KIP-919) is
+// answered with MISMATCHED_ENDPOINT_TYPE, as there is no controller quorum.
 
+// Types of endpoints: the field endpoint_type of the request and the response.
 const (
 	brokerEndpoints     = 1
 	controllerEndpoints = 2
 )
 
+// describeCluster answers with the cluster's id and its only broker.
 func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.ClusterID = c.server.engine.ClusterID()

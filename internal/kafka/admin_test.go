@@ -8,12 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Topics are made, grown, described and deleted in every version.
+// TestTopicAdministrationInEveryVersion creates, enlarges, describes and deletes topics in every version of each API.
 func TestTopicAdministrationInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	retention := "3600000"
-	for v := lookup(keyCreateTopics).min; v <= lookup(keyCreateTopics).max; v++ {
+	for v := lookupAPI(keyCreateTopics).min; v <= lookupAPI(keyCreateTopics).max; v++ {
 		name := fmt.Sprintf("made-in-%d", v)
 		create := kmsg.NewPtrCreateTopicsRequest()
 		row := kmsg.NewCreateTopicsRequestTopic()
@@ -22,14 +22,14 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 		create.Topics = []kmsg.CreateTopicsRequestTopic{row}
 
 		create.ValidateOnly = true
-		if got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != none {
+		if got := roundTrip[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != none {
 			t.Fatalf("CreateTopics v%d, only looking: %+v", v, got)
 		}
 		if _, ok := h.engine.Topic(name); ok {
 			t.Fatalf("v%d: validate_only made the topic", v)
 		}
 		create.ValidateOnly = false
-		got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]
+		got := roundTrip[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]
 		if got.ErrorCode != none || v >= 5 && (got.NumPartitions != 3 || len(got.Configs) == 0) {
 			t.Fatalf("CreateTopics v%d: %+v", v, got)
 		}
@@ -37,25 +37,25 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 			v >= 7 && topic.ID != got.TopicID {
 			t.Fatalf("CreateTopics v%d made %+v", v, topic)
 		}
-		if got := ask[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != topicAlreadyExists || got.ErrorMessage == nil {
+		if got := roundTrip[*kmsg.CreateTopicsResponse](w, create, v).Topics[0]; got.ErrorCode != topicAlreadyExists || got.ErrorMessage == nil {
 			t.Fatalf("CreateTopics v%d twice: %+v", v, got)
 		}
 	}
 
-	for v := range lookup(keyCreatePartitions).max + 1 {
+	for v := range lookupAPI(keyCreatePartitions).max + 1 {
 		grow := kmsg.NewPtrCreatePartitionsRequest()
 		row := kmsg.NewCreatePartitionsRequestTopic()
 		row.Topic, row.Count = "made-in-2", int32(4+v)
 		less, gone := row, row
 		less.Topic, less.Count, gone.Topic = "made-in-3", 2, "no"
 		grow.Topics = []kmsg.CreatePartitionsRequestTopic{row, less, gone}
-		got := ask[*kmsg.CreatePartitionsResponse](w, grow, v).Topics
+		got := roundTrip[*kmsg.CreatePartitionsResponse](w, grow, v).Topics
 		if len(got) != 3 || got[0].ErrorCode != none || got[1].ErrorCode != invalidPartitions || got[2].ErrorCode != unknownTopicOrPartition {
 			t.Errorf("CreatePartitions v%d: %+v", v, got)
 		}
 	}
 
-	for v := lookup(keyDescribeConfigs).min; v <= lookup(keyDescribeConfigs).max; v++ {
+	for v := lookupAPI(keyDescribeConfigs).min; v <= lookupAPI(keyDescribeConfigs).max; v++ {
 		describe := kmsg.NewPtrDescribeConfigsRequest()
 		describe.IncludeDocumentation, describe.IncludeSynonyms = true, true
 		topic, broker, one, gone := kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource(), kmsg.NewDescribeConfigsRequestResource()
@@ -64,7 +64,7 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 		one.ResourceType, one.ResourceName, one.ConfigNames = kmsg.ConfigResourceTypeTopic, "made-in-3", []string{"retention.ms"}
 		gone.ResourceType, gone.ResourceName = kmsg.ConfigResourceTypeTopic, "no"
 		describe.Resources = []kmsg.DescribeConfigsRequestResource{topic, broker, one, gone}
-		got := ask[*kmsg.DescribeConfigsResponse](w, describe, v).Resources
+		got := roundTrip[*kmsg.DescribeConfigsResponse](w, describe, v).Resources
 		if len(got) != 4 || len(got[0].Configs) < 5 || len(got[1].Configs) < 5 || len(got[2].Configs) != 1 || got[3].ErrorCode != unknownTopicOrPartition {
 			t.Fatalf("DescribeConfigs v%d: %+v", v, got)
 		}
@@ -74,11 +74,11 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 	}
 
 	byName := kmsg.NewPtrDeleteTopicsRequest()
-	for v := lookup(keyDeleteTopics).min; v <= lookup(keyDeleteTopics).max; v++ {
+	for v := lookupAPI(keyDeleteTopics).min; v <= lookupAPI(keyDeleteTopics).max; v++ {
 		name, no := fmt.Sprintf("made-in-%d", v+1), "no"
 		byName.TopicNames = []string{name, no}
 		byName.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}, {Topic: &no}}
-		got := ask[*kmsg.DeleteTopicsResponse](w, byName, v).Topics
+		got := roundTrip[*kmsg.DeleteTopicsResponse](w, byName, v).Topics
 		want := none
 		if name == "made-in-1" {
 			want = unknownTopicOrPartition
@@ -92,13 +92,13 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 			row := kmsg.NewCreateTopicsRequestTopic()
 			row.Topic, row.NumPartitions, row.ReplicationFactor = name, -1, -1
 			again.Topics = []kmsg.CreateTopicsRequestTopic{row}
-			made := ask[*kmsg.CreateTopicsResponse](w, again, 7).Topics[0]
+			made := roundTrip[*kmsg.CreateTopicsResponse](w, again, 7).Topics[0]
 			if made.ErrorCode != none {
 				t.Fatalf("made again: %+v", made)
 			}
 			id := kmsg.NewPtrDeleteTopicsRequest()
 			id.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: made.TopicID}, {TopicID: [16]byte{9}}}
-			gone := ask[*kmsg.DeleteTopicsResponse](w, id, 6).Topics
+			gone := roundTrip[*kmsg.DeleteTopicsResponse](w, id, 6).Topics
 			if gone[0].ErrorCode != none || gone[0].Topic == nil || *gone[0].Topic != name || gone[1].ErrorCode != unknownTopicID {
 				t.Fatalf("deleted by id: %+v", gone)
 			}
@@ -106,9 +106,9 @@ func TestTopicAdministrationInEveryVersion(t *testing.T) {
 	}
 }
 
-// What CreateTopics refuses, and why it says so.
+// TestCreateTopicsRefusals checks the error code and the message for each kind of invalid CreateTopics request.
 func TestCreateTopicsRefusals(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	value := "x"
 	for _, c := range []struct {
@@ -140,7 +140,7 @@ func TestCreateTopicsRefusals(t *testing.T) {
 		row.Topic, row.NumPartitions, row.ReplicationFactor = "t", 1, 1
 		c.change(&row)
 		create.Topics = []kmsg.CreateTopicsRequestTopic{row}
-		if got := ask[*kmsg.CreateTopicsResponse](w, create, 7).Topics[0]; got.ErrorCode != c.want || (got.ErrorMessage == nil) != (c.want == none) {
+		if got := roundTrip[*kmsg.CreateTopicsResponse](w, create, 7).Topics[0]; got.ErrorCode != c.want || (got.ErrorMessage == nil) != (c.want == none) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}
@@ -148,14 +148,15 @@ func TestCreateTopicsRefusals(t *testing.T) {
 	row := kmsg.NewCreateTopicsRequestTopic()
 	row.Topic, row.NumPartitions, row.ReplicationFactor = "twice", 1, 1
 	twice.Topics = []kmsg.CreateTopicsRequestTopic{row, row}
-	if got := ask[*kmsg.CreateTopicsResponse](w, twice, 7).Topics; len(got) != 1 || got[0].ErrorCode != invalidRequest {
+	if got := roundTrip[*kmsg.CreateTopicsResponse](w, twice, 7).Topics; len(got) != 1 || got[0].ErrorCode != invalidRequest {
 		t.Errorf("named twice: %+v", got)
 	}
 }
 
-// Metadata in every version: all topics, some, none; by id; with and without bringing a topic into being.
+// TestMetadataInEveryVersion asks in every version for all topics, some topics and none, by name and by id, with and
+// without automatic creation.
 func TestMetadataInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	topic := h.topic("orders", 2)
 	h.topic("returns", 1)
 	w := h.dial()
@@ -166,8 +167,8 @@ func TestMetadataInEveryVersion(t *testing.T) {
 		return names
 	}
 	orders, no := "orders", "bad name"
-	for v := range lookup(keyMetadata).max + 1 {
-		all := ask[*kmsg.MetadataResponse](w, kmsg.NewPtrMetadataRequest(), v)
+	for v := range lookupAPI(keyMetadata).max + 1 {
+		all := roundTrip[*kmsg.MetadataResponse](w, kmsg.NewPtrMetadataRequest(), v)
 		if !slices.Equal(names(all), []string{"orders", "returns"}) || v >= 2 && (all.ClusterID == nil || *all.ClusterID == "") {
 			t.Fatalf("v%d: %+v", v, all)
 		}
@@ -180,7 +181,7 @@ func TestMetadataInEveryVersion(t *testing.T) {
 		some := kmsg.NewPtrMetadataRequest()
 		some.Topics = []kmsg.MetadataRequestTopic{{Topic: &orders}, {Topic: &no}, {Topic: &orders}}
 		some.IncludeTopicAuthorizedOperations, some.IncludeClusterAuthorizedOperations, some.AllowAutoTopicCreation = true, true, true
-		got := ask[*kmsg.MetadataResponse](w, some, v)
+		got := roundTrip[*kmsg.MetadataResponse](w, some, v)
 		if len(got.Topics) != 2 || got.Topics[0].ErrorCode != none || got.Topics[1].ErrorCode != invalidTopic {
 			t.Fatalf("v%d: %+v", v, got.Topics)
 		}
@@ -190,37 +191,38 @@ func TestMetadataInEveryVersion(t *testing.T) {
 		if v >= 1 {
 			empty := kmsg.NewPtrMetadataRequest()
 			empty.Topics = []kmsg.MetadataRequestTopic{}
-			if got := ask[*kmsg.MetadataResponse](w, empty, v); len(got.Topics) != 0 || len(got.Brokers) != 1 {
+			if got := roundTrip[*kmsg.MetadataResponse](w, empty, v); len(got.Topics) != 0 || len(got.Brokers) != 1 {
 				t.Fatalf("v%d: none asked for, %+v", v, got)
 			}
 		}
 	}
 	byID := kmsg.NewPtrMetadataRequest()
 	byID.Topics = []kmsg.MetadataRequestTopic{{TopicID: topic.ID}, {TopicID: [16]byte{1}}}
-	if got := ask[*kmsg.MetadataResponse](w, byID, 12).Topics; *got[0].Topic != "orders" || got[1].ErrorCode != unknownTopicID || got[1].Topic != nil {
+	if got := roundTrip[*kmsg.MetadataResponse](w, byID, 12).Topics; *got[0].Topic != "orders" || got[1].ErrorCode != unknownTopicID || got[1].Topic != nil {
 		t.Errorf("by id: %+v", got)
 	}
 	fresh := "fresh"
 	make := kmsg.NewPtrMetadataRequest()
 	make.Topics = []kmsg.MetadataRequestTopic{{Topic: &fresh}}
-	if got := ask[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != unknownTopicOrPartition {
+	if got := roundTrip[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != unknownTopicOrPartition {
 		t.Errorf("not allowed to create: %+v", got)
 	}
 	make.AllowAutoTopicCreation = true
-	if got := ask[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != none || len(got.Partitions) != 1 {
+	if got := roundTrip[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != none || len(got.Partitions) != 1 {
 		t.Errorf("created: %+v", got)
 	}
 }
 
-// Offsets by time and by sentinel, and where epochs end, in every version.
+// TestOffsetsInEveryVersion asks in every version for offsets by timestamp and by the special negative timestamps, and
+// for the end offsets of leader epochs.
 func TestOffsetsInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	topic := h.topic("orders", 1)
 	w := h.dial()
 	for _, v := range []string{"a", "b", "c"} {
-		ask[*kmsg.ProduceResponse](w, produceTo(topic, 0, records(v)), 9)
+		roundTrip[*kmsg.ProduceResponse](w, produceTo(topic, 0, records(v)), 9)
 	}
-	for v := lookup(keyListOffsets).min; v <= lookup(keyListOffsets).max; v++ {
+	for v := lookupAPI(keyListOffsets).min; v <= lookupAPI(keyListOffsets).max; v++ {
 		for _, c := range []struct {
 			timestamp, offset int64
 			since             int16
@@ -230,37 +232,37 @@ func TestOffsetsInEveryVersion(t *testing.T) {
 			}
 			req := latest(topic)
 			req.Topics[0].Partitions[0].Timestamp = c.timestamp
-			if got := ask[*kmsg.ListOffsetsResponse](w, req, v).Topics[0].Partitions[0]; got.ErrorCode != none || got.Offset != c.offset {
+			if got := roundTrip[*kmsg.ListOffsetsResponse](w, req, v).Topics[0].Partitions[0]; got.ErrorCode != none || got.Offset != c.offset {
 				t.Errorf("ListOffsets v%d of %d: %+v, want %d", v, c.timestamp, got, c.offset)
 			}
 		}
 		wrong := latest(topic)
 		wrong.Topics[0].Partitions[0].Partition = 1
-		if got := ask[*kmsg.ListOffsetsResponse](w, wrong, v).Topics[0].Partitions[0]; got.ErrorCode != unknownTopicOrPartition {
+		if got := roundTrip[*kmsg.ListOffsetsResponse](w, wrong, v).Topics[0].Partitions[0]; got.ErrorCode != unknownTopicOrPartition {
 			t.Errorf("ListOffsets v%d: %+v", v, got)
 		}
 		if v >= 4 {
 			fenced := latest(topic)
 			fenced.Topics[0].Partitions[0].CurrentLeaderEpoch = 1000
-			if got := ask[*kmsg.ListOffsetsResponse](w, fenced, v).Topics[0].Partitions[0]; got.ErrorCode != unknownLeaderEpoch {
+			if got := roundTrip[*kmsg.ListOffsetsResponse](w, fenced, v).Topics[0].Partitions[0]; got.ErrorCode != unknownLeaderEpoch {
 				t.Errorf("ListOffsets v%d: %+v", v, got)
 			}
 		}
 	}
-	for v := lookup(keyOffsetForLeaderEpoch).min; v <= lookup(keyOffsetForLeaderEpoch).max; v++ {
+	for v := lookupAPI(keyOffsetForLeaderEpoch).min; v <= lookupAPI(keyOffsetForLeaderEpoch).max; v++ {
 		req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 		p, q := kmsg.NewOffsetForLeaderEpochRequestTopicPartition(), kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
 		p.LeaderEpoch = h.engine.LeaderEpoch(enginePartition(topic, 0))
 		q.Partition = 5
 		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "orders", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{p, q}}}
-		got := ask[*kmsg.OffsetForLeaderEpochResponse](w, req, v).Topics[0].Partitions
+		got := roundTrip[*kmsg.OffsetForLeaderEpochResponse](w, req, v).Topics[0].Partitions
 		if got[0].ErrorCode != none || got[0].EndOffset != 3 || got[0].LeaderEpoch != p.LeaderEpoch || got[1].ErrorCode != unknownTopicOrPartition {
 			t.Errorf("OffsetForLeaderEpoch v%d: %+v", v, got)
 		}
 	}
-	for v := range lookup(keyDescribeCluster).max + 1 {
+	for v := range lookupAPI(keyDescribeCluster).max + 1 {
 		req := kmsg.NewPtrDescribeClusterRequest()
-		got := ask[*kmsg.DescribeClusterResponse](w, req, v)
+		got := roundTrip[*kmsg.DescribeClusterResponse](w, req, v)
 		if got.ErrorCode != none || len(got.Brokers) != 1 || got.ControllerID != 1 || got.ClusterID != h.engine.ClusterID() {
 			t.Errorf("DescribeCluster v%d: %+v", v, got)
 		}
@@ -268,7 +270,7 @@ func TestOffsetsInEveryVersion(t *testing.T) {
 			continue
 		}
 		req.EndpointType = controllerEndpoints
-		if got := ask[*kmsg.DescribeClusterResponse](w, req, v); got.ErrorCode != mismatchedEndpointType {
+		if got := roundTrip[*kmsg.DescribeClusterResponse](w, req, v); got.ErrorCode != mismatchedEndpointType {
 			t.Errorf("DescribeCluster v%d of controllers: %+v", v, got)
 		}
 	}

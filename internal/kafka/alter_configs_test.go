@@ -8,10 +8,11 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// A topic's configuration is edited and replaced in every version; what is refused changes nothing, and every resource
-// gets its row with the reason.
+// TestConfigsAreAlteredInEveryVersion edits and replaces the configuration of a topic in every version. A change that
+// is refused must change nothing, and the response must have a row for every resource, with the reason if it was
+// refused.
 func TestConfigsAreAlteredInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	if _, err := h.engine.CreateTopic(t.Context(), meta.TopicSpec{Name: "orders", Partitions: 1}, false); err != nil {
 		t.Fatal(err)
@@ -34,11 +35,11 @@ func TestConfigsAreAlteredInEveryVersion(t *testing.T) {
 		}
 	}
 
-	for v := int16(0); v <= lookup(keyIncrementalConfigs).max; v++ {
+	for v := int16(0); v <= lookupAPI(keyIncrementalConfigs).max; v++ {
 		edit := func(validateOnly bool, resources ...kmsg.IncrementalAlterConfigsRequestResource) (codes []Code, messages []*string) {
 			r := kmsg.NewPtrIncrementalAlterConfigsRequest()
 			r.Resources, r.ValidateOnly = resources, validateOnly
-			for _, row := range ask[*kmsg.IncrementalAlterConfigsResponse](w, r, v).Resources {
+			for _, row := range roundTrip[*kmsg.IncrementalAlterConfigsResponse](w, r, v).Resources {
 				codes, messages = append(codes, row.ErrorCode), append(messages, row.ErrorMessage)
 			}
 			return codes, messages
@@ -74,12 +75,12 @@ func TestConfigsAreAlteredInEveryVersion(t *testing.T) {
 		}
 	}
 
-	for v := int16(0); v <= lookup(keyAlterConfigs).max; v++ {
+	for v := int16(0); v <= lookupAPI(keyAlterConfigs).max; v++ {
 		replace := func(validateOnly bool, name string, configs ...kmsg.AlterConfigsRequestResourceConfig) (codes []Code, messages []*string) {
 			r := kmsg.NewPtrAlterConfigsRequest()
 			r.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: topic, ResourceName: name, Configs: configs}}
 			r.ValidateOnly = validateOnly
-			for _, row := range ask[*kmsg.AlterConfigsResponse](w, r, v).Resources {
+			for _, row := range roundTrip[*kmsg.AlterConfigsResponse](w, r, v).Resources {
 				codes, messages = append(codes, row.ErrorCode), append(messages, row.ErrorMessage)
 			}
 			return codes, messages

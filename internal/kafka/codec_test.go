@@ -14,17 +14,18 @@ import (
 	"tidings.dev/internal/txn"
 )
 
-// Whatever topics and partitions a Produce or Fetch of any version names, the answer has a row for each, in that order:
-// what the decoder by hand reads is what kmsg wrote.
+// TestAnswersFollowTheirRequestsRowByRow sends Produce and Fetch requests of every version, encoded by kmsg, with
+// random topics and partitions. The response, decoded by kmsg, must have a row for each partition in the order of the
+// request.
 func TestAnswersFollowTheirRequestsRowByRow(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	rng := seeded(t)
-	for v := range lookup(keyProduce).max + 1 {
+	for v := range lookupAPI(keyProduce).max + 1 {
 		for range 20 {
 			req := randomRequest(rng, keyProduce, v).(*kmsg.ProduceRequest)
 			req.Acks = -1
-			resp := ask[*kmsg.ProduceResponse](w, req, v)
+			resp := roundTrip[*kmsg.ProduceResponse](w, req, v)
 			if len(resp.Topics) != len(req.Topics) {
 				t.Fatalf("Produce v%d: %d topics, want %d", v, len(resp.Topics), len(req.Topics))
 			}
@@ -41,14 +42,14 @@ func TestAnswersFollowTheirRequestsRowByRow(t *testing.T) {
 			}
 		}
 	}
-	for v := lookup(keyFetch).min; v <= lookup(keyFetch).max; v++ {
+	for v := lookupAPI(keyFetch).min; v <= lookupAPI(keyFetch).max; v++ {
 		for range 20 {
 			req := randomRequest(rng, keyFetch, v).(*kmsg.FetchRequest)
-			req.SessionEpoch = -int32(rng.IntN(2)) // full: with and without a wish for a session
+			req.SessionEpoch = -int32(rng.IntN(2)) // a full fetch, that asks for a session or does not
 			if len(req.Topics) == 0 {
 				req.MaxWaitMillis = 0
 			}
-			resp := ask[*kmsg.FetchResponse](w, req, v)
+			resp := roundTrip[*kmsg.FetchResponse](w, req, v)
 			if resp.ErrorCode != none || len(resp.Topics) != len(req.Topics) {
 				t.Fatalf("Fetch v%d: %+v", v, resp)
 			}
@@ -67,18 +68,19 @@ func TestAnswersFollowTheirRequestsRowByRow(t *testing.T) {
 	}
 }
 
-// FuzzProduceFrame: what the decoder by hand takes, kmsg takes; it never panics, and never reads on past a bad count.
+// FuzzProduceFrame checks that kmsg accepts every Produce request that checkProduceFrame accepts, and that
+// checkProduceFrame never panics and stops at a count that cannot be true.
 func FuzzProduceFrame(f *testing.F) {
-	for v := range lookup(keyProduce).max + 1 {
+	for v := range lookupAPI(keyProduce).max + 1 {
 		req := produceTo(meta.Topic{Name: "orders"}, 0, records("x"))
 		req.SetVersion(v)
 		f.Add(v, req.AppendTo(nil))
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
-		if version < 0 || version > lookup(keyProduce).max {
+		if version < 0 || version > lookupAPI(keyProduce).max {
 			t.Skip()
 		}
-		d := decoder{rest: body, flexible: version >= lookup(keyProduce).flexible}
+		d := requestDecoder{rest: body, flexible: version >= lookupAPI(keyProduce).flexible}
 		if version >= 3 {
 			d.nullableStr()
 		}
@@ -95,7 +97,8 @@ func FuzzProduceFrame(f *testing.F) {
 	})
 }
 
-// The codes that clients act upon. Trap 6 and the retriable ones differ by who is asked.
+// TestErrorCodes checks the error codes that clients act on. The codes for retriable errors and for an old producer
+// epoch (trap 6) differ between the data APIs and the coordinator APIs.
 func TestErrorCodes(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("while busy: %w", err) }
 	for _, c := range []struct {

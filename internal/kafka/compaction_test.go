@@ -19,8 +19,9 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// compactingHouse has an engine that looks every few milliseconds whether compaction is due, and keeps little in memory.
-func compactingHouse(t *testing.T) *house {
+// newCompactingServer starts a server whose engine checks every 5 ms whether a topic needs compaction, and keeps few
+// batches in memory.
+func newCompactingServer(t *testing.T) *testServer {
 	t.Helper()
 	e, err := engine.Open(engine.Config{FS: vfs.NewMem(), RetentionInterval: 5 * time.Millisecond, CheckpointBytes: 64 << 10, TailBytes: 16 << 10})
 	if err != nil {
@@ -31,20 +32,21 @@ func compactingHouse(t *testing.T) *house {
 			t.Error("closing the engine:", err)
 		}
 	})
-	h := newHouse(t, func(c *Config) { c.Engine = e })
+	h := newTestServer(t, func(c *Config) { c.Engine = e })
 	h.engine = e
 	return h
 }
 
+// compacted is the configuration of a topic that is compacted as soon as possible.
 var compacted = map[string]*string{
 	"cleanup.policy": new("compact"), "segment.bytes": new("4096"), "min.cleanable.dirty.ratio": new("0.01"), "delete.retention.ms": new("100"),
 }
 
-// Stock clients write a compacted topic with each codec, in batches of which compaction takes a part: what they read
-// afterwards, kgo and librdkafka, is the last value of each key at the offset that it always had, without what was
-// deleted.
+// TestClientsReadACompactedTopic writes to a compacted topic with every codec, in batches from which compaction removes
+// some records. Afterwards kgo and librdkafka must read the last value of each key at its original offset, and no
+// deleted key.
 func TestClientsReadACompactedTopic(t *testing.T) {
-	h := compactingHouse(t)
+	h := newCompactingServer(t)
 	admin := kadm.NewClient(h.client())
 	for name, codec := range map[string]kgo.CompressionCodec{
 		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
@@ -61,7 +63,7 @@ func TestClientsReadACompactedTopic(t *testing.T) {
 			var rs []*kgo.Record
 			for i := range keys {
 				if (i+round)%3 == 0 {
-					continue // so that each round leaves some of the one before
+					continue // leaves some records of the round before
 				}
 				r := &kgo.Record{Key: fmt.Append(nil, "item-", i), Value: fmt.Append(nil, "round ", round, " of item ", i)}
 				if i%7 == 0 && round > 5 {
@@ -85,7 +87,7 @@ func TestClientsReadACompactedTopic(t *testing.T) {
 		}
 		last, _ := end.Lookup(topic, 0)
 
-		// As kgo reads it, until compaction has done its work.
+		// Read the topic with kgo, again and again until compaction has finished.
 		read := func() (table map[string]string, n int) {
 			table = map[string]string{}
 			c := h.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
@@ -111,23 +113,19 @@ func TestClientsReadACompactedTopic(t *testing.T) {
 			}
 			return table, n
 		}
-		deadline := time.Now().Add(patience)
-		for {
+		eventually(t, topic+" to be compacted", func() bool {
 			table, n := read()
 			if !maps.Equal(table, want) {
 				t.Fatalf("%s: kgo reads\n%v, want\n%v", topic, table, want)
 			}
-			if n < 8*keys {
-				t.Logf("%s: %d records of %d are left", topic, n, last.Offset)
-				break
+			if n >= 8*keys {
+				return false
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %d records of %d are left", topic, n, last.Offset)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+			t.Logf("%s: %d records of %d are left", topic, n, last.Offset)
+			return true
+		})
 
-		// As librdkafka reads it.
+		// Read the topic with librdkafka.
 		kcat, err := exec.LookPath("kcat")
 		if err != nil {
 			t.Log("no kcat here: librdkafka was not tried")
@@ -156,9 +154,10 @@ func TestClientsReadACompactedTopic(t *testing.T) {
 	}
 }
 
-// Stock admin clients delete records; consumers below the new start are told where it is.
+// TestKgoDeletesRecords deletes records with kadm. Consumers with a position below the new start must be told the new
+// start.
 func TestKgoDeletesRecords(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	h.topic("orders", 2)
 	admin := kadm.NewClient(h.client())
 	producer := h.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -201,7 +200,7 @@ func TestKgoDeletesRecords(t *testing.T) {
 		t.Error("deleted records came")
 	}
 
-	// Case: what is refused.
+	// Case: requests that are refused.
 	if _, err := admin.CreateTopic(t.Context(), 1, 1, map[string]*string{"cleanup.policy": new("compact")}, "stock"); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +218,7 @@ func TestKgoDeletesRecords(t *testing.T) {
 		}
 	}
 
-	// Case: what does not exist, in every version.
+	// Case: topics and partitions that do not exist, in every version.
 	w := h.dial()
 	for version := range int16(3) {
 		req := kmsg.NewPtrDeleteRecordsRequest()

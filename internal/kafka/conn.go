@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -12,66 +11,83 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Reasons for which the server ends a connection. They are logged, and never sent to the client.
 var (
-	errDraining = errors.New("kafka: the server is draining")
-	errRefused  = errors.New("kafka: connection refused")
-	errRude     = errors.New("kafka: a produce request without acknowledgement failed")
+	errDraining             = errors.New("kafka: the server is draining")
+	errRefused              = errors.New("kafka: connection refused")
+	errUnackedProduceFailed = errors.New("kafka: a produce request without acknowledgement failed")
 )
 
-// queuedFrames is how many requests may wait behind one that blocks before the reader stops reading.
+// queuedFrames is the capacity of conn.queue, in requests. While the queue is full, the reader reads nothing from the
+// connection.
 const queuedFrames = 16
 
-// readerBytes is the read buffer: small requests come in one system call, large ones bypass it.
-const readerBytes = 4 << 10
+// readBufferBytes is the size of a connection's read buffer. One read system call then returns several small requests;
+// reads of large requests bypass the buffer.
+const readBufferBytes = 4 << 10
 
-// conn is one client's connection.
+// conn is one client's connection. Its method serve runs three goroutines:
+//
+//   - the reader (conn.read) reads frames; only it uses the fields in, inlineCommit and input. It handles a Produce
+//     request itself if no earlier request is still being handled;
+//   - the worker (conn.work) handles all other requests, in the order of queue;
+//   - the writer (responseWriter.run) sends the responses that the reader and the worker do not send themselves.
+//
+// A frame has one owner at a time: first the reader, then the worker once it has received the frame from queue. The
+// counter unhandled includes the frame that the worker is handling, so that the reader handles a Produce request only
+// after all earlier requests.
 type conn struct {
-	server     *Server
-	net        net.Conn
-	in         *bufio.Reader
-	solo       solo   // of the reader, as is
-	peek       peeker // zero where the connection is not TCP
-	out        outbox
-	host       string // where this client is told to connect
-	port       int32
-	clientHost string // as group descriptions show it
+	server       *Server
+	net          net.Conn
+	in           *bufio.Reader
+	inlineCommit inlineCommit
+	input        inputProbe // unset (zero) if the connection is not TCP
+	responses    responseWriter
+	host         string // host and port are the broker address that this client is told
+	port         int32
+	clientHost   string // the client's address, as group descriptions show it
 
-	ctx    context.Context // done when the connection is to end
+	ctx    context.Context // done when the connection must end; its cause is the reason
 	cancel context.CancelCauseFunc
-	polls  context.Context // done when blocking handlers should answer: with ctx, or when draining
-	cut    context.CancelFunc
+	// done when blocking handlers must answer at once: when ctx is done, the client has gone, or the connection is
+	// draining
+	pollCtx     context.Context
+	cancelPolls context.CancelFunc
 
-	held     *budget      // bytes of this connection's frames
-	queue    chan *frame  // to the worker
-	working  atomic.Int64 // frames in the queue or in the worker's hands
-	draining atomic.Bool
+	frameBytes *byteBudget  // bounds this connection's frames that are read and not yet handled
+	queue      chan *frame  // from the reader to the worker; closed by serve when the reader has ended
+	unhandled  atomic.Int64 // number of frames in queue or being handled by the worker
+	draining   atomic.Bool  // set by drain
 }
 
+// newConn returns a connection on which serve can be called. The connection ends when ctx is done. Every conn must be
+// stopped, to release its contexts.
 func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
-	c := &conn{server: s, net: nc, in: bufio.NewReaderSize(nc, readerBytes), queue: make(chan *frame, queuedFrames)}
-	c.held = newBudget(int64(s.config.MaxConnectionBytes))
+	c := &conn{server: s, net: nc, in: bufio.NewReaderSize(nc, readBufferBytes), queue: make(chan *frame, queuedFrames)}
+	c.frameBytes = newByteBudget(int64(s.config.MaxConnectionBytes))
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.polls, c.cut = context.WithCancel(c.ctx)
-	c.host, c.port = advertise(s.config.Advertised, nc.LocalAddr())
-	c.clientHost = hostOf(nc.RemoteAddr())
-	c.out.init(nc, s.replies, c.stop)
+	c.pollCtx, c.cancelPolls = context.WithCancel(c.ctx)
+	c.host, c.port = advertisedAddress(s.config.Advertised, nc.LocalAddr())
+	c.clientHost = peerHost(nc.RemoteAddr())
+	c.responses.init(nc, s.responseBytes, c.stop)
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		c.peek.init(tcp)
+		c.input.init(tcp)
 	}
 	return c
 }
 
-// serve runs the connection to its end.
+// serve runs the connection until it ends, and closes it. It returns after all goroutines of the connection have
+// returned.
 func (c *conn) serve() {
-	// A context that ends must reach goroutines that block in the network or in the outbox.
+	// When ctx is done, this unblocks the goroutines that wait in the network or on the queue of responses.
 	unhook := context.AfterFunc(c.ctx, func() {
 		c.net.Close()
-		c.out.abandon()
+		c.responses.abandon()
 	})
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		c.out.run()
+		c.responses.run()
 	}()
 	worked := make(chan struct{})
 	go func() {
@@ -82,31 +98,33 @@ func (c *conn) serve() {
 	err := c.read()
 	close(c.queue)
 	if !errors.Is(err, errDraining) {
-		c.cut() // the client is gone, or not understood: nobody waits for a long poll
+		c.cancelPolls() // the client has gone or has sent an unreadable request: a Fetch need not wait for records any more
 	}
 	<-worked
-	c.out.close()
+	c.responses.close()
 	<-written
 	c.stop(err)
 	unhook()
-	c.out.settle()
+	c.responses.releaseUnwritten()
 	c.net.Close()
-	c.report(context.Cause(c.ctx))
+	c.logEnd(context.Cause(c.ctx))
 }
 
-// stop ends the connection as soon as possible; the first reason stays.
+// stop ends the connection without answering pending requests. Only the reason of the first call is kept. stop never
+// blocks.
 func (c *conn) stop(reason error) { c.cancel(reason) }
 
-// drain lets the connection end once what it has read is answered.
+// drain makes the connection read no more requests, and end once the requests that it has read are answered. drain
+// never blocks.
 func (c *conn) drain() {
 	c.draining.Store(true)
 	c.net.SetReadDeadline(time.Unix(1, 0))
-	c.cut()
+	c.cancelPolls()
 }
 
-// read takes frames off the wire until that is over, and returns why. A Produce request is handled here when nothing
-// stands before it, since its handler hardly blocks; everything else goes to the worker, so that the end of the
-// connection is noticed during a long poll.
+// read reads frames until the connection ends, and returns the reason. It handles a Produce request itself if all
+// earlier requests have been handled, since the Produce handler hardly blocks. It passes every other request to the
+// worker, so that the reader notices a disconnect while a Fetch waits for records.
 func (c *conn) read() error {
 	for {
 		f, err := c.readFrame()
@@ -116,40 +134,42 @@ func (c *conn) read() error {
 			}
 			return err
 		}
-		if f.api.key == keyProduce && c.working.Load() == 0 {
-			if err := c.produce(f, c.solo.leads(c)); err != nil {
+		if f.api.key == keyProduce && c.unhandled.Load() == 0 {
+			if err := c.produce(f, c.inlineCommit.allowed(c)); err != nil {
 				return err
 			}
 			continue
 		}
-		c.working.Add(1)
+		c.unhandled.Add(1)
 		select {
 		case c.queue <- f:
 		case <-c.ctx.Done():
-			c.release(f)
+			c.releaseFrame(f)
 			return context.Cause(c.ctx)
 		}
 	}
 }
 
-// work handles queued requests in order. When the connection has broken, what is left in the queue is dropped except
-// produced records: a client that wants no acknowledgement may close right after sending.
+// work handles the frames of queue in order until queue is closed. Once the connection has ended, work handles only the
+// Produce requests among the remaining frames, because a client that asks for no acknowledgement may disconnect right
+// after sending.
 func (c *conn) work() {
 	for f := range c.queue {
-		gone := c.ctx.Err() != nil || c.polls.Err() != nil && !c.draining.Load()
+		gone := c.ctx.Err() != nil || c.pollCtx.Err() != nil && !c.draining.Load()
 		switch {
 		case gone && f.api.key != keyProduce:
-			c.release(f)
+			c.releaseFrame(f)
 		default:
 			if err := c.handle(f); err != nil {
 				c.stop(err)
 			}
 		}
-		c.working.Add(-1)
+		c.unhandled.Add(-1)
 	}
 }
 
-// handle performs one request. It takes over the frame. An error ends the connection.
+// handle handles one request and takes ownership of its frame. An error that the protocol can express is sent in the
+// response. A returned error, which matches ErrMalformed or ErrRequestTooLarge, must end the connection.
 func (c *conn) handle(f *frame) error {
 	switch f.api.key {
 	case keyProduce:
@@ -157,7 +177,7 @@ func (c *conn) handle(f *frame) error {
 	case keyFetch:
 		return c.fetch(f)
 	}
-	defer c.release(f)
+	defer c.releaseFrame(f)
 	switch f.api.key {
 	case keyApiVersions:
 		return c.apiVersions(f)
@@ -166,13 +186,14 @@ func (c *conn) handle(f *frame) error {
 	case keySaslAuthenticate:
 		return c.saslAuthenticate(f)
 	}
-	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf.Bytes)
-	if err := layouts[f.api.key].check(f.body, f.version, budgetBytes); err != nil {
+	maxDecodedBytes := 2*c.server.config.MaxRequestBytes - len(f.buf.Bytes)
+	if err := requestLayouts[f.api.key].check(f.body, f.version, maxDecodedBytes); err != nil {
 		return err
 	}
 	req := kmsg.RequestForKey(int16(f.api.key))
 	req.SetVersion(f.version)
-	if err := req.ReadFrom(f.body); err != nil { // copies strings, aliases bytes: handlers clone those they keep
+	// ReadFrom copies strings but not bytes: a handler that keeps bytes must clone them
+	if err := req.ReadFrom(f.body); err != nil {
 		return errors.Join(ErrMalformed, err)
 	}
 	resp := c.dispatch(req, f)
@@ -180,9 +201,9 @@ func (c *conn) handle(f *frame) error {
 	return nil
 }
 
-// dispatch finds the handler of a decoded request.
+// dispatch calls the handler of a request that kmsg has decoded, and returns the response.
 func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
-	ctx := c.polls
+	ctx := c.pollCtx
 	switch r := req.(type) {
 	case *kmsg.ListOffsetsRequest:
 		return c.listOffsets(r)
@@ -231,59 +252,64 @@ func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r)
 	}
-	panic("kafka: no handler for " + f.api.name) // the table and this switch are one thing: a test calls each key
+	panic("kafka: no handler for " + f.api.name) // cannot happen: a test calls each API in servedAPIs
 }
 
-// encoded is a body that is encoded already.
-type encoded struct{ bytes []byte }
+// encodedBody is a response body that a handler has already encoded.
+type encodedBody struct{ bytes []byte }
 
-func (b encoded) encode(e *encoder, _ int16) { e.attach(b.bytes) }
+func (b encodedBody) encode(e *responseEncoder, _ int16) { e.attach(b.bytes) }
 
-// send answers f with an encoded body.
-func (c *conn) send(f *frame, bytes []byte) {
-	c.out.send(c.answer(f, encoded{bytes}), len(bytes))
+// send queues a response to f with an encoded body, and writes it if no earlier response waits. The caller must not
+// change body afterwards. send blocks as responseWriter.send does.
+func (c *conn) send(f *frame, body []byte) {
+	c.responses.send(c.newResponse(f, encodedBody{body}), len(body))
 }
 
-// answer makes f's place in the line.
-func (c *conn) answer(f *frame, b body) *answer {
+// newResponse returns a response to f with the body b. The caller passes it to responseWriter.reserve or send. The
+// response does not refer to f.
+func (c *conn) newResponse(f *frame, b responseBody) *response {
 	flexible := f.version >= f.api.flexible
-	return &answer{
+	return &response{
 		body: b, correlation: f.correlation, version: f.version, flexible: flexible,
 		headerTags: flexible && f.api.key != keyApiVersions,
 	}
 }
 
-// acquire takes bytes for a frame from the budgets of this connection and of all, in this order, so that a connection
-// that waits for itself holds nothing of the others'.
-func (c *conn) acquire(bytes int) error {
-	if err := c.held.acquire(c.ctx, bytes); err != nil {
+// acquireBytes takes bytes for a frame from the budget of this connection and from that of the server. It blocks until
+// both have them free, or returns an error when c.ctx is done. It takes from the connection's budget first, so that a
+// connection that has used up its own budget holds nothing of the server's while it waits.
+func (c *conn) acquireBytes(bytes int) error {
+	if err := c.frameBytes.acquire(c.ctx, bytes); err != nil {
 		return err
 	}
-	if err := c.server.frames.acquire(c.ctx, bytes); err != nil {
-		c.held.release(bytes)
+	if err := c.server.requestBytes.acquire(c.ctx, bytes); err != nil {
+		c.frameBytes.release(bytes)
 		return err
 	}
 	return nil
 }
 
-// release gives a frame and its share of the budgets back.
-func (c *conn) release(f *frame) {
-	bytes := f.held
+// releaseFrame returns a frame to its pool and its bytes to both budgets. The caller must own f, and must not use it
+// afterwards.
+func (c *conn) releaseFrame(f *frame) {
+	bytes := f.budgetedBytes
 	f.recycle()
-	c.giveBack(bytes)
+	c.releaseBytes(bytes)
 }
 
-// giveBack gives bytes back to the budgets.
-func (c *conn) giveBack(bytes int) {
-	c.server.frames.release(bytes)
-	c.held.release(bytes)
+// releaseBytes returns bytes to both budgets.
+func (c *conn) releaseBytes(bytes int) {
+	c.server.requestBytes.release(bytes)
+	c.frameBytes.release(bytes)
 }
 
-// idle reports whether nothing of this connection is in work.
-func (c *conn) idle() bool { return c.working.Load() == 0 && c.out.empty() }
+// idle reports whether no request of this connection is being handled and no response waits to be sent.
+func (c *conn) idle() bool { return c.unhandled.Load() == 0 && c.responses.empty() }
 
-// report logs how the connection ended: loudly when the client did what it should not.
-func (c *conn) report(reason error) {
+// logEnd logs that the connection has ended, with the reason. The level is Warn if the client sent a request that the
+// server could not read or does not serve, else Debug.
+func (c *conn) logEnd(reason error) {
 	log := c.server.log.With("client", c.clientHost, "reason", reason)
 	switch {
 	case errors.Is(reason, ErrMalformed), errors.Is(reason, ErrRequestTooLarge), errors.Is(reason, ErrUnsupported):
@@ -293,8 +319,8 @@ func (c *conn) report(reason error) {
 	}
 }
 
-// isTimeout reports whether err is a deadline's.
+// isTimeout reports whether err says that a deadline of the connection has passed.
 func isTimeout(err error) bool {
 	ne, ok := errors.AsType[net.Error](err)
-	return ok && ne.Timeout() && !errors.Is(err, io.ErrUnexpectedEOF)
+	return ok && ne.Timeout()
 }

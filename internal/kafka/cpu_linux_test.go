@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// threadCPU is the CPU time of this goroutine's thread, so that a busy machine doesn't count against a frame. The
-// goroutine stays on its thread from the first call on.
+// threadCPU returns the CPU time that the calling goroutine's thread has used, so that a measurement does not depend on
+// the load of the machine. It locks the goroutine to its thread.
 func threadCPU() time.Duration {
 	runtime.LockOSThread()
 	const rusageThread = 1

@@ -6,5 +6,6 @@ import "time"
 
 var began = time.Now()
 
-// threadCPU is wall time where the thread's own time cannot be asked for.
+// threadCPU returns the time since the start of the test, because the CPU time of a thread is not available on this
+// platform.
 func threadCPU() time.Duration { return time.Since(began) }

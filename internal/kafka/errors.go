@@ -14,7 +14,7 @@ import (
 // Code is an error code of the Kafka protocol.
 type Code = int16
 
-// The codes that this broker answers; names as in org.apache.kafka.common.protocol.Errors.
+// The error codes that this broker sends, named as in org.apache.kafka.common.protocol.Errors.
 const (
 	none                        Code = 0
 	offsetOutOfRange            Code = 1
@@ -66,9 +66,9 @@ const (
 	unknownServerError          Code = -1
 )
 
-// codes is the one place where the broker's errors become Kafka's. data is what Produce, Fetch and the topic APIs
-// answer, coordinator what group and producer-id APIs answer; 0 means that it is the same. The first row that matches by
-// errors.Is counts.
+// codes is the table that maps errors of the broker to Kafka's error codes. For an error, the first row counts whose
+// err matches by errors.Is. data is the code in Produce, Fetch and the APIs that administer topics; coordinator is the
+// code in the APIs of groups and producer ids, and 0 means that it is the same as data.
 var codes = []struct {
 	err               error
 	data, coordinator Code
@@ -82,7 +82,7 @@ var codes = []struct {
 	{engine.ErrFencedEpoch, fencedLeaderEpoch, 0},
 	{engine.ErrUnknownEpoch, unknownLeaderEpoch, 0},
 
-	// A batch says more about itself than the engine's wrapping does, so its rows come first.
+	// Errors of package engine may wrap errors of package batch, which are more precise and so come first.
 	{batch.ErrCorrupt, corruptMessage, 0},
 	{batch.ErrUnsupportedMagic, unsupportedForMessageFormat, 0},
 	{batch.ErrTooLarge, messageTooLarge, 0},
@@ -93,7 +93,8 @@ var codes = []struct {
 	{engine.ErrTooLarge, messageTooLarge, 0},
 	{engine.ErrInvalidRecord, invalidRecord, 0},
 
-	// Trap 6: the produce path says INVALID_PRODUCER_EPOCH, the coordinator PRODUCER_FENCED.
+	// For a producer epoch that is too old, Produce sends INVALID_PRODUCER_EPOCH, and the coordinator APIs send
+	// PRODUCER_FENCED (docs/kafka-traps.md, trap 6).
 	{txn.ErrOutOfOrderSequence, outOfOrderSequence, 0},
 	{txn.ErrInvalidProducerEpoch, invalidProducerEpoch, producerFenced},
 	{txn.ErrInvalidSequence, invalidRecord, 0},
@@ -118,25 +119,29 @@ var codes = []struct {
 	{group.ErrOffsetMetadataTooLarge, offsetMetadataTooLarge, 0},
 	{group.ErrSubscribedToTopic, groupSubscribedToTopic, 0},
 
-	// All of these pass, or another broker has to be found: clients refresh their metadata and retry.
+	// These errors pass by themselves or with another broker: their codes make clients refresh their metadata and
+	// retry.
 	{engine.ErrStorage, kafkaStorageError, coordinatorNotAvailable},
 	{engine.ErrClosed, notLeaderOrFollower, coordinatorNotAvailable},
 	{context.Canceled, notLeaderOrFollower, coordinatorNotAvailable},
 	{context.DeadlineExceeded, requestTimedOut, coordinatorNotAvailable},
 }
 
-// dataCode is the code of err in Produce, Fetch and the topic APIs; nil is 0.
+// dataCode returns the code of err in Produce, Fetch and the APIs that administer topics. The code is none for nil, and
+// unknownServerError for an error that is not in codes.
 func dataCode(err error) Code {
 	code, _ := codesOf(err)
 	return code
 }
 
-// coordinatorCode is the code of err in the APIs of groups and producer ids; nil is 0.
+// coordinatorCode returns the code of err in the APIs of groups and producer ids. The code is none for nil, and
+// unknownServerError for an error that is not in codes.
 func coordinatorCode(err error) Code {
 	_, code := codesOf(err)
 	return code
 }
 
+// codesOf returns the codes of err in the table codes.
 func codesOf(err error) (data, coordinator Code) {
 	if err == nil {
 		return none, none
@@ -153,8 +158,8 @@ func codesOf(err error) (data, coordinator Code) {
 	return unknownServerError, unknownServerError
 }
 
-// message is what a response's error message says; nil for no error.
-func message(err error) *string {
+// errorMessage returns the text of err for the field error_message of a response, or nil if err is nil.
+func errorMessage(err error) *string {
 	if err == nil {
 		return nil
 	}

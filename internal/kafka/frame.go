@@ -11,7 +11,7 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// A request frame, big-endian. The size counts what follows it.
+// A request frame, big-endian. The size counts the bytes after it.
 //
 //	0      4         6         8             12
 //	+------+---------+---------+-------------+-------------------------+-------------------+------
@@ -19,77 +19,81 @@ import (
 //	| int32| int16   | version | int32       | and bytes, or -1        | versions only     |
 //	+------+---------+---------+-------------+-------------------------+-------------------+------
 const (
-	prefixBytes    = 8 // what is read before the limit of the API is known
-	minFrameBytes  = 10
-	sizeFieldBytes = 4
+	prefixBytes    = 8  // size, api key and version: read before memory is allocated for the frame
+	minFrameBytes  = 10 // the smallest value of the size field: a header without client id
+	sizeFieldBytes = 4  // length of the size field
 )
 
-// ErrUnsupported means a request of an API or version that is not served. There is no answer that its sender would
-// understand; the connection is closed, as Apache Kafka does.
+// ErrUnsupported matches the error for a request whose API or version is not served. It ends the connection, as in
+// Apache Kafka, because the client would not understand a response.
 var ErrUnsupported = errors.New("kafka: unsupported api or version")
 
-// frame is one request's bytes in a buffer that is used again, as the frame is. It has one owner at a time, who releases
-// it once; nothing may alias it afterwards.
+// frame is the bytes of one request. The frame and its buffer are pooled. A frame has one owner at a time, who must
+// call recycle or takeBuffer once. The fields body and clientID alias buf and must not be used after that call.
 type frame struct {
-	buf         *batch.Buffer // from the api key on
-	api         *versions
-	version     int16
-	correlation int32
-	clientID    []byte
-	body        []byte
-	held        int // bytes held in the budgets
+	buf           *batch.Buffer // the frame without its size field
+	api           *servedAPI
+	version       int16
+	correlation   int32
+	clientID      []byte // nil if the client id is null
+	body          []byte // the request after the header
+	budgetedBytes int    // taken from the byte budgets; the owner returns them
 }
 
-var frames = sync.Pool{New: func() any { return new(frame) }}
+var framePool = sync.Pool{New: func() any { return new(frame) }}
 
-// newFrame returns a frame with sizeBytes of room.
+// newFrame returns a frame from the pool, with a buffer of sizeBytes.
 func newFrame(sizeBytes int) *frame {
-	f := frames.Get().(*frame)
+	f := framePool.Get().(*frame)
 	f.buf = batch.NewBuffer(sizeBytes)
 	return f
 }
 
-// holds says whether the log should keep records, which stand in the frame, where they are: what is left over of the buffer
-// is memory that nobody counts.
-func (f *frame) holds(records []byte) bool { return f.buf.FilledBy(len(records)) }
+// mostly reports whether records, which alias the frame, fill enough of its buffer that the log should keep the buffer
+// instead of copying records. No budget counts the rest of a kept buffer, so that rest must be small.
+func (f *frame) mostly(records []byte) bool { return f.buf.FilledBy(len(records)) }
 
-// handOver gives the frame back without its bytes, which are the caller's from now on.
-func (f *frame) handOver() *batch.Buffer {
+// takeBuffer returns the frame's buffer, which the caller now owns, and returns the frame to its pool.
+func (f *frame) takeBuffer() *batch.Buffer {
 	buf := f.buf
 	*f = frame{}
-	frames.Put(f)
+	framePool.Put(f)
 	return buf
 }
 
-// recycle gives the frame and its bytes back.
-func (f *frame) recycle() { f.handOver().Release() }
+// recycle returns the frame and its buffer to their pools.
+func (f *frame) recycle() { f.takeBuffer().Release() }
 
-// frameLimits bound one frame by its API.
+// frameLimits are the largest frames that are accepted, in bytes without the size field: produceBytes for Produce
+// requests, requestBytes for requests of other APIs.
 type frameLimits struct {
 	produceBytes, requestBytes int
 }
 
-// openBytes bounds the requests that a client may send before it is authenticated.
-const openBytes = 64 << 10
+// maxUnauthenticatedBytes is the largest size of a request that a client may send before it is authenticated:
+// ApiVersions and the SASL requests.
+const maxUnauthenticatedBytes = 64 << 10
 
+// of returns the limit for requests of the API with this key, in bytes.
 func (l frameLimits) of(key Key) int {
 	switch key {
 	case keyProduce:
 		return l.produceBytes
 	case keyApiVersions, keySaslHandshake, keySaslAuthenticate:
-		return openBytes
+		return maxUnauthenticatedBytes
 	default:
 		return l.requestBytes
 	}
 }
 
-// parsePrefix reads size, key and version, and finds the row of the API. An unserved version of ApiVersions is no
-// error: it has an answer.
-func parsePrefix(b []byte, l frameLimits) (sizeBytes int, api *versions, version int16, err error) {
+// parsePrefix decodes the size, API key and version from the first prefixBytes bytes of a frame, and checks them. An
+// unknown version of ApiVersions is accepted, because it is answered (docs/kafka-traps.md, trap 1). Errors match
+// ErrMalformed, ErrUnsupported or ErrRequestTooLarge.
+func parsePrefix(b []byte, l frameLimits) (sizeBytes int, api *servedAPI, version int16, err error) {
 	size := int64(int32(binary.BigEndian.Uint32(b)))
 	key := Key(binary.BigEndian.Uint16(b[4:]))
 	version = int16(binary.BigEndian.Uint16(b[6:]))
-	api = lookup(key)
+	api = lookupAPI(key)
 	switch {
 	case size < minFrameBytes:
 		return 0, nil, 0, fmt.Errorf("%w: a frame of %d bytes", ErrMalformed, size)
@@ -103,11 +107,11 @@ func parsePrefix(b []byte, l frameLimits) (sizeBytes int, api *versions, version
 	return int(size), api, version, nil
 }
 
-// parseHeader reads what stands between version and body.
+// parseHeader decodes the header after the version, and sets correlation, clientID and body. Errors match ErrMalformed.
 func (f *frame) parseHeader() error {
-	d := decoder{rest: f.buf.Bytes[4:]}
+	d := requestDecoder{rest: f.buf.Bytes[4:]}
 	f.correlation = d.int32()
-	f.clientID = d.nullableStr() // never compact
+	f.clientID = d.nullableStr() // in flexible versions, too, the client id has an int16 length
 	if d.flexible = f.version >= f.api.flexible; d.flexible {
 		d.skipTags()
 	}
@@ -118,45 +122,48 @@ func (f *frame) parseHeader() error {
 	return nil
 }
 
-// frameTime is how long a client may take to send a frame that it has begun: half a minute and a second for each
-// 256 KiB, so that nobody holds bytes of the budget for nothing.
-func frameTime(sizeBytes int) time.Duration {
+// frameTimeout returns how long reading or writing sizeBytes may take: 30 s, and a second for each 256 KiB. A peer that
+// is slower is disconnected, so that it does not hold memory from the budgets.
+func frameTimeout(sizeBytes int) time.Duration {
 	return 30*time.Second + time.Duration(sizeBytes>>18)*time.Second
 }
 
-// readFrame reads the next frame. It blocks until one is there, and takes its bytes from the budgets before it makes
-// room for it. io.EOF means that the client has closed between two frames.
+// readFrame reads the next frame, which the caller then owns. It blocks until a frame has arrived and the byte budgets
+// have room for it. It returns io.EOF if the client has disconnected between two frames, io.ErrUnexpectedEOF if within
+// a frame, errDraining if the connection is draining, and an error of parsePrefix or parseHeader for a frame that is
+// refused.
 func (c *conn) readFrame() (*frame, error) {
 	var prefix [prefixBytes]byte
 	if err := c.readFirst(prefix[:1]); err != nil {
 		return nil, err
 	}
-	if err := c.readWithin(frameTime(0), prefix[1:]); err != nil {
-		return nil, torn(err)
+	if err := c.readWithin(frameTimeout(0), prefix[1:]); err != nil {
+		return nil, midFrame(err)
 	}
 	size, api, version, err := parsePrefix(prefix[:], c.server.limits)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.acquire(size); err != nil {
+	if err := c.acquireBytes(size); err != nil {
 		return nil, err
 	}
 	f := newFrame(size)
-	f.api, f.version, f.held = api, version, size
+	f.api, f.version, f.budgetedBytes = api, version, size
 	copy(f.buf.Bytes, prefix[sizeFieldBytes:])
-	if err := c.readWithin(frameTime(size), f.buf.Bytes[prefixBytes-sizeFieldBytes:]); err != nil {
-		c.release(f)
-		return nil, torn(err)
+	if err := c.readWithin(frameTimeout(size), f.buf.Bytes[prefixBytes-sizeFieldBytes:]); err != nil {
+		c.releaseFrame(f)
+		return nil, midFrame(err)
 	}
 	if err := f.parseHeader(); err != nil {
-		c.release(f)
+		c.releaseFrame(f)
 		return nil, err
 	}
 	return f, nil
 }
 
-// readFirst waits for the first byte of a frame. A connection is closed after the idle timeout only if nothing of it is
-// in work: a client that waits for a long answer has no reason to speak.
+// readFirst reads the first byte of a frame into b, and waits for it up to the idle timeout. If the timeout passes
+// while a request is being handled, readFirst waits again: a client that waits for the response to a Fetch has no
+// reason to send.
 func (c *conn) readFirst(b []byte) error {
 	for {
 		err := c.readWithin(c.server.config.IdleTimeout, b)
@@ -167,20 +174,21 @@ func (c *conn) readFirst(b []byte) error {
 	}
 }
 
-// readWithin fills b, for d at most.
-func (c *conn) readWithin(d time.Duration, b []byte) error {
+// readWithin fills b from the connection. It blocks for at most timeout, and returns errDraining if the connection is
+// draining.
+func (c *conn) readWithin(timeout time.Duration, b []byte) error {
 	if c.in.Buffered() < len(b) {
-		c.net.SetReadDeadline(time.Now().Add(d))
+		c.net.SetReadDeadline(time.Now().Add(timeout))
 	}
-	if c.draining.Load() { // asked after the deadline was set, so that a drain's own deadline isn't overwritten
+	if c.draining.Load() { // checked after the deadline was set: a later drain replaces this deadline with its own
 		return errDraining
 	}
 	_, err := io.ReadFull(c.in, b)
 	return err
 }
 
-// torn tells an end in the middle of a frame from one between frames.
-func torn(err error) error {
+// midFrame returns err, or io.ErrUnexpectedEOF in place of io.EOF, for a read in the middle of a frame.
+func midFrame(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}

@@ -3,26 +3,26 @@ package kafka
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// One member lives a whole life in a group, in every version of each request that it needs: the way of old clients.
+// TestGroupLifeInEveryVersion has one member join, sync, send heartbeats, commit, fetch its offsets and leave, in every
+// version of each API.
 func TestGroupLifeInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	topic := h.topic("orders", 3)
 	for i := range int16(11) {
-		join, sync := min(i, lookup(keyJoinGroup).max), min(i, lookup(keySyncGroup).max)
-		beat, leave := min(i, lookup(keyHeartbeat).max), min(i, lookup(keyLeaveGroup).max)
-		commit, fetch := max(i, lookup(keyOffsetCommit).min), max(i, lookup(keyOffsetFetch).min)
-		find := min(i, lookup(keyFindCoordinator).max)
+		join, sync := min(i, lookupAPI(keyJoinGroup).max), min(i, lookupAPI(keySyncGroup).max)
+		beat, leave := min(i, lookupAPI(keyHeartbeat).max), min(i, lookupAPI(keyLeaveGroup).max)
+		commit, fetch := max(i, lookupAPI(keyOffsetCommit).min), max(i, lookupAPI(keyOffsetFetch).min)
+		find := min(i, lookupAPI(keyFindCoordinator).max)
 		group := "group-" + string('a'+rune(i))
 		w := h.dial()
 
 		coordinator := kmsg.NewPtrFindCoordinatorRequest()
 		coordinator.CoordinatorKey, coordinator.CoordinatorKeys = group, []string{group}
-		where := ask[*kmsg.FindCoordinatorResponse](w, coordinator, find)
+		where := roundTrip[*kmsg.FindCoordinatorResponse](w, coordinator, find)
 		if find >= 4 {
 			c := where.Coordinators[0]
 			where.ErrorCode, where.NodeID, where.Host = c.ErrorCode, c.NodeID, c.Host
@@ -34,13 +34,13 @@ func TestGroupLifeInEveryVersion(t *testing.T) {
 		j := kmsg.NewPtrJoinGroupRequest()
 		j.Group, j.ProtocolType, j.SessionTimeoutMillis, j.RebalanceTimeoutMillis = group, "consumer", 10_000, 10_000
 		j.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("meta")}}
-		joined := ask[*kmsg.JoinGroupResponse](w, j, join)
+		joined := roundTrip[*kmsg.JoinGroupResponse](w, j, join)
 		if join >= 4 { // KIP-394
 			if joined.ErrorCode != memberIDRequired || joined.MemberID == "" {
 				t.Fatalf("JoinGroup v%d: %+v", join, joined)
 			}
 			j.MemberID = joined.MemberID
-			joined = ask[*kmsg.JoinGroupResponse](w, j, join)
+			joined = roundTrip[*kmsg.JoinGroupResponse](w, j, join)
 		}
 		if joined.ErrorCode != none || joined.LeaderID != joined.MemberID || len(joined.Members) != 1 ||
 			string(joined.Members[0].ProtocolMetadata) != "meta" || joined.Protocol == nil || *joined.Protocol != "range" {
@@ -52,17 +52,17 @@ func TestGroupLifeInEveryVersion(t *testing.T) {
 		s.Group, s.MemberID, s.Generation = group, member, generation
 		s.ProtocolType, s.Protocol = &j.ProtocolType, &j.Protocols[0].Name
 		s.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: member, MemberAssignment: []byte("yours")}}
-		if got := ask[*kmsg.SyncGroupResponse](w, s, sync); got.ErrorCode != none || string(got.MemberAssignment) != "yours" {
+		if got := roundTrip[*kmsg.SyncGroupResponse](w, s, sync); got.ErrorCode != none || string(got.MemberAssignment) != "yours" {
 			t.Fatalf("SyncGroup v%d: %+v", sync, got)
 		}
 
 		b := kmsg.NewPtrHeartbeatRequest()
 		b.Group, b.MemberID, b.Generation = group, member, generation
-		if got := ask[*kmsg.HeartbeatResponse](w, b, beat); got.ErrorCode != none {
+		if got := roundTrip[*kmsg.HeartbeatResponse](w, b, beat); got.ErrorCode != none {
 			t.Fatalf("Heartbeat v%d: %+v", beat, got)
 		}
 		b.Generation++
-		if got := ask[*kmsg.HeartbeatResponse](w, b, beat); got.ErrorCode != illegalGeneration {
+		if got := roundTrip[*kmsg.HeartbeatResponse](w, b, beat); got.ErrorCode != illegalGeneration {
 			t.Fatalf("Heartbeat v%d of another generation: %+v", beat, got)
 		}
 
@@ -74,7 +74,7 @@ func TestGroupLifeInEveryVersion(t *testing.T) {
 		wrong := row
 		wrong.Partition = 3
 		o.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "orders", TopicID: topic.ID, Partitions: []kmsg.OffsetCommitRequestTopicPartition{row, wrong}}}
-		done := ask[*kmsg.OffsetCommitResponse](w, o, commit).Topics[0].Partitions
+		done := roundTrip[*kmsg.OffsetCommitResponse](w, o, commit).Topics[0].Partitions
 		if done[0].ErrorCode != none || done[1].ErrorCode != unknownTopicOrPartition {
 			t.Fatalf("OffsetCommit v%d: %+v", commit, done)
 		}
@@ -84,23 +84,23 @@ func TestGroupLifeInEveryVersion(t *testing.T) {
 		g := kmsg.NewOffsetFetchRequestGroup()
 		g.Group, g.Topics = group, []kmsg.OffsetFetchRequestGroupTopic{{Topic: "orders", TopicID: topic.ID, Partitions: []int32{2, 0}}}
 		f.Groups = []kmsg.OffsetFetchRequestGroup{g}
-		if got := fetchedOffsets(ask[*kmsg.OffsetFetchResponse](w, f, fetch)); !slices.Equal(got, []int64{42, -1}) {
+		if got := fetchedOffsets(roundTrip[*kmsg.OffsetFetchResponse](w, f, fetch)); !slices.Equal(got, []int64{42, -1}) {
 			t.Fatalf("OffsetFetch v%d: %v", fetch, got)
 		}
 		if fetch >= 2 {
 			f.Topics, f.Groups[0].Topics = nil, nil // all
-			if got := fetchedOffsets(ask[*kmsg.OffsetFetchResponse](w, f, fetch)); !slices.Equal(got, []int64{42}) {
+			if got := fetchedOffsets(roundTrip[*kmsg.OffsetFetchResponse](w, f, fetch)); !slices.Equal(got, []int64{42}) {
 				t.Fatalf("OffsetFetch v%d of all: %v", fetch, got)
 			}
 		}
 
 		l := kmsg.NewPtrLeaveGroupRequest()
 		l.Group, l.MemberID, l.Members = group, member, []kmsg.LeaveGroupRequestMember{{MemberID: member}}
-		left := ask[*kmsg.LeaveGroupResponse](w, l, leave)
+		left := roundTrip[*kmsg.LeaveGroupResponse](w, l, leave)
 		if left.ErrorCode != none || leave >= 3 && left.Members[0].ErrorCode != none {
 			t.Fatalf("LeaveGroup v%d: %+v", leave, left)
 		}
-		left = ask[*kmsg.LeaveGroupResponse](w, l, leave)
+		left = roundTrip[*kmsg.LeaveGroupResponse](w, l, leave)
 		if leave >= 3 {
 			left.ErrorCode = left.Members[0].ErrorCode
 		}
@@ -110,7 +110,7 @@ func TestGroupLifeInEveryVersion(t *testing.T) {
 	}
 }
 
-// fetchedOffsets are the offsets of an answer of any version, in order.
+// fetchedOffsets returns the offsets in an OffsetFetch response of any version, in order.
 func fetchedOffsets(r *kmsg.OffsetFetchResponse) (offsets []int64) {
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
@@ -127,9 +127,10 @@ func fetchedOffsets(r *kmsg.OffsetFetchResponse) (offsets []int64) {
 	return offsets
 }
 
-// Listing, describing, deleting, in every version.
+// TestGroupAdministrationInEveryVersion lists, describes and deletes groups and their offsets in every version of each
+// API.
 func TestGroupAdministrationInEveryVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	topic := h.topic("orders", 1)
 	w := h.dial()
 	commit := func(group string) {
@@ -138,13 +139,13 @@ func TestGroupAdministrationInEveryVersion(t *testing.T) {
 		row := kmsg.NewOffsetCommitRequestTopicPartition()
 		row.Offset = 7
 		o.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic.Name, Partitions: []kmsg.OffsetCommitRequestTopicPartition{row}}}
-		if got := ask[*kmsg.OffsetCommitResponse](w, o, 8).Topics[0].Partitions[0]; got.ErrorCode != none {
+		if got := roundTrip[*kmsg.OffsetCommitResponse](w, o, 8).Topics[0].Partitions[0]; got.ErrorCode != none {
 			t.Fatalf("a plain commit: %+v", got)
 		}
 	}
 	commit("g")
-	for v := range lookup(keyListGroups).max + 1 {
-		got := ask[*kmsg.ListGroupsResponse](w, kmsg.NewPtrListGroupsRequest(), v)
+	for v := range lookupAPI(keyListGroups).max + 1 {
+		got := roundTrip[*kmsg.ListGroupsResponse](w, kmsg.NewPtrListGroupsRequest(), v)
 		if len(got.Groups) != 1 || got.Groups[0].Group != "g" || v >= 4 && got.Groups[0].GroupState != "Empty" {
 			t.Errorf("ListGroups v%d: %+v", v, got)
 		}
@@ -155,14 +156,14 @@ func TestGroupAdministrationInEveryVersion(t *testing.T) {
 		n             int
 	}{{[]string{"empty"}, nil, 1}, {[]string{"Stable"}, nil, 0}, {nil, []string{"classic"}, 1}, {nil, []string{"consumer"}, 0}} {
 		filter.StatesFilter, filter.TypesFilter = c.states, c.types
-		if got := ask[*kmsg.ListGroupsResponse](w, filter, 5); len(got.Groups) != c.n {
+		if got := roundTrip[*kmsg.ListGroupsResponse](w, filter, 5); len(got.Groups) != c.n {
 			t.Errorf("%+v: %d groups", c, len(got.Groups))
 		}
 	}
 	describe := kmsg.NewPtrDescribeGroupsRequest()
 	describe.Groups, describe.IncludeAuthorizedOperations = []string{"g", "no", "g"}, true
-	for v := range lookup(keyDescribeGroups).max + 1 {
-		got := ask[*kmsg.DescribeGroupsResponse](w, describe, v)
+	for v := range lookupAPI(keyDescribeGroups).max + 1 {
+		got := roundTrip[*kmsg.DescribeGroupsResponse](w, describe, v)
 		if len(got.Groups) != 2 || got.Groups[0].State != "Empty" || got.Groups[1].State != "Dead" {
 			t.Fatalf("DescribeGroups v%d: %+v", v, got)
 		}
@@ -173,29 +174,29 @@ func TestGroupAdministrationInEveryVersion(t *testing.T) {
 	forget := kmsg.NewPtrOffsetDeleteRequest()
 	forget.Group = "g"
 	forget.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: topic.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}, {Partition: 9}}}}
-	if got := ask[*kmsg.OffsetDeleteResponse](w, forget, 0); got.ErrorCode != none || got.Topics[0].Partitions[0].ErrorCode != none ||
+	if got := roundTrip[*kmsg.OffsetDeleteResponse](w, forget, 0); got.ErrorCode != none || got.Topics[0].Partitions[0].ErrorCode != none ||
 		got.Topics[0].Partitions[1].ErrorCode != unknownTopicOrPartition {
 		t.Errorf("OffsetDelete: %+v", got)
 	}
 	remove := kmsg.NewPtrDeleteGroupsRequest()
-	for v := range lookup(keyDeleteGroups).max + 1 {
+	for v := range lookupAPI(keyDeleteGroups).max + 1 {
 		commit("g")
 		remove.Groups = []string{"g", "no"}
-		got := ask[*kmsg.DeleteGroupsResponse](w, remove, v)
+		got := roundTrip[*kmsg.DeleteGroupsResponse](w, remove, v)
 		if got.Groups[0].ErrorCode != none || got.Groups[1].ErrorCode != groupIDNotFound {
 			t.Errorf("DeleteGroups v%d: %+v", v, got)
 		}
 	}
 	tx := kmsg.NewPtrFindCoordinatorRequest()
 	tx.CoordinatorType, tx.CoordinatorKey = transactionCoordinator, "tx"
-	if got := ask[*kmsg.FindCoordinatorResponse](w, tx, 2); got.ErrorCode != unsupportedVersion || got.ErrorMessage == nil {
+	if got := roundTrip[*kmsg.FindCoordinatorResponse](w, tx, 2); got.ErrorCode != unsupportedVersion || got.ErrorMessage == nil {
 		t.Errorf("a coordinator of transactions: %+v", got)
 	}
 }
 
-// A join that waits for the others ends with its connection, and the server does not keep it.
+// TestJoinEndsWithItsConnection checks that a JoinGroup which waits for other members ends when its client disconnects.
 func TestJoinEndsWithItsConnection(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	first, second := h.dial(), h.dial()
 	join := func(member string) *kmsg.JoinGroupRequest {
 		j := kmsg.NewPtrJoinGroupRequest()
@@ -204,12 +205,12 @@ func TestJoinEndsWithItsConnection(t *testing.T) {
 		j.SetVersion(3)
 		return j
 	}
-	got := ask[*kmsg.JoinGroupResponse](first, join(""), 3)
+	got := roundTrip[*kmsg.JoinGroupResponse](first, join(""), 3)
 	if got.ErrorCode != none {
 		t.Fatalf("%+v", got)
 	}
-	second.send(join("")) // waits for the first to come back
-	time.Sleep(20 * time.Millisecond)
+	second.send(join("")) // waits for the first member to join again
+	eventually(t, "the second to be a member", func() bool { return len(h.engine.DescribeGroup("g").Members) == 2 })
 	second.net.Close()
 	eventually(t, "one connection", func() bool { return h.server.Connections() == 1 })
 }

@@ -19,26 +19,26 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the longest time that a test waits for an event that must happen.
 const patience = 10 * time.Second
 
-// house is a server on a real engine in memory, listening on loopback.
-type house struct {
+// testServer is a server with a real engine on a file system in memory. It listens on a loopback address.
+type testServer struct {
 	t      testing.TB
 	engine *engine.Engine
 	server *Server
 	addr   string
-	close  func() // happens with the test at the latest
+	close  func() // closes the server; called at the end of the test if not before
 }
 
-// newHouse opens one; it is closed with the test. configs may change what the server is started with.
-func newHouse(t testing.TB, configs ...func(*Config)) *house {
+// newTestServer starts a testServer, which is closed at the end of the test. Each of configs may change its Config.
+func newTestServer(t testing.TB, configs ...func(*Config)) *testServer {
 	t.Helper()
-	return openHouse(t, vfs.NewMem(), configs...)
+	return openTestServer(t, vfs.NewMem(), configs...)
 }
 
-// openHouse is newHouse on files that may have something in them.
-func openHouse(t testing.TB, files vfs.FS, configs ...func(*Config)) *house {
+// openTestServer is like newTestServer, with the file system files, on which an earlier server may have left its data.
+func openTestServer(t testing.TB, files vfs.FS, configs ...func(*Config)) *testServer {
 	t.Helper()
 	e, err := engine.Open(engine.Config{FS: files, AutoCreateTopics: true, DefaultPartitions: 1})
 	if err != nil {
@@ -48,7 +48,7 @@ func openHouse(t testing.TB, files vfs.FS, configs ...func(*Config)) *house {
 	for _, change := range configs {
 		change(&c)
 	}
-	h := &house{t: t, engine: e, server: New(c)}
+	h := &testServer{t: t, engine: e, server: New(c)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -74,8 +74,18 @@ func openHouse(t testing.TB, files vfs.FS, configs ...func(*Config)) *house {
 	return h
 }
 
-// topic creates a topic.
-func (h *house) topic(name string, partitions int32) meta.Topic {
+// requestsInWork returns the number of requests that are read and not answered yet, in all connections.
+func (h *testServer) requestsInWork() (n int64) {
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	for c := range h.server.conns {
+		n += c.unhandled.Load()
+	}
+	return n
+}
+
+// topic creates a topic and returns it.
+func (h *testServer) topic(name string, partitions int32) meta.Topic {
 	h.t.Helper()
 	topic, err := h.engine.CreateTopic(h.t.Context(), meta.TopicSpec{Name: name, Partitions: partitions}, false)
 	if err != nil {
@@ -84,8 +94,8 @@ func (h *house) topic(name string, partitions int32) meta.Topic {
 	return topic
 }
 
-// client is a kgo client, closed with the test.
-func (h *house) client(opts ...kgo.Opt) *kgo.Client {
+// client returns a kgo client of the server, which is closed at the end of the test.
+func (h *testServer) client(opts ...kgo.Opt) *kgo.Client {
 	h.t.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(h.addr), kgo.MetadataMinAge(50 * time.Millisecond)}, opts...)...)
 	if err != nil {
@@ -95,15 +105,15 @@ func (h *house) client(opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-// wire is a client that speaks raw frames.
-type wire struct {
+// rawClient is a client that writes and reads frames on a connection of its own.
+type rawClient struct {
 	t    testing.TB
 	net  net.Conn
 	next int32
 }
 
-// dial connects; the connection is closed with the test.
-func (h *house) dial() *wire {
+// dial returns a rawClient that is connected to the server. The connection is closed at the end of the test.
+func (h *testServer) dial() *rawClient {
 	h.t.Helper()
 	nc, err := net.Dial("tcp", h.addr)
 	if err != nil {
@@ -111,31 +121,32 @@ func (h *house) dial() *wire {
 	}
 	h.t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
-	return &wire{t: h.t, net: nc}
+	return &rawClient{t: h.t, net: nc}
 }
 
-// frameOf is req as a client writes it.
+// frameOf returns the frame of req, with this correlation id, as a client sends it.
 func frameOf(req kmsg.Request, correlation int32) []byte {
 	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlation)
 }
 
-// send writes req and returns its correlation id.
-func (w *wire) send(req kmsg.Request) int32 {
+// send sends req and returns its correlation id.
+func (w *rawClient) send(req kmsg.Request) int32 {
 	w.t.Helper()
 	w.next++
 	w.write(frameOf(req, w.next))
 	return w.next
 }
 
-func (w *wire) write(b []byte) {
+// write sends bytes as they are.
+func (w *rawClient) write(b []byte) {
 	w.t.Helper()
 	if _, err := w.net.Write(b); err != nil {
 		w.t.Fatal("write:", err)
 	}
 }
 
-// read returns the next frame's correlation id and what follows it.
-func (w *wire) read() (int32, []byte) {
+// read reads the next frame, and returns its correlation id and the rest of it.
+func (w *rawClient) read() (int32, []byte) {
 	w.t.Helper()
 	correlation, body, err := w.tryRead()
 	if err != nil {
@@ -144,7 +155,8 @@ func (w *wire) read() (int32, []byte) {
 	return correlation, body
 }
 
-func (w *wire) tryRead() (int32, []byte, error) {
+// tryRead is read that returns an error instead of failing the test.
+func (w *rawClient) tryRead() (int32, []byte, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(w.net, size[:]); err != nil {
 		return 0, nil, err
@@ -156,8 +168,9 @@ func (w *wire) tryRead() (int32, []byte, error) {
 	return int32(binary.BigEndian.Uint32(body)), body[4:], nil
 }
 
-// receive reads the answer to req, whose correlation id is want.
-func receive[R kmsg.Response](w *wire, req kmsg.Request, want int32) R {
+// receive reads the next frame and decodes it as the response to req. It fails the test unless the frame has the
+// correlation id want and is encoded exactly as kmsg encodes the response.
+func receive[R kmsg.Response](w *rawClient, req kmsg.Request, want int32) R {
 	w.t.Helper()
 	got, body := w.read()
 	if got != want {
@@ -173,22 +186,22 @@ func receive[R kmsg.Response](w *wire, req kmsg.Request, want int32) R {
 	if err := resp.ReadFrom(body); err != nil {
 		w.t.Fatalf("%T v%d: %v\n%x", resp, req.GetVersion(), err, clip(body))
 	}
-	// What the client does not understand it would lose: the answer must be exactly what kmsg says of it.
+	// kmsg drops bytes that it does not know. Encoding the response again shows whether there were any.
 	if again := resp.AppendTo(nil); string(again) != string(body) {
 		w.t.Fatalf("%T v%d is\n%x, by kmsg\n%x", resp, req.GetVersion(), clip(body), clip(again))
 	}
 	return resp.(R)
 }
 
-// ask sends req at a version and reads its answer.
-func ask[R kmsg.Response](w *wire, req kmsg.Request, version int16) R {
+// roundTrip sends req in this version, and returns the response.
+func roundTrip[R kmsg.Response](w *rawClient, req kmsg.Request, version int16) R {
 	w.t.Helper()
 	req.SetVersion(version)
 	return receive[R](w, req, w.send(req))
 }
 
-// closedByServer waits for the end of the connection.
-func (w *wire) closedByServer() {
+// closedByServer waits until the server closes the connection.
+func (w *rawClient) closedByServer() {
 	w.t.Helper()
 	for {
 		_, _, err := w.tryRead()
@@ -203,7 +216,7 @@ func (w *wire) closedByServer() {
 	}
 }
 
-// records is one batch of n records with a value each.
+// records returns one record batch with a record for each value.
 func records(values ...string) []byte {
 	var b batch.Builder
 	for _, v := range values {
@@ -212,7 +225,7 @@ func records(values ...string) []byte {
 	return b.Batch()
 }
 
-// produceTo asks for one append.
+// produceTo returns a Produce request with one batch for one partition.
 func produceTo(topic meta.Topic, partition int32, records []byte) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = -1, 1000
@@ -221,7 +234,7 @@ func produceTo(topic meta.Topic, partition int32, records []byte) *kmsg.ProduceR
 	return req
 }
 
-// fetchFrom asks for one partition.
+// fetchFrom returns a Fetch request for one partition, with wait as its max_wait_ms.
 func fetchFrom(topic meta.Topic, partition int32, offset int64, wait time.Duration) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(wait.Milliseconds()), 1, 1<<20

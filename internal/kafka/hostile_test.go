@@ -6,30 +6,34 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/engine"
 )
 
-// A stranger's first words: every version of ApiVersions, and those that do not exist yet.
+// TestApiVersions sends ApiVersions in every version, and in a version that does not exist.
 func TestApiVersions(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	hello := kmsg.NewPtrApiVersionsRequest()
 	hello.ClientSoftwareName, hello.ClientSoftwareVersion = "test", "1.0"
-	for v := range lookup(keyApiVersions).max + 1 {
-		got := ask[*kmsg.ApiVersionsResponse](h.dial(), hello, v)
-		if got.ErrorCode != none || len(got.ApiKeys) != len(table) || len(got.FinalizedFeatures) != 0 {
+	for v := range lookupAPI(keyApiVersions).max + 1 {
+		got := roundTrip[*kmsg.ApiVersionsResponse](h.dial(), hello, v)
+		if got.ErrorCode != none || len(got.ApiKeys) != len(servedAPIs) || len(got.FinalizedFeatures) != 0 {
 			t.Errorf("v%d: %+v", v, got)
 		}
 		for i, key := range got.ApiKeys {
-			if want := table[i]; key.ApiKey != int16(want.key) || key.MinVersion != want.min || key.MaxVersion != want.max {
+			if want := servedAPIs[i]; key.ApiKey != int16(want.key) || key.MinVersion != want.min || key.MaxVersion != want.max {
 				t.Errorf("v%d: %+v, want %+v", v, key, want)
 			}
 		}
 	}
 
-	// Trap 1: an unknown version is answered in version 0, with the error and the list; the connection goes on.
+	// An unknown version is answered in version 0, with the error code and the list of APIs, and the connection stays
+	// open (trap 1).
 	w := h.dial()
 	frame := frameOf(hello, 7)
 	binary.BigEndian.PutUint16(frame[6:], 99)
@@ -39,43 +43,43 @@ func TestApiVersions(t *testing.T) {
 	if err := resp.ReadFrom(body); err != nil || correlation != 7 {
 		t.Fatal(correlation, err)
 	}
-	if resp.ErrorCode != unsupportedVersion || len(resp.ApiKeys) != len(table) {
+	if resp.ErrorCode != unsupportedVersion || len(resp.ApiKeys) != len(servedAPIs) {
 		t.Errorf("%+v", resp)
 	}
-	if got := ask[*kmsg.ApiVersionsResponse](w, hello, 0); got.ErrorCode != none {
+	if got := roundTrip[*kmsg.ApiVersionsResponse](w, hello, 0); got.ErrorCode != none {
 		t.Errorf("the second try: %+v", got)
 	}
 
-	// Case: a name that KIP-511 does not allow.
+	// Case: a client software name that KIP-511 does not allow.
 	hello.ClientSoftwareName = "-x"
-	if got := ask[*kmsg.ApiVersionsResponse](w, hello, 3); got.ErrorCode != invalidRequest {
+	if got := roundTrip[*kmsg.ApiVersionsResponse](w, hello, 3); got.ErrorCode != invalidRequest {
 		t.Errorf("%+v", got)
 	}
 }
 
-// Authentication is not configured, and says so.
+// TestSaslIsNotConfigured checks that both SASL requests are refused with an error code.
 func TestSaslIsNotConfigured(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	shake := kmsg.NewPtrSASLHandshakeRequest()
 	shake.Mechanism = "PLAIN"
-	for v := range lookup(keySaslHandshake).max + 1 {
-		if got := ask[*kmsg.SASLHandshakeResponse](w, shake, v); got.ErrorCode != unsupportedSaslMechanism || len(got.SupportedMechanisms) != 0 {
+	for v := range lookupAPI(keySaslHandshake).max + 1 {
+		if got := roundTrip[*kmsg.SASLHandshakeResponse](w, shake, v); got.ErrorCode != unsupportedSaslMechanism || len(got.SupportedMechanisms) != 0 {
 			t.Errorf("v%d: %+v", v, got)
 		}
 	}
 	auth := kmsg.NewPtrSASLAuthenticateRequest()
 	auth.SASLAuthBytes = []byte("\x00me\x00secret")
-	for v := range lookup(keySaslAuthenticate).max + 1 {
-		if got := ask[*kmsg.SASLAuthenticateResponse](w, auth, v); got.ErrorCode != illegalSaslState || got.ErrorMessage == nil {
+	for v := range lookupAPI(keySaslAuthenticate).max + 1 {
+		if got := roundTrip[*kmsg.SASLAuthenticateResponse](w, auth, v); got.ErrorCode != illegalSaslState || got.ErrorMessage == nil {
 			t.Errorf("v%d: %+v", v, got)
 		}
 	}
 }
 
-// What cannot be read ends its own connection, and nothing else.
+// TestHostileFrames checks that a malformed frame ends its own connection and no other.
 func TestHostileFrames(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	topic := h.topic("orders", 1)
 	head := func(size int32, key, version int16, rest ...byte) []byte {
 		b := binary.BigEndian.AppendUint32(nil, uint32(size))
@@ -83,14 +87,14 @@ func TestHostileFrames(t *testing.T) {
 		return append(binary.BigEndian.AppendUint16(b, uint16(version)), rest...)
 	}
 	request := func(key Key, version int16, body ...byte) []byte {
-		rest := append([]byte{0, 0, 0, 1, 0xff, 0xff}, body...) // correlation 1, no client id
+		rest := append([]byte{0, 0, 0, 1, 0xff, 0xff}, body...) // correlation id 1, null client id
 		return head(int32(4+len(rest)), int16(key), version, rest...)
 	}
 	endless := []byte{0xff, 0xff, 0xff, 0xff, 0x0f}
 	produce, fetch := produceTo(topic, 0, records("x")), fetchFrom(topic, 0, 0, 0)
 	produce.SetVersion(9)
 	fetch.SetVersion(12)
-	cut := func(b []byte) []byte { // one byte less, and a size that agrees
+	cut := func(b []byte) []byte { // removes the last byte of a frame, and adjusts its size
 		binary.BigEndian.PutUint32(b, uint32(len(b)-5))
 		return b[:len(b)-1]
 	}
@@ -113,7 +117,6 @@ func TestHostileFrames(t *testing.T) {
 		"tags in the header":         request(keyMetadata, 9, endless...),
 		"ApiVersions of tags":        request(keyApiVersions, 3, append([]byte{0, 2, 'a', 2, '1'}, endless...)...),
 		"Metadata of 2^31 topics":    request(keyMetadata, 1, 0x7f, 0xff, 0xff, 0xff),
-		"Metadata with a byte more":  request(keyMetadata, 1, 0, 0, 0, 0, 0),
 		"Produce of 2^31 topics":     request(keyProduce, 3, 0xff, 0xff, 0, 1, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff),
 		"Produce cut short":          cut(frameOf(produce, 1)),
 		"Fetch cut short":            cut(frameOf(fetch, 1)),
@@ -127,15 +130,37 @@ func TestHostileFrames(t *testing.T) {
 		})
 	}
 	w := h.dial()
-	if got := ask[*kmsg.ListOffsetsResponse](w, latest(topic), 7).Topics[0].Partitions[0]; got.Offset != 0 {
+	if got := roundTrip[*kmsg.ListOffsetsResponse](w, latest(topic), 7).Topics[0].Partitions[0]; got.Offset != 0 {
 		t.Errorf("a half-read frame was appended: %+v", got)
 	}
-	eventually(t, "the bytes of all frames to be given back", func() bool { return h.server.frames.inUse() == 0 })
+	eventually(t, "the bytes of all frames to be given back", func() bool { return h.server.requestBytes.inUse() == 0 })
 }
 
-// The densest Produce and Fetch frames cost no more than any other.
+// TestMetadataOfLibrdkafka sends the Metadata request for all topics that librdkafka sends from version 9 on: it
+// encodes the length of the null array in four bytes instead of one. The broker must ignore the three surplus bytes and
+// answer (trap 22).
+func TestMetadataOfLibrdkafka(t *testing.T) {
+	h := newTestServer(t)
+	h.topic("orders", 1)
+	for v := int16(9); v <= lookupAPI(keyMetadata).max; v++ {
+		w := h.dial()
+		req := kmsg.NewPtrMetadataRequest() // all topics
+		req.SetVersion(v)
+		frame := append(frameOf(req, 1), 0, 0, 0)
+		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+		w.write(frame)
+		got := receive[*kmsg.MetadataResponse](w, req, 1)
+		if len(got.Topics) != 1 || got.Topics[0].ErrorCode != none {
+			t.Errorf("v%d: %+v", v, got.Topics)
+		}
+		roundTrip[*kmsg.ApiVersionsResponse](w, kmsg.NewPtrApiVersionsRequest(), 0)
+	}
+}
+
+// TestDensestProduceAndFetchAreBounded checks that Produce and Fetch frames with as many elements as possible cost no
+// more CPU and memory than other frames may.
 func TestDensestProduceAndFetchAreBounded(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	h.topic("a", 1)
 	for name, frame := range map[string][]byte{
 		"Produce of empty partitions": dense(keyProduce, 9, []byte{0, 0xff, 0xff, 0, 0, 0, 0, 2, 2, 'a'}, []byte{0, 0, 0, 0, 0, 0}),
@@ -153,12 +178,12 @@ func TestDensestProduceAndFetchAreBounded(t *testing.T) {
 	}
 }
 
-// dense is a frame of about 1 MiB whose one array is full of the smallest elements there are.
+// dense returns a frame of about 1 MiB that consists of before and an array with as many copies of element as fit.
 func dense(key Key, version int16, before, element []byte) []byte {
 	n := (testFrameCap - 64) / len(element)
 	b := []byte{0, 0, 0, 0, 0, byte(key), 0, byte(version), 0, 0, 0, 1, 0xff, 0xff}
-	if version >= lookup(key).flexible {
-		b = append(b, 0) // header tags
+	if version >= lookupAPI(key).flexible {
+		b = append(b, 0) // tagged fields of the header
 		b = append(b, before...)
 		b = binary.AppendUvarint(b, uint64(n+1))
 	} else {
@@ -166,23 +191,24 @@ func dense(key Key, version int16, before, element []byte) []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(n))
 	}
 	b = append(b, bytes.Repeat(element, n)...)
-	if version >= lookup(key).flexible {
-		b = append(b, 0, 0) // tags of topic and request
+	if version >= lookupAPI(key).flexible {
+		b = append(b, 0, 0) // tagged fields of the topic and of the request
 	}
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	return b
 }
 
-// Random bytes after a good header never harm the server, whatever the key and version.
+// TestRandomFrames sends random requests of every API and version, most of them with flipped bits after the header. The
+// server must go on, and no connection may remain.
 func TestRandomFrames(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	h.topic("orders", 1)
 	rng := seeded(t)
 	for range 300 {
-		row := table[rng.IntN(len(table))]
+		row := servedAPIs[rng.IntN(len(servedAPIs))]
 		version := row.min + int16(rng.IntN(int(row.max-row.min)+1))
 		req := randomRequest(rng, row.key, version)
-		switch r := req.(type) { // those that may wait, or make thousands of partitions
+		switch r := req.(type) { // requests that could wait, or create thousands of partitions
 		case *kmsg.JoinGroupRequest, *kmsg.CreateTopicsRequest, *kmsg.CreatePartitionsRequest:
 			continue
 		case *kmsg.FetchRequest:
@@ -200,34 +226,35 @@ func TestRandomFrames(t *testing.T) {
 		w.closedByServer()
 	}
 	w := h.dial()
-	if got := ask[*kmsg.ApiVersionsResponse](w, kmsg.NewPtrApiVersionsRequest(), 0); got.ErrorCode != none {
+	if got := roundTrip[*kmsg.ApiVersionsResponse](w, kmsg.NewPtrApiVersionsRequest(), 0); got.ErrorCode != none {
 		t.Errorf("%+v", got)
 	}
 	eventually(t, "all connections but one to end", func() bool { return h.server.Connections() == 1 })
 	eventually(t, "all bytes to be given back", func() bool {
-		return h.server.frames.inUse() == 0 && h.server.replies.used.Load() == 0
+		return h.server.requestBytes.inUse() == 0 && h.server.responseBytes.used.Load() == 0
 	})
 }
 
-// A connection over the limit is closed at once; when one ends there is room again.
+// TestTooManyConnections checks that a connection over the limit is closed at once, and that there is room again when
+// another ends.
 func TestTooManyConnections(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.MaxConnections = 2 })
+	h := newTestServer(t, func(c *Config) { c.MaxConnections = 2 })
 	hello := kmsg.NewPtrApiVersionsRequest()
 	first, second := h.dial(), h.dial()
-	ask[*kmsg.ApiVersionsResponse](first, hello, 0)
-	ask[*kmsg.ApiVersionsResponse](second, hello, 0)
+	roundTrip[*kmsg.ApiVersionsResponse](first, hello, 0)
+	roundTrip[*kmsg.ApiVersionsResponse](second, hello, 0)
 	h.dial().closedByServer()
 	first.net.Close()
 	eventually(t, "room", func() bool { return h.server.Connections() == 1 })
-	ask[*kmsg.ApiVersionsResponse](h.dial(), hello, 0)
+	roundTrip[*kmsg.ApiVersionsResponse](h.dial(), hello, 0)
 }
 
-// An idle connection is closed; one that waits for a long answer is not.
+// TestIdleTimeout checks that an idle connection is closed, and that one with a waiting Fetch is not.
 func TestIdleTimeout(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.IdleTimeout = 50 * time.Millisecond })
+	h := newTestServer(t, func(c *Config) { c.IdleTimeout = 50 * time.Millisecond })
 	topic := h.topic("orders", 1)
 	idle := h.dial()
-	ask[*kmsg.ApiVersionsResponse](idle, kmsg.NewPtrApiVersionsRequest(), 0)
+	roundTrip[*kmsg.ApiVersionsResponse](idle, kmsg.NewPtrApiVersionsRequest(), 0)
 	poller := h.dial()
 	req := fetchFrom(topic, 0, 0, 300*time.Millisecond)
 	req.SetVersion(12)
@@ -236,35 +263,43 @@ func TestIdleTimeout(t *testing.T) {
 	receive[*kmsg.FetchResponse](poller, req, correlation)
 }
 
-// The bytes that wait to be handled are bounded: a client that sends more has to wait, and gets all its answers.
+// TestInFlightBytesAreBounded has a client send more than MaxConnectionBytes of requests. The server must stop reading
+// until earlier requests are handled, and then answer all of them.
 func TestInFlightBytesAreBounded(t *testing.T) {
 	const frameCap = 64 << 10
-	h := newHouse(t, func(c *Config) { c.MaxFrameBytes, c.MaxRequestBytes, c.MaxInFlightBytes = frameCap, frameCap, frameCap })
+	h := newTestServer(t, func(c *Config) { c.MaxFrameBytes, c.MaxRequestBytes, c.MaxInFlightBytes = frameCap, frameCap, frameCap })
 	topic := h.topic("orders", 1)
 	w := h.dial()
-	poll := fetchFrom(topic, 0, 0, 200*time.Millisecond) // what comes after it has to queue
+	poll := fetchFrom(topic, 0, 0, time.Minute) // the requests after it wait in the queue
 	poll.SetVersion(12)
-	ids := []int32{w.send(poll)}
 	reqs := []kmsg.Request{poll}
-	go func() {
-		for eventuallyHeld := 0; eventuallyHeld < 200; eventuallyHeld++ {
-			if used := h.server.frames.inUse(); used > frameCap {
-				t.Errorf("%d bytes held, at most %d are allowed", used, frameCap)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}()
-	for range 30 {
-		req := produceTo(topic, 0, records(string(bytes.Repeat([]byte("x"), 20_000))))
+	frames := frameOf(poll, 0)
+	const requestBytes = 20_000
+	for i := range 30 {
+		req := produceTo(topic, 0, records(string(bytes.Repeat([]byte("x"), requestBytes))))
 		req.SetVersion(9)
-		ids, reqs = append(ids, w.send(req)), append(reqs, req)
+		reqs, frames = append(reqs, req), append(frames, frameOf(req, int32(i+1))...)
 	}
-	for i := range ids {
-		receive[kmsg.Response](w, reqs[i], ids[i])
+	var sending sync.WaitGroup
+	sending.Go(func() { w.write(frames) }) // blocks when the server stops reading
+	defer sending.Wait()
+	inUse := func() int64 {
+		used := h.server.requestBytes.inUse()
+		if used > frameCap {
+			t.Errorf("%d bytes are in use, at most %d are allowed", used, frameCap)
+		}
+		return used
+	}
+	eventually(t, "the budget to be used up", func() bool { return inUse() > frameCap-requestBytes-1000 })
+	h.engine.Append(engine.Partition{Topic: topic.ID}, records("ends the poll"), func(engine.Appended) {})
+	for i, req := range reqs {
+		receive[kmsg.Response](w, req, int32(i))
+		inUse()
 	}
 }
 
-// Clients are told the address that they dialled (trap 21), unless one is configured.
+// TestAdvertisedAddress checks that clients are told the address that they dialled, unless another is configured (trap
+// 21).
 func TestAdvertisedAddress(t *testing.T) {
 	tcp := &net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 19092}
 	six := &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 9092}
@@ -283,21 +318,21 @@ func TestAdvertisedAddress(t *testing.T) {
 		{"log.example:0", tcp, "log.example", 19092},
 		{"[2001:db8::2]:1", unix, "2001:db8::2", 1},
 	} {
-		if host, port := advertise(c.configured, c.dialled); host != c.host || port != c.port {
+		if host, port := advertisedAddress(c.configured, c.dialled); host != c.host || port != c.port {
 			t.Errorf("%q for %v: %s:%d, want %s:%d", c.configured, c.dialled, host, port, c.host, c.port)
 		}
 	}
 
-	h := newHouse(t)
+	h := newTestServer(t)
 	w := h.dial()
 	want := w.net.RemoteAddr().(*net.TCPAddr)
-	for v := range lookup(keyMetadata).max + 1 {
-		got := ask[*kmsg.MetadataResponse](w, kmsg.NewPtrMetadataRequest(), v)
+	for v := range lookupAPI(keyMetadata).max + 1 {
+		got := roundTrip[*kmsg.MetadataResponse](w, kmsg.NewPtrMetadataRequest(), v)
 		if len(got.Brokers) != 1 || got.Brokers[0].Host != "127.0.0.1" || got.Brokers[0].Port != int32(want.Port) {
 			t.Errorf("v%d: %+v", v, got.Brokers)
 		}
 	}
-	if !slices.Equal([]string{hostOf(tcp), hostOf(unix)}, []string{"/192.0.2.7", "/local"}) {
-		t.Error("hosts:", hostOf(tcp), hostOf(unix))
+	if !slices.Equal([]string{peerHost(tcp), peerHost(unix)}, []string{"/192.0.2.7", "/local"}) {
+		t.Error("hosts:", peerHost(tcp), peerHost(unix))
 	}
 }

@@ -15,13 +15,15 @@ import (
 	"tidings.dev/internal/meta"
 )
 
+// enginePartition returns the engine's name for a partition of a topic.
 func enginePartition(t meta.Topic, index int32) engine.Partition {
 	return engine.Partition{Topic: t.ID, Index: index}
 }
 
-// A stock client produces with each codec, and another reads it all back with keys and headers.
+// TestKgoProducesAndConsumes has a kgo client produce with each codec, and another read all records with their keys and
+// headers.
 func TestKgoProducesAndConsumes(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	h.topic("orders", 4)
 	const n = 500
 	for i, codec := range []kgo.CompressionCodec{
@@ -54,7 +56,7 @@ func TestKgoProducesAndConsumes(t *testing.T) {
 	}
 }
 
-// consume polls until n records are there.
+// consume polls c until it has n records, and returns them.
 func consume(t *testing.T, c *kgo.Client, n int) (got []*kgo.Record) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -72,12 +74,12 @@ func consume(t *testing.T, c *kgo.Client, n int) (got []*kgo.Record) {
 	return got
 }
 
-// A group's members come and go, with eager and with cooperative balancing: every record is handled, by one member at
-// a time, and positions are kept.
+// TestKgoGroups has members join and leave a group of kgo clients, with eager and with cooperative balancing. Every
+// record must be handled, by one member at a time, and committed positions must be kept.
 func TestKgoGroups(t *testing.T) {
 	for name, balancer := range map[string]kgo.GroupBalancer{"eager": kgo.RangeBalancer(), "cooperative": kgo.CooperativeStickyBalancer()} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestServer(t)
 			h.topic("orders", 6)
 			producer := h.client(kgo.ProducerLinger(0))
 			var mu sync.Mutex
@@ -142,9 +144,10 @@ func TestKgoGroups(t *testing.T) {
 	}
 }
 
-// The administrator's client: topics, configs, offsets, groups, cluster.
+// TestKadm uses kadm, the administrative client of franz-go, on topics, configurations, offsets, groups and the
+// cluster.
 func TestKadm(t *testing.T) {
-	h := newHouse(t)
+	h := newTestServer(t)
 	admin := kadm.NewClient(h.client())
 	ctx := t.Context()
 	value := "compact"
@@ -217,11 +220,11 @@ func TestKadm(t *testing.T) {
 	}
 }
 
-// A client that is capped at the versions of an old Kafka works all the same.
+// TestKgoWithOldVersions checks that kgo works when it is limited to the versions that an old release of Kafka has.
 func TestKgoWithOldVersions(t *testing.T) {
 	for name, cap := range oldVersions {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestServer(t)
 			h.topic("orders", 2)
 			c := h.client(kgo.MaxVersions(cap()), kgo.ProducerLinger(0), kgo.ConsumeTopics("orders"), kgo.ConsumerGroup("g"),
 				kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
@@ -239,7 +242,8 @@ func TestKgoWithOldVersions(t *testing.T) {
 	}
 }
 
-// oldVersions are what clients of older times speak at most.
+// oldVersions holds, by release of Kafka, a function that returns the highest version of each API that clients of that
+// release send.
 var oldVersions = map[string]func() *kversion.Versions{
 	"1.0": kversion.V1_0_0, "2.0": kversion.V2_0_0, "2.4": kversion.V2_4_0, "3.0": kversion.V3_0_0, "3.6": kversion.V3_6_0,
 }

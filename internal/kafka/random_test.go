@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// seeded returns a source of randomness whose seed a failing test prints, with what replays it.
+// seeded returns a random source. If the test fails, it prints the seed and the command that runs the test with the
+// same seed.
 func seeded(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
 	if s := seedFlag(); s != 0 {
@@ -25,7 +26,8 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// fill sets every field of a kmsg request to something random. Unknown tags stay empty, as kmsg keeps them apart.
+// fill sets every field of a kmsg request to a random value. It leaves unknown tags empty, because kmsg keeps them
+// apart.
 func fill(rng *rand.Rand, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -62,7 +64,7 @@ func fill(rng *rand.Rand, v reflect.Value) {
 	}
 }
 
-// randomRequest returns a random request of a key and version.
+// randomRequest returns a random request of this API and version.
 func randomRequest(rng *rand.Rand, key Key, version int16) kmsg.Request {
 	req := kmsg.RequestForKey(int16(key))
 	fill(rng, reflect.ValueOf(req).Elem())
@@ -70,7 +72,7 @@ func randomRequest(rng *rand.Rand, key Key, version int16) kmsg.Request {
 	return req
 }
 
-// seedFlag is the seed to replay, or 0.
+// seedFlag returns the seed that was given on the command line, or 0.
 func seedFlag() uint64 {
 	n, _ := strconv.ParseUint(os.Getenv("KAFKA_SEED"), 10, 64)
 	return n

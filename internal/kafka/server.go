@@ -11,31 +11,52 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// Config says how a Server runs. The zero value of each field is the default named beside it.
+// Config is the configuration of a [Server]. Engine is required. Every other field has the default named beside it when
+// it is zero.
 type Config struct {
-	Engine *engine.Engine // required
-	Logger *slog.Logger   // slog.DiscardHandler
+	Engine *engine.Engine // the log to serve; the caller closes it, after all connections have ended
+	Logger *slog.Logger   // default: discards everything
 
-	// Advertised is the address that clients are told to connect to, "host:port" or "host" (the port they dialled is
-	// added). Empty: the address that each client dialled.
+	// Advertised is the address that clients are told to connect to: "host:port", or "host" with the port that each
+	// client dialled. If Advertised is empty, each client is told the address that it dialled.
 	Advertised string
-	NodeID     int32 // 1
+	NodeID     int32 // Kafka's node id of this broker; default 1
 
-	// What DescribeConfigs tells; it changes nothing here.
+	// TopicDefaults and BrokerSettings are the values that DescribeConfigs reports. The server does not apply them.
 	TopicDefaults  meta.Defaults
 	BrokerSettings meta.BrokerSettings
 
-	MaxConnections     int           // 10,000; one more is closed at once
-	MaxFrameBytes      int           // 64 MiB: the largest Produce request
-	MaxRequestBytes    int           // 1 MiB: the largest of any other request; decoded it may take as much again
-	MaxInFlightBytes   int64         // 256 MiB of requests read and not yet handled, in all connections; at least MaxFrameBytes
-	MaxConnectionBytes int           // MaxFrameBytes: of requests read and not yet handled, in one connection (one always fits)
-	MaxFetchBytes      int           // 16 MiB: the most that one Fetch answers, whatever it asks for (one batch always fits)
-	MaxResponseBytes   int64         // 256 MiB of answers waiting for their clients, in all; near it fetches are made smaller
-	MaxFetchWait       time.Duration // 5 min: the longest long poll
-	IdleTimeout        time.Duration // 10 min: a connection that asks nothing for so long is closed
+	// MaxConnections is the number of connections that are served at the same time; a further connection is closed at
+	// once. Default 10,000.
+	MaxConnections int
+	// MaxFrameBytes is the maximum size of one Produce request; default 64 MiB.
+	MaxFrameBytes int
+	// MaxRequestBytes is the maximum size of one request of any other API; default 1 MiB. The decoded form of the
+	// request may take as much memory again.
+	MaxRequestBytes int
+	// MaxInFlightBytes bounds the requests that are read and not yet handled, in all connections together; default 256
+	// MiB. It is raised to MaxFrameBytes or MaxRequestBytes if it is lower. While it is used up, no further request is
+	// read.
+	MaxInFlightBytes int64
+	// MaxConnectionBytes bounds the requests that are read and not yet handled, in one connection; default
+	// MaxFrameBytes. A larger request is still read when no other is being handled.
+	MaxConnectionBytes int
+	// MaxFetchBytes bounds the records in one Fetch response, even if the client asks for more; default 16 MiB. A
+	// single larger batch is still served.
+	MaxFetchBytes int
+	// MaxResponseBytes is meant to bound the responses not yet sent, in all connections together; default 256 MiB.
+	// Responses are never held back: instead one Fetch response may use at most a quarter of the bytes that are still
+	// free.
+	MaxResponseBytes int64
+	// MaxFetchWait is the longest time that a Fetch waits for records, even if the client asks for more; default 5 min.
+	MaxFetchWait time.Duration
+	// IdleTimeout is the time after which a connection is closed if no request arrives and none is being handled;
+	// default 10 min.
+	IdleTimeout time.Duration
 }
 
+// withDefaults returns c with the default in place of each zero value, and with MaxInFlightBytes large enough for the
+// largest request.
 func (c Config) withDefaults() Config {
 	setDefault(&c.NodeID, 1)
 	setDefault(&c.MaxConnections, 10_000)
@@ -54,6 +75,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// setDefault sets *field to value if it is zero.
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -61,40 +83,44 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Server speaks the Kafka protocol for one engine. Make one with New; its methods are safe for concurrent use.
+// Server speaks the Kafka protocol for one engine. [New] makes a Server; the zero value cannot be used. Its methods are
+// safe for concurrent use.
+//
+// The field mu protects conns and closed. Once closed is true, no connection is added to conns.
 type Server struct {
-	config  Config
-	engine  *engine.Engine
-	log     *slog.Logger
-	limits  frameLimits
-	frames  *budget
-	replies *meter
+	config        Config
+	engine        *engine.Engine
+	log           *slog.Logger
+	limits        frameLimits
+	requestBytes  *byteBudget    // of request frames read and not yet handled, in all connections together
+	responseBytes *responseMeter // of responses not yet sent, in all connections together
 
 	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	closed bool
-	ended  sync.Cond // a connection has ended
+	conns  map[*conn]struct{} // the connections that are being served
+	closed bool               // set when Drain or Close begins
+	ended  sync.Cond          // broadcast when a connection has ended; uses mu
 }
 
-// New returns a server that is ready for connections. The engine stays its caller's, and must outlive the server.
+// New returns a server for the engine in c. It starts no goroutine; call [Server.ServeConn] for each connection.
 func New(c Config) *Server {
 	c = c.withDefaults()
 	s := &Server{
-		config:  c,
-		engine:  c.Engine,
-		log:     c.Logger,
-		limits:  frameLimits{produceBytes: c.MaxFrameBytes, requestBytes: c.MaxRequestBytes},
-		frames:  newBudget(c.MaxInFlightBytes),
-		replies: &meter{total: c.MaxResponseBytes},
-		conns:   make(map[*conn]struct{}),
+		config:        c,
+		engine:        c.Engine,
+		log:           c.Logger,
+		limits:        frameLimits{produceBytes: c.MaxFrameBytes, requestBytes: c.MaxRequestBytes},
+		requestBytes:  newByteBudget(c.MaxInFlightBytes),
+		responseBytes: &responseMeter{maxBytes: c.MaxResponseBytes},
+		conns:         make(map[*conn]struct{}),
 	}
 	s.ended.L = &s.mu
 	return s
 }
 
-// ServeConn serves one connection until the client leaves, misbehaves, ctx is done, or the server is drained or closed;
-// then the connection is closed. A connection over MaxConnections, or one that comes after Drain or Close, is closed at
-// once.
+// ServeConn serves one connection, and closes it before it returns. ServeConn blocks until the client disconnects or
+// sends a request that cannot be read, ctx is done, or the server is drained or closed. If MaxConnections connections
+// are being served, or Drain or Close has begun, ServeConn closes nc and returns at once. The caller must not use nc
+// after the call.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	c := newConn(ctx, s, nc)
 	if !s.add(c) {
@@ -106,6 +132,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.remove(c)
 }
 
+// add registers c as being served, and reports whether it did: the server may be closed, or have too many connections.
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,6 +147,7 @@ func (s *Server) add(c *conn) bool {
 	return true
 }
 
+// remove removes c, whose goroutines have ended, from the connections being served.
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
@@ -127,16 +155,17 @@ func (s *Server) remove(c *conn) {
 	s.mu.Unlock()
 }
 
-// Connections returns how many connections are open.
+// Connections returns the number of connections that are being served.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// Drain takes no more requests, cuts long polls short, answers what has been read, and closes each connection when its
-// answers are sent. It returns when all have ended; when ctx is done first, the rest is cut off and ctx's error
-// returned. Later connections are refused.
+// Drain closes all connections once their pending requests are answered: each connection reads no more requests, Fetch
+// requests that wait for records are answered at once, and the connection is closed after its last response is sent.
+// Drain blocks until all connections have ended. If ctx is done first, Drain closes the remaining connections without
+// answering and returns ctx.Err(). Connections passed to ServeConn from now on are refused.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -160,9 +189,10 @@ func (s *Server) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close cuts all connections off and returns when they have ended.
+// Close closes all connections without answering their pending requests, and returns when they have ended. Connections
+// passed to ServeConn from now on are refused.
 func (s *Server) Close() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = s.Drain(ctx) // only says that it was cut off, as asked
+	_ = s.Drain(ctx) // always ctx's error
 }

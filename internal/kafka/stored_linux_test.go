@@ -20,68 +20,73 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// watched says what becomes of the files of a disk: how many are open, how much of them the kernel has sent. It can break
-// the sending.
-type watched struct {
+// fileCounts counts the open files of a file system and the bytes that the kernel has sent from them by sendfile. If
+// broken is set, sending fails.
+type fileCounts struct {
 	open      atomic.Int64
 	sentBytes atomic.Int64
 	broken    atomic.Bool
 }
 
-type watchedFile struct {
+// countedFile is a file that is included in fileCounts.
+type countedFile struct {
 	vfs.File
-	watched *watched
+	counts *fileCounts
 }
 
+// errBroken is the error of sending when fileCounts.broken is set.
 var errBroken = errors.New("broken")
 
-func (w *watched) files(disk vfs.FS) vfs.FS {
+// files returns disk with its files counted in w.
+func (w *fileCounts) files(disk vfs.FS) vfs.FS {
 	return vfs.Wrap(disk, func(f vfs.File) vfs.File {
 		w.open.Add(1)
-		return &watchedFile{f, w}
+		return &countedFile{f, w}
 	})
 }
 
-func (f *watchedFile) Close() error {
-	f.watched.open.Add(-1)
+func (f *countedFile) Close() error {
+	f.counts.open.Add(-1)
 	return f.File.Close()
 }
 
-func (f *watchedFile) Cached(sizeBytes int, off int64) bool {
+func (f *countedFile) Cached(sizeBytes int, off int64) bool {
 	return f.File.(vfs.Sender).Cached(sizeBytes, off)
 }
 
-func (f *watchedFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
-	if f.watched.broken.Load() {
+func (f *countedFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
+	if f.counts.broken.Load() {
 		n, err := f.File.(vfs.Sender).SendTo(to, sizeBytes/2, off)
 		return n, errors.Join(err, errBroken)
 	}
 	n, err := f.File.(vfs.Sender).SendTo(to, sizeBytes, off)
-	f.watched.sentBytes.Add(int64(n))
+	f.counts.sentBytes.Add(int64(n))
 	return n, err
 }
 
-// shelf is a house on a real disk with two partitions of history, none of it in memory.
-type shelf struct {
-	*house
-	watched
+// historyServer is a server on a real disk with one topic. None of the topic's batches is in the memory of the broker.
+type historyServer struct {
+	*testServer
+	fileCounts
 	topic  meta.Topic
-	stored [2][]byte // what each partition holds
+	stored [2][]byte // the batches of each of the two partitions
 }
 
-func newShelf(t *testing.T) *shelf {
+// newHistoryServer stores batches in both partitions, and starts a server anew on their files. It skips the test if the
+// platform cannot tell what is in the page cache.
+func newHistoryServer(t *testing.T) *historyServer {
 	t.Helper()
 	disk, err := vfs.Disk(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { disk.(io.Closer).Close() })
-	s := new(shelf)
-	if !canTellCached(t, disk) {
+	s := new(historyServer)
+	if !pageCacheIsKnown(t, disk) {
 		t.Skip("the kernel does not say what the page cache has: Linux before 6.5, or forbidden")
 	}
 
-	before := openHouse(t, s.files(disk))
+	before := openTestServer(t, s.files(disk))
 	s.topic = before.topic("orders", int32(len(s.stored)))
 	w := before.dial()
 	noise := rand.NewChaCha8([32]byte{7})
@@ -90,18 +95,18 @@ func newShelf(t *testing.T) *shelf {
 		noise.Read(value)
 		p := i % len(s.stored)
 		b := records(string(value))
-		resp := ask[*kmsg.ProduceResponse](w, produceTo(s.topic, int32(p), bytes.Clone(b)), 9)
+		resp := roundTrip[*kmsg.ProduceResponse](w, produceTo(s.topic, int32(p), bytes.Clone(b)), 9)
 		batch.View(b).SetBaseOffset(resp.Topics[0].Partitions[0].BaseOffset)
 		batch.View(b).SetLeaderEpoch(0)
 		s.stored[p] = append(s.stored[p], b...)
 	}
 	before.close()
-	s.house = openHouse(t, s.files(disk))
+	s.testServer = openTestServer(t, s.files(disk))
 	return s
 }
 
-// end closes the house: no file stays open for an answer that was sent, or wasn't.
-func (s *shelf) end() {
+// closeAndCheckFiles closes the server, and fails the test if a file is still open.
+func (s *historyServer) closeAndCheckFiles() {
 	s.t.Helper()
 	s.close()
 	if n := s.open.Load(); n != 0 {
@@ -109,8 +114,8 @@ func (s *shelf) end() {
 	}
 }
 
-// canTellCached says whether what was just written is known to be in the page cache.
-func canTellCached(t *testing.T, disk vfs.FS) bool {
+// pageCacheIsKnown reports whether the platform can tell that bytes just written to a file are in the page cache.
+func pageCacheIsKnown(t *testing.T, disk vfs.FS) bool {
 	t.Helper()
 	f, err := disk.Create("probe")
 	if err != nil {
@@ -126,9 +131,10 @@ func canTellCached(t *testing.T, disk vfs.FS) bool {
 	return f.(vfs.Sender).Cached(1, 0)
 }
 
-// replay fetches everything, both partitions at once, compares, and says how many bytes of it the kernel has sent: not all,
-// since what was just read ahead for others is still in memory.
-func (s *shelf) replay(w *wire, version int16) int64 {
+// replay fetches both partitions together from beginning to end, and compares the batches with those that were stored.
+// It returns the number of bytes that the kernel has sent by sendfile, which may be less than all, because batches that
+// were read ahead for earlier fetches are still in memory.
+func (s *historyServer) replay(w *rawClient, version int16) int64 {
 	s.t.Helper()
 	before := s.sentBytes.Load()
 	var offsets [len(s.stored)]int64
@@ -141,7 +147,7 @@ func (s *shelf) replay(w *wire, version int16) int64 {
 		for i := range req.Topics[0].Partitions {
 			req.Topics[0].Partitions[i].PartitionMaxBytes = 200_000
 		}
-		resp := ask[*kmsg.FetchResponse](w, req, version)
+		resp := roundTrip[*kmsg.FetchResponse](w, req, version)
 		for i, p := range resp.Topics[0].Partitions {
 			if p.ErrorCode != none || !bytes.HasPrefix(s.stored[i][at[i]:], p.RecordBatches) {
 				s.t.Fatalf("v%d, partition %d at %d: code %d, %d bytes that are not those stored", version, i, offsets[i], p.ErrorCode, len(p.RecordBatches))
@@ -158,19 +164,20 @@ func (s *shelf) replay(w *wire, version int16) int64 {
 	return s.sentBytes.Load() - before
 }
 
-// History that was checked is sent from its files, over TCP in every version; the bytes are the same.
+// TestHistoryIsSentFromItsFiles checks, in every version of Fetch, that over TCP the broker sends batches from their
+// files once their checksums were checked, and that the bytes are the stored ones.
 func TestHistoryIsSentFromItsFiles(t *testing.T) {
-	s := newShelf(t)
+	s := newHistoryServer(t)
 	w := s.dial()
 	s.replay(w, 12)
 	s.replay(w, 12)
-	for version := lookup(keyFetch).min; version <= lookup(keyFetch).max; version++ {
+	for version := lookupAPI(keyFetch).min; version <= lookupAPI(keyFetch).max; version++ {
 		if sent := s.replay(w, version); sent == 0 {
 			t.Errorf("v%d: nothing came from files", version)
 		}
 	}
 
-	// Case: a real client.
+	// Case: a kgo client.
 	before := s.sentBytes.Load()
 	client := s.client(kgo.ConsumeTopics(s.topic.Name))
 	for got := 0; got < 80; {
@@ -186,20 +193,21 @@ func TestHistoryIsSentFromItsFiles(t *testing.T) {
 		t.Error("a client was sent nothing from files")
 	}
 
-	// Case: a connection that is not TCP gets it from memory.
+	// Case: on a connection that is not TCP, the batches are sent from memory.
 	mine, theirs := pipe.New(0, pipe.Addr("client"), pipe.Addr("server"))
 	go s.server.ServeConn(context.Background(), theirs)
 	defer mine.Close()
-	if sent := s.replay(&wire{t: t, net: mine}, 12); sent != 0 {
+	if sent := s.replay(&rawClient{t: t, net: mine}, 12); sent != 0 {
 		t.Errorf("%d bytes were sent from files to a pipe", sent)
 	}
-	s.end()
+	s.closeAndCheckFiles()
 }
 
-// A file that fails in the middle of being sent ends the connection: the client can't take what it has for an answer.
-// Another connection gets all of it once the file is well.
+// TestFileFailsWhileItIsSent makes sendfile fail in the middle of a response. The broker must close that connection, so
+// that the client does not take the part for a whole response. When the file can be read again, another connection must
+// get everything.
 func TestFileFailsWhileItIsSent(t *testing.T) {
-	s := newShelf(t)
+	s := newHistoryServer(t)
 	w := s.dial()
 	s.replay(w, 12)
 	s.replay(w, 12)
@@ -210,10 +218,10 @@ func TestFileFailsWhileItIsSent(t *testing.T) {
 	if sent := s.replay(s.dial(), 12); sent == 0 {
 		t.Error("nothing came from files")
 	}
-	s.end()
+	s.closeAndCheckFiles()
 }
 
-// versioned is a request at a version.
+// versioned sets the version of req and returns it.
 func versioned(req *kmsg.FetchRequest, version int16) *kmsg.FetchRequest {
 	req.SetVersion(version)
 	return req

@@ -7,22 +7,24 @@ import (
 	"tidings.dev/internal/meta"
 )
 
-// decoder reads the primitives of the protocol from a frame, without copying. The first malformed field makes every
-// later read return zero values and ok() false; lengths are checked against what is left before anything is sized by
-// them.
-type decoder struct {
-	rest     []byte
-	flexible bool // compact lengths and tags
-	bad      bool
+// requestDecoder decodes the primitive types of the Kafka protocol from the bytes of a request. Byte slices that it
+// returns alias those bytes. After the first malformed field, ok returns false and every read returns a zero value.
+// Lengths are checked against the number of remaining bytes, so that a caller may allocate by them.
+type requestDecoder struct {
+	rest     []byte // not decoded yet
+	flexible bool   // the version has compact lengths and tagged fields (KIP-482)
+	bad      bool   // a malformed field was read
 }
 
-func (d *decoder) ok() bool { return !d.bad }
+// ok reports whether all fields read so far were well-formed.
+func (d *requestDecoder) ok() bool { return !d.bad }
 
-// done reports whether everything was well formed and nothing is left over.
-func (d *decoder) done() bool { return !d.bad && len(d.rest) == 0 }
+// done reports whether all fields were well-formed and no bytes remain.
+func (d *requestDecoder) done() bool { return !d.bad && len(d.rest) == 0 }
 
-// take returns the next n bytes, aliasing the frame, or nil.
-func (d *decoder) take(n int) []byte {
+// take returns the next n bytes. If n is negative or fewer bytes remain, it returns nil and marks the request as
+// malformed.
+func (d *requestDecoder) take(n int) []byte {
 	if d.bad || n < 0 || n > len(d.rest) {
 		d.bad, d.rest = true, nil
 		return nil
@@ -32,41 +34,41 @@ func (d *decoder) take(n int) []byte {
 	return b
 }
 
-func (d *decoder) int8() int8 {
+func (d *requestDecoder) int8() int8 {
 	if b := d.take(1); b != nil {
 		return int8(b[0])
 	}
 	return 0
 }
 
-func (d *decoder) int16() int16 {
+func (d *requestDecoder) int16() int16 {
 	if b := d.take(2); b != nil {
 		return int16(binary.BigEndian.Uint16(b))
 	}
 	return 0
 }
 
-func (d *decoder) int32() int32 {
+func (d *requestDecoder) int32() int32 {
 	if b := d.take(4); b != nil {
 		return int32(binary.BigEndian.Uint32(b))
 	}
 	return 0
 }
 
-func (d *decoder) int64() int64 {
+func (d *requestDecoder) int64() int64 {
 	if b := d.take(8); b != nil {
 		return int64(binary.BigEndian.Uint64(b))
 	}
 	return 0
 }
 
-func (d *decoder) topicID() (id meta.TopicID) {
+func (d *requestDecoder) topicID() (id meta.TopicID) {
 	copy(id[:], d.take(len(id)))
 	return id
 }
 
-// uvarint reads an unsigned varint of at most 32 bits in at most 5 bytes.
-func (d *decoder) uvarint() uint32 {
+// uvarint reads an unsigned varint of at most 5 bytes and 32 bits.
+func (d *requestDecoder) uvarint() uint32 {
 	v, n := binary.Uvarint(d.rest[:min(len(d.rest), 5)])
 	if d.bad || n <= 0 || v > 1<<32-1 {
 		d.bad, d.rest = true, nil
@@ -76,27 +78,29 @@ func (d *decoder) uvarint() uint32 {
 	return uint32(v)
 }
 
-// length reads the length of a string: compact, or of 16 bits. -1 is null.
-func (d *decoder) length() int {
+// length reads the length of a string: in flexible versions an unsigned varint of the length plus 1, else an int16. It
+// returns -1 for a null string.
+func (d *requestDecoder) length() int {
 	if d.flexible {
 		return int(d.uvarint()) - 1
 	}
 	return int(d.int16())
 }
 
-// longLength reads the length of bytes or an array: compact, or of 32 bits. -1 is null.
-func (d *decoder) longLength() int {
+// longLength reads the length of a bytes field or of an array: in flexible versions an unsigned varint of the length
+// plus 1, else an int32. It returns -1 for null.
+func (d *requestDecoder) longLength() int {
 	if d.flexible {
 		return int(d.uvarint()) - 1
 	}
 	return int(d.int32())
 }
 
-// str reads a string that may not be null.
-func (d *decoder) str() []byte { return d.take(d.length()) }
+// str reads a string. A null string is malformed.
+func (d *requestDecoder) str() []byte { return d.take(d.length()) }
 
-// nullableStr reads a string; null gives nil, an empty string does not.
-func (d *decoder) nullableStr() []byte {
+// nullableStr reads a string that may be null. It returns nil for null, and a non-nil slice for an empty string.
+func (d *requestDecoder) nullableStr() []byte {
 	n := d.length()
 	if n == -1 {
 		return nil
@@ -104,8 +108,8 @@ func (d *decoder) nullableStr() []byte {
 	return d.take(n)
 }
 
-// nullableBytes reads bytes; null gives nil, empty bytes do not.
-func (d *decoder) nullableBytes() []byte {
+// nullableBytes reads a bytes field that may be null. It returns nil for null, and a non-nil slice for an empty field.
+func (d *requestDecoder) nullableBytes() []byte {
 	n := d.longLength()
 	if n == -1 {
 		return nil
@@ -113,9 +117,10 @@ func (d *decoder) nullableBytes() []byte {
 	return d.take(n)
 }
 
-// array reads the length of an array whose elements take at least elementBytes each, so that a length that cannot be
-// true is refused before anyone loops over it or makes room for it. null gives 0.
-func (d *decoder) array(elementBytes int) int {
+// array reads the length of an array and returns the number of its elements; 0 for a null array. elementBytes is the
+// least number of bytes that an element takes: a length for which too few bytes remain is malformed, so that the caller
+// may loop over it or allocate by it.
+func (d *requestDecoder) array(elementBytes int) int {
 	n := d.longLength()
 	if n == -1 {
 		return 0
@@ -127,35 +132,38 @@ func (d *decoder) array(elementBytes int) int {
 	return n
 }
 
-// skipTags passes over the tagged fields at the end of a structure in a flexible version.
-func (d *decoder) skipTags() {
+// skipTags skips the tagged fields at the end of a structure. Versions that are not flexible have none.
+func (d *requestDecoder) skipTags() {
 	if !d.flexible {
 		return
 	}
-	// Each tag takes two bytes at least, so the loop ends with the frame, whatever the count says.
+	// Each tag takes at least two bytes, so the loop ends with the request even if n is larger than any number of tags
+	// in it.
 	for n := d.uvarint(); n > 0 && !d.bad; n-- {
 		d.uvarint()
 		d.take(int(d.uvarint()))
 	}
 }
 
-// encoder builds response frames. Large record bytes are not copied into it: they are attached, and written between
-// the encoder's own bytes by one writev, or by sendfile if they are in a file.
-type encoder struct {
+// responseEncoder encodes response frames into a buffer. Record batches of copyBelowBytes or more are not copied into
+// the buffer but attached: responseWriter.write sends them between the bytes of the buffer, by writev, or by sendfile
+// if they are in a file. The zero value is ready to use; begin starts a frame.
+type responseEncoder struct {
 	buf      []byte
 	parts    []attachment
-	start    int // where the current frame's size stands
-	attached int // bytes attached to the current frame
-	flexible bool
+	start    int  // index in buf at which the current frame begins
+	attached int  // number of bytes attached to the current frame
+	flexible bool // the current frame has compact lengths and tagged fields
 }
 
-// attachment is a run of bytes that belongs before buf[at].
+// attachment is a run of bytes that is sent before buf[at] of a responseEncoder.
 type attachment struct {
 	at     int
 	data   []byte
-	stored *engine.OpenStored // instead of data
+	stored *engine.OpenStored // if not nil, the bytes are in this file, and data is nil
 }
 
+// sizeBytes returns the length of the attachment in bytes.
 func (a *attachment) sizeBytes() int {
 	if a.stored != nil {
 		return a.stored.SizeBytes()
@@ -163,18 +171,19 @@ func (a *attachment) sizeBytes() int {
 	return len(a.data)
 }
 
-// copyBelowBytes is the size under which attaching costs more than copying.
+// copyBelowBytes is the size below which record bytes are copied instead of attached, because a copy costs less.
 const copyBelowBytes = 4 << 10
 
-// begin starts a frame:
+// begin starts a frame. The caller encodes the body, and then calls end.
 //
 //	+--------+-------------+-- header v1 only --+------
 //	| size 4 | correlation |  tags: uvarint 0   | body
 //	+--------+-------------+--------------------+------
 //
-// flexible is of the body; the header of ApiVersions stays at v0 in every version, so that a client that does not know
-// yet what the broker speaks can read it (KIP-511).
-func (e *encoder) begin(correlation int32, flexible, headerTags bool) {
+// flexible reports whether the body has compact lengths and tagged fields, and headerTags whether the header has
+// version 1. The header of an ApiVersions response has version 0 in every version of the API, so that a client can read
+// it before it knows the broker's versions (KIP-511; docs/kafka-traps.md, trap 1).
+func (e *responseEncoder) begin(correlation int32, flexible, headerTags bool) {
 	e.start, e.attached, e.flexible = len(e.buf), 0, flexible
 	e.buf = append(e.buf, 0, 0, 0, 0)
 	e.int32(correlation)
@@ -183,18 +192,19 @@ func (e *encoder) begin(correlation int32, flexible, headerTags bool) {
 	}
 }
 
-// end fills in the size of the frame.
-func (e *encoder) end() {
+// end completes the frame: it sets the frame's size field.
+func (e *responseEncoder) end() {
 	binary.BigEndian.PutUint32(e.buf[e.start:], uint32(len(e.buf)-e.start-4+e.attached))
 }
 
-func (e *encoder) int16(v int16)           { e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(v)) }
-func (e *encoder) int32(v int32)           { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(v)) }
-func (e *encoder) int64(v int64)           { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }
-func (e *encoder) uvarint(v int)           { e.buf = binary.AppendUvarint(e.buf, uint64(v)) }
-func (e *encoder) topicID(id meta.TopicID) { e.buf = append(e.buf, id[:]...) }
+func (e *responseEncoder) int16(v int16)           { e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(v)) }
+func (e *responseEncoder) int32(v int32)           { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(v)) }
+func (e *responseEncoder) int64(v int64)           { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }
+func (e *responseEncoder) uvarint(v int)           { e.buf = binary.AppendUvarint(e.buf, uint64(v)) }
+func (e *responseEncoder) topicID(id meta.TopicID) { e.buf = append(e.buf, id[:]...) }
 
-func (e *encoder) str(s []byte) {
+// str encodes a string.
+func (e *responseEncoder) str(s []byte) {
 	if e.flexible {
 		e.uvarint(len(s) + 1)
 	} else {
@@ -203,8 +213,8 @@ func (e *encoder) str(s []byte) {
 	e.buf = append(e.buf, s...)
 }
 
-// nullableStr writes s, or null for the empty string.
-func (e *encoder) nullableStr(s string) {
+// nullableStr encodes a string; the empty string is encoded as null.
+func (e *responseEncoder) nullableStr(s string) {
 	switch {
 	case s == "" && e.flexible:
 		e.uvarint(0)
@@ -220,8 +230,9 @@ func (e *encoder) nullableStr(s string) {
 	e.buf = append(e.buf, s...)
 }
 
-// array writes the length of an array, or of bytes that follow by attach; -1 writes null.
-func (e *encoder) array(n int) {
+// array encodes the length of an array, or of a bytes field whose content the caller attaches next. n = -1 encodes
+// null.
+func (e *responseEncoder) array(n int) {
 	if e.flexible {
 		e.uvarint(n + 1)
 	} else {
@@ -229,15 +240,15 @@ func (e *encoder) array(n int) {
 	}
 }
 
-// noTags ends a structure without tagged fields.
-func (e *encoder) noTags() {
+// noTags ends a structure without tagged fields. In versions that are not flexible it encodes nothing.
+func (e *responseEncoder) noTags() {
 	if e.flexible {
 		e.buf = append(e.buf, 0)
 	}
 }
 
-// attach adds bytes to the frame. data must not change until the frame is written.
-func (e *encoder) attach(data []byte) {
+// attach adds bytes to the frame. Unless data is short, the encoder refers to it, and data must not change until reset.
+func (e *responseEncoder) attach(data []byte) {
 	if len(data) < copyBelowBytes {
 		e.buf = append(e.buf, data...)
 		return
@@ -245,18 +256,19 @@ func (e *encoder) attach(data []byte) {
 	e.add(attachment{at: len(e.buf), data: data})
 }
 
-// attachStored adds bytes of a file to the frame, which closes it when it is written.
-func (e *encoder) attachStored(stored *engine.OpenStored) {
+// attachStored adds bytes of a file to the frame. The encoder owns stored from now on; reset closes it.
+func (e *responseEncoder) attachStored(stored *engine.OpenStored) {
 	e.add(attachment{at: len(e.buf), stored: stored})
 }
 
-func (e *encoder) add(a attachment) {
+// add adds an attachment to the frame.
+func (e *responseEncoder) add(a attachment) {
 	e.parts = append(e.parts, a)
 	e.attached += a.sizeBytes()
 }
 
-// size returns the bytes of all frames so far, attachments included.
-func (e *encoder) size() int {
+// size returns the number of bytes in all frames since reset, including attachments.
+func (e *responseEncoder) size() int {
 	n := len(e.buf)
 	for i := range e.parts {
 		n += e.parts[i].sizeBytes()
@@ -264,11 +276,11 @@ func (e *encoder) size() int {
 	return n
 }
 
-// keepEncoderBytes is the largest buffer that an idle connection keeps for its next answers.
+// keepEncoderBytes is the capacity up to which reset keeps the encoder's buffer for the next responses.
 const keepEncoderBytes = 64 << 10
 
-// reset forgets the frames and everything they referred to.
-func (e *encoder) reset() {
+// reset removes all frames, and closes the files that were attached.
+func (e *responseEncoder) reset() {
 	if cap(e.buf) > keepEncoderBytes {
 		e.buf = nil
 	}

@@ -6,24 +6,25 @@ import (
 	"strings"
 )
 
-// MaxPartitions is the most partitions one topic may have, as many as Apache Kafka creates in one request.
+// MaxPartitions is the largest number of partitions of a topic. Apache Kafka has the same limit for one request.
 const MaxPartitions = 10_000
 
-// Catalogue is the set of topics. Create, Delete, Grow, Configure and EditConfig only decide: they return the Change to be made durable, and
-// Apply carries it out afterwards. Between the two the engine must decide nothing else, or two creations of one name
-// could both pass.
+// Catalogue is the set of topics. The methods Create, Delete, Grow, Configure and EditConfig check a change and return
+// it without performing it. The caller makes the change durable and then calls Apply. Between these two steps the
+// caller must not call any of the five methods, since otherwise two creations of the same name could both succeed.
 //
-// It is not safe for concurrent use; what it returns is, since applied state is replaced and never written to.
+// A Catalogue is not safe for concurrent use. The values that it returns are, because Apply replaces values and never
+// changes them in place.
 type Catalogue struct {
 	defaultPartitions int32
 	byID              map[TopicID]Topic
 	byName            map[string]TopicID
-	byCollision       map[string]string // collisionKey → name
-	sorted            []Topic           // by name; replaced by each Apply
+	byCollision       map[string]string // maps the collisionKey of each name to the name
+	sorted            []Topic           // in the order of names; Apply replaces the slice
 }
 
-// NewCatalogue returns an empty catalogue. defaultPartitions is given to topics that do not say how many they want;
-// below 1 it is 1.
+// NewCatalogue returns an empty catalogue. defaultPartitions is the partition count of topics whose TopicSpec has none.
+// A value below 1 counts as 1.
 func NewCatalogue(defaultPartitions int32) *Catalogue {
 	return &Catalogue{
 		defaultPartitions: max(defaultPartitions, 1),
@@ -33,8 +34,8 @@ func NewCatalogue(defaultPartitions int32) *Catalogue {
 	}
 }
 
-// Create decides a new topic. newID must be fresh: random, and never used before. Errors: ErrInvalidTopic,
-// ErrTopicExists, ErrInvalidPartitions, ErrInvalidConfig.
+// Create returns the change that creates a topic. newID must be a new random id. The error matches ErrInvalidTopic,
+// ErrTopicExists, ErrInvalidPartitions or ErrInvalidConfig.
 func (c *Catalogue) Create(s TopicSpec, newID TopicID) (Change, error) {
 	if err := CheckName(s.Name); err != nil {
 		return Change{}, err
@@ -63,7 +64,7 @@ func (c *Catalogue) Create(s TopicSpec, newID TopicID) (Change, error) {
 	}}, nil
 }
 
-// Delete decides to remove a topic; the error is ErrUnknownTopic.
+// Delete returns the change that deletes a topic. The error matches ErrUnknownTopic.
 func (c *Catalogue) Delete(id TopicID) (Change, error) {
 	t, ok := c.byID[id]
 	if !ok {
@@ -72,8 +73,8 @@ func (c *Catalogue) Delete(id TopicID) (Change, error) {
 	return Change{Kind: Deleted, Topic: t}, nil
 }
 
-// Grow decides to raise a topic's partition count to n. Errors: ErrUnknownTopic, ErrInvalidPartitions (a count never
-// shrinks, and one that stays is refused as Kafka refuses it).
+// Grow returns the change that raises the partition count of a topic to n. The error matches ErrUnknownTopic or
+// ErrInvalidPartitions. As in Apache Kafka, n must be higher than the present count.
 func (c *Catalogue) Grow(name string, n int32) (Change, error) {
 	t, ok := c.Topic(name)
 	if !ok {
@@ -91,8 +92,8 @@ func (c *Catalogue) Grow(name string, n int32) (Change, error) {
 	return Change{Kind: Grown, Topic: t}, nil
 }
 
-// Apply carries out a durable change. It never fails, and a change applied twice is as good as once, so that recovery
-// may replay over a snapshot that has it already.
+// Apply performs a change, which must be durable. It cannot fail. If the catalogue contains the change already, Apply
+// has no effect, so that recovery may replay the journal over a snapshot.
 func (c *Catalogue) Apply(ch Change) {
 	old, known := c.byID[ch.Topic.ID]
 	switch ch.Kind {
@@ -115,6 +116,7 @@ func (c *Catalogue) Apply(ch Change) {
 	}
 }
 
+// put adds a topic, or replaces the topic with the same id.
 func (c *Catalogue) put(t Topic) {
 	c.byID[t.ID] = t
 	c.byName[t.Name] = t.ID
@@ -128,6 +130,7 @@ func (c *Catalogue) put(t Topic) {
 	}
 }
 
+// drop removes a topic from the catalogue.
 func (c *Catalogue) drop(t Topic) {
 	delete(c.byID, t.ID)
 	delete(c.byName, t.Name)
@@ -137,9 +140,10 @@ func (c *Catalogue) drop(t Topic) {
 	}
 }
 
+// byName compares the name of t with name, for a search in Catalogue.sorted.
 func byName(t Topic, name string) int { return strings.Compare(t.Name, name) }
 
-// Topic finds a topic by its name.
+// Topic returns the topic with a name, and whether it exists.
 func (c *Catalogue) Topic(name string) (Topic, bool) {
 	id, ok := c.byName[name]
 	if !ok {
@@ -148,11 +152,12 @@ func (c *Catalogue) Topic(name string) (Topic, bool) {
 	return c.TopicByID(id)
 }
 
-// TopicByID finds a topic by its identity.
+// TopicByID returns the topic with an id, and whether it exists.
 func (c *Catalogue) TopicByID(id TopicID) (Topic, bool) {
 	t, ok := c.byID[id]
 	return t, ok
 }
 
-// Topics returns all topics by name. The slice is shared: read it for as long as you like, never write to it.
+// Topics returns all topics in the order of names. The slice must not be changed. Later changes of the catalogue do not
+// affect it.
 func (c *Catalogue) Topics() []Topic { return c.sorted }

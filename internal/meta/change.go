@@ -2,9 +2,10 @@ package meta
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
+
+	"tidings.dev/internal/fields"
 )
 
 // ChangeKind says what a Change does.
@@ -17,7 +18,7 @@ const (
 	Configured ChangeKind = 4 // Topic is the topic with its new configuration
 )
 
-// Change is one decided change of the catalogue.
+// Change is a change of the catalogue that was checked. It is made durable and then passed to Catalogue.Apply.
 type Change struct {
 	Kind  ChangeKind
 	Topic Topic
@@ -38,23 +39,23 @@ type Change struct {
 // Neither has a checksum: the journal frame and the checkpoint that carry them do.
 const codecVersion = 1
 
-// Encode returns the change as it is journaled.
+// Encode returns the change in the form in which the journal stores it.
 func (ch Change) Encode() []byte {
 	return appendTopic([]byte{codecVersion, byte(ch.Kind)}, ch.Topic)
 }
 
-// DecodeChange reads a journaled change; the error is ErrCorruptRecord.
+// DecodeChange decodes a change that Encode has encoded. The error matches ErrCorruptRecord.
 func DecodeChange(b []byte) (Change, error) {
-	d := decoder{b: b}
-	d.version()
-	ch := Change{Kind: ChangeKind(d.byte()), Topic: d.topic()}
+	r := fields.NewReader(b, ErrCorruptRecord)
+	readVersion(&r)
+	ch := Change{Kind: ChangeKind(r.Byte()), Topic: readTopic(&r)}
 	if ch.Kind < Created || ch.Kind > Configured {
-		d.fail("change kind %d", ch.Kind)
+		r.Fail("change kind %d", ch.Kind)
 	}
-	return ch, d.end()
+	return ch, r.End()
 }
 
-// Snapshot returns the catalogue for a checkpoint.
+// Snapshot returns the whole catalogue in the form in which a checkpoint stores it.
 func (c *Catalogue) Snapshot() []byte {
 	b := binary.AppendUvarint([]byte{codecVersion}, uint64(len(c.sorted)))
 	for _, t := range c.sorted {
@@ -63,16 +64,17 @@ func (c *Catalogue) Snapshot() []byte {
 	return b
 }
 
-// Load restores a Snapshot into an empty catalogue. The error is ErrCorruptRecord and leaves it empty.
+// Load restores the result of Snapshot. The catalogue must be empty. The error matches ErrCorruptRecord, after which
+// the catalogue is still empty.
 func (c *Catalogue) Load(snapshot []byte) error {
-	d := decoder{b: snapshot}
-	d.version()
-	count := d.count(minTopicBytes)
+	r := fields.NewReader(snapshot, ErrCorruptRecord)
+	readVersion(&r)
+	count := r.Count(minTopicBytes)
 	topics := make([]Topic, 0, count)
 	for range count {
-		topics = append(topics, d.topic())
+		topics = append(topics, readTopic(&r))
 	}
-	if err := d.end(); err != nil {
+	if err := r.End(); err != nil {
 		return err
 	}
 	for _, t := range topics {
@@ -98,91 +100,32 @@ func appendString(b []byte, s string) []byte {
 }
 
 const (
-	minTopicBytes  = 16 + 2 + 1 + 1 // id, a name of one byte, partitions, no configs
+	minTopicBytes  = 16 + 2 + 1 + 1 // id, a name of one byte, partition count, and no configurations
 	minConfigBytes = 2
 )
 
-// decoder reads fields one after the other; after the first that does not fit, all are zero and err says why.
-type decoder struct {
-	b   []byte
-	err error
-}
-
-func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: "+format, append([]any{ErrCorruptRecord}, args...)...)
-	}
-	d.b = nil
-}
-
-func (d *decoder) version() {
-	if v := d.byte(); v != codecVersion {
-		d.fail("version %d, this program knows %d", v, codecVersion)
+// readVersion reads the version, with which a change and a snapshot begin, and fails r if it is not codecVersion.
+func readVersion(r *fields.Reader) {
+	if v := r.Byte(); v != codecVersion {
+		r.Fail("version %d, this program knows %d", v, codecVersion)
 	}
 }
 
-func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
-		d.fail("cut short")
-		return 0
-	}
-	v := d.b[0]
-	d.b = d.b[1:]
-	return v
-}
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.fail("bad varint")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-// count reads how many things follow, each of at least minBytes.
-func (d *decoder) count(minBytes int) int {
-	v := d.uvarint()
-	if v > uint64(len(d.b)/minBytes) {
-		d.fail("%d entries in %d bytes", v, len(d.b))
-		return 0
-	}
-	return int(v)
-}
-
-func (d *decoder) string() string {
-	n := d.count(1)
-	s := string(d.b[:n])
-	d.b = d.b[n:]
-	return s
-}
-
-func (d *decoder) topic() (t Topic) {
-	if len(d.b) < len(t.ID) {
-		d.fail("cut short")
-		return t
-	}
-	d.b = d.b[copy(t.ID[:], d.b):]
-	t.Name = d.string()
-	partitions := d.uvarint()
-	if d.err == nil && (CheckName(t.Name) != nil || partitions < 1 || partitions > MaxPartitions) {
-		d.fail("topic %q with %d partitions", t.Name, partitions)
+// readTopic reads a topic. It fails r if Create would refuse the name or the partition count.
+func readTopic(r *fields.Reader) (t Topic) {
+	copy(t.ID[:], r.Take(len(t.ID)))
+	t.Name = r.Text()
+	partitions := r.Uvarint()
+	if r.OK() && (CheckName(t.Name) != nil || partitions < 1 || partitions > MaxPartitions) {
+		r.Fail("topic %q with %d partitions", t.Name, partitions)
 	}
 	t.Partitions = int32(partitions)
-	if n := d.count(minConfigBytes); n > 0 {
+	if n := r.Count(minConfigBytes); n > 0 {
 		t.Configs = make(map[string]string, n)
 		for range n {
-			name := d.string()
-			t.Configs[name] = d.string()
+			name := r.Text()
+			t.Configs[name] = r.Text()
 		}
 	}
 	return t
-}
-
-func (d *decoder) end() error {
-	if len(d.b) > 0 {
-		d.fail("%d bytes too many", len(d.b))
-	}
-	return d.err
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ConfigType is a value's type, in the numbers of Kafka's DescribeConfigs.
+// ConfigType is the type of a configuration's value, with the numbers of Kafka's DescribeConfigs.
 type ConfigType int8
 
 const (
@@ -21,7 +21,7 @@ const (
 	TypeList   ConfigType = 7
 )
 
-// ConfigSource is where a value comes from, in the numbers of Kafka's DescribeConfigs.
+// ConfigSource says where the value of a configuration comes from, with the numbers of Kafka's DescribeConfigs.
 type ConfigSource int8
 
 const (
@@ -30,7 +30,7 @@ const (
 	SourceDefault      ConfigSource = 5 // built in
 )
 
-// Names of the topic configurations that the broker acts upon.
+// Names of the topic configurations that change what the broker does.
 const (
 	CleanupPolicy      = "cleanup.policy"
 	CleanableRatio     = "min.cleanable.dirty.ratio"
@@ -50,17 +50,26 @@ const (
 	DurabilityInterval = "tidings.durability.interval.ms"
 )
 
-// Durability is when an append to a topic is acknowledged, and so what it can lose (docs/guarantees.md).
+// Durability says when an append to a topic is acknowledged, and so which records can be lost (docs/guarantees.md).
 type Durability string
 
 const (
-	Sync     Durability = "sync"     // after the sync: nothing
-	Interval Durability = "interval" // after the write, synced within an interval: that much, at an OS crash or power cut
-	OS       Durability = "os"       // after the write, synced when others sync: all since then, at an OS crash or power cut
-	Memory   Durability = "memory"   // never written: everything, whenever the broker stops, and what nobody has read in time
+	Sync Durability = "sync" // after the sync; nothing can be lost
+	// Interval acknowledges after the write, which is synced within an interval. An OS crash or power cut can lose the
+	// records of that interval.
+	Interval Durability = "interval"
+	// OS acknowledges after the write, which is synced with other data. An OS crash or power cut can lose all records
+	// since the last sync.
+	OS Durability = "os"
+	// Memory means that records are never written to the disk. They are lost when the broker stops, and when newer
+	// records push them out of the ring.
+	Memory Durability = "memory"
 )
 
-// setting is one row of the table: a topic configuration of Kafka 4.2.
+// noLimit is the value of limits that are not in force: the largest 64-bit integer, as in Kafka.
+var noLimit = strconv.FormatInt(math.MaxInt64, 10)
+
+// setting describes one topic configuration of Apache Kafka 4.2.
 type setting struct {
 	name  string
 	typ   ConfigType
@@ -69,9 +78,10 @@ type setting struct {
 	doc   string
 }
 
-// settings is every topic configuration that this broker knows, by name. Those that would promise what it does not do
-// (more replicas, tiered storage, recompression) are listed with the one value that holds, and refuse others, so that
-// nobody builds on them. Those that only tune Kafka's own storage take any sound value and change nothing: "No effect".
+// settings lists every topic configuration that this broker knows, in the order of names. A configuration of something
+// that the broker does not offer (more replicas, tiered storage, recompression) accepts only the value that describes
+// what the broker does. A configuration that only tunes Apache Kafka's storage accepts every valid value and has no
+// effect, as its doc says.
 var settings = []setting{
 	{CleanupPolicy, TypeList, "delete", policies, "What happens to old segments: delete (retention), compact, both, or nothing when empty."},
 	{"compression.gzip.level", TypeInt, "-1", whole(-1, 9), "No effect: batches are stored as they came."},
@@ -80,34 +90,35 @@ var settings = []setting{
 	{"compression.zstd.level", TypeInt, "3", whole(-131072, 22), "No effect: batches are stored as they came."},
 	{DeleteRetentionMS, TypeLong, "86400000", whole(0, math.MaxInt64), "How long compaction keeps tombstones."},
 	{"file.delete.delay.ms", TypeLong, "60000", whole(0, math.MaxInt64), "No effect: files go as soon as no reader holds them."},
-	{"flush.messages", TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "No effect: tidings.durability says when records are synced."},
-	{"flush.ms", TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "No effect: tidings.durability says when records are synced."},
+	{"flush.messages", TypeLong, noLimit, whole(1, math.MaxInt64), "No effect: tidings.durability sets when records are synced."},
+	{"flush.ms", TypeLong, noLimit, whole(0, math.MaxInt64), "No effect: tidings.durability sets when records are synced."},
 	{"follower.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
 	{IndexIntervalBytes, TypeInt, "4096", whole(0, math.MaxInt32), "Bytes of batches between two entries of a segment's index."},
 	{"leader.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
-	{MaxCompactionLagMS, TypeLong, strconv.Itoa(math.MaxInt64), whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
+	{MaxCompactionLagMS, TypeLong, noLimit, whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
 	{MaxMessageBytes, TypeInt, "1048588", whole(0, math.MaxInt32), "The largest record batch, as stored."},
 	{TimestampAfterMS, TypeLong, "3600000", whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the future."},
-	{TimestampBeforeMS, TypeLong, strconv.Itoa(math.MaxInt64), whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the past."},
+	{TimestampBeforeMS, TypeLong, noLimit, whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the past."},
 	{TimestampType, TypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime"), "Whose clock stamps records: the producer's or the broker's."},
 	{CleanableRatio, TypeDouble, "0.5", ratio, "The share of uncompacted bytes at which compaction begins."},
 	{MinCompactionLagMS, TypeLong, "0", whole(0, math.MaxInt64), "The least time that a record stays uncompacted."},
-	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; tidings.durability says what acknowledged means."},
+	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; tidings.durability sets what acknowledged means."},
 	{"preallocate", TypeBool, "false", oneOf("false", "true"), "No effect: the journal is preallocated, segments are not."},
 	{"remote.storage.enable", TypeBool, "false", only("false", "there is no tiered storage"), "There is no tiered storage."},
 	{RetentionBytes, TypeLong, "-1", whole(-1, math.MaxInt64), "The most bytes a partition keeps; -1 for no limit."},
 	{RetentionMS, TypeLong, "604800000", whole(-1, math.MaxInt64), "How long records are kept; -1 for ever."},
-	// Kafka's least is 1 MiB since 4.0 (KIP-1030); smaller segments are allowed here, they serve tests.
+	// Apache Kafka's minimum is 1 MiB since version 4.0 (KIP-1030). Smaller segments are allowed here for tests.
 	{SegmentBytes, TypeInt, "67108864", whole(1024, math.MaxInt32), "The size at which a new segment file is begun."},
 	{"segment.index.bytes", TypeInt, "10485760", whole(4, math.MaxInt32), "No effect: indexes grow as needed."},
 	{"segment.jitter.ms", TypeLong, "0", whole(0, math.MaxInt64), "No effect."},
 	{SegmentMS, TypeLong, "604800000", whole(1, math.MaxInt64), "The age at which a new segment file is begun."},
-	// Ours, not Kafka's.
+	// The following two are not configurations of Apache Kafka.
 	{DurabilityMode, TypeString, string(Sync), oneOf(string(Sync), string(Interval), string(OS), string(Memory)), "When an append is acknowledged: synced (sync), written and synced within an interval (interval), written (os), or in memory only (memory, for signals; only at creation)."},
 	{DurabilityInterval, TypeLong, "100", whole(1, 3_600_000), "The longest that an acknowledged record stays unsynced under tidings.durability=interval."},
 	{"unclean.leader.election.enable", TypeBool, "false", oneOf("false", "true"), "No effect: there is one replica."},
 }
 
+// findSetting returns the setting with a name, and whether it exists.
 func findSetting(name string) (setting, bool) {
 	i, ok := slices.BinarySearchFunc(settings, name, func(s setting, n string) int { return strings.Compare(s.name, n) })
 	if !ok {
@@ -116,7 +127,8 @@ func findSetting(name string) (setting, bool) {
 	return settings[i], true
 }
 
-// CheckConfig says whether a topic may have this configuration; the error is an *InvalidError of ErrInvalidConfig.
+// CheckConfig returns nil if a topic may have a configuration with this value. Otherwise it returns an *InvalidError
+// that matches ErrInvalidConfig.
 func CheckConfig(name, value string) error {
 	s, ok := findSetting(name)
 	if !ok {
@@ -128,6 +140,7 @@ func CheckConfig(name, value string) error {
 	return nil
 }
 
+// whole returns a check function that accepts integers in [lo, hi].
 func whole(lo, hi int64) func(string) string {
 	return func(v string) string {
 		n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
@@ -141,6 +154,7 @@ func whole(lo, hi int64) func(string) string {
 	}
 }
 
+// oneOf returns a check function that accepts the given values.
 func oneOf(values ...string) func(string) string {
 	return func(v string) string {
 		if slices.Contains(values, v) {
@@ -150,6 +164,7 @@ func oneOf(values ...string) func(string) string {
 	}
 }
 
+// only returns a check function that accepts a single value. why is a part of the reason with which it refuses others.
 func only(value, why string) func(string) string {
 	return func(v string) string {
 		if v == value {
@@ -159,6 +174,7 @@ func only(value, why string) func(string) string {
 	}
 }
 
+// ratio is a check function that accepts numbers in [0, 1].
 func ratio(v string) string {
 	if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err != nil || !(f >= 0 && f <= 1) {
 		return "not a number in 0 to 1"
@@ -166,6 +182,7 @@ func ratio(v string) string {
 	return ""
 }
 
+// policies is a check function that accepts lists of cleanup policies, including the empty list.
 func policies(v string) string {
 	for _, p := range splitList(v) {
 		if p != "delete" && p != "compact" {
@@ -175,6 +192,7 @@ func policies(v string) string {
 	return ""
 }
 
+// splitList returns the elements of a value of TypeList.
 func splitList(v string) []string {
 	if strings.TrimSpace(v) == "" {
 		return nil
@@ -186,12 +204,14 @@ func splitList(v string) []string {
 	return parts
 }
 
-// Defaults are what the broker was started with for topics that do not say. A zero field means the table's default.
+// Defaults are the broker's values for configurations that a topic does not set. A zero field means the default in
+// settings.
 type Defaults struct {
 	SegmentBytes    int64
 	MaxMessageBytes int64
 }
 
+// lookup returns the broker's value of the configuration with a name, and whether the broker has one.
 func (d Defaults) lookup(name string) (string, bool) {
 	switch {
 	case name == SegmentBytes && d.SegmentBytes > 0:
@@ -202,35 +222,37 @@ func (d Defaults) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// TopicConfig is what is in force for one topic, of the configurations that the broker acts upon.
+// TopicConfig contains the configurations in force for one topic, as far as they change what the broker does.
 type TopicConfig struct {
-	Delete, Compact    bool          // the cleanup policy; neither: keep everything
-	CleanableRatio     float64       // compaction begins above this share of bytes that it has not been through
-	MinCompactionLag   time.Duration // a record is not compacted before this age
-	MaxCompactionLag   time.Duration // a record that is older is compacted whatever the ratio
+	Delete, Compact bool // the cleanup policy; if both are false, all records are kept
+	// CleanableRatio is the share of bytes, in [0, 1], that were not compacted, above which a compaction begins.
+	CleanableRatio     float64
+	MinCompactionLag   time.Duration // records younger than this are not compacted
+	MaxCompactionLag   time.Duration // records older than this are compacted whatever CleanableRatio is
 	DeleteRetention    time.Duration // how long compaction keeps tombstones
-	Retention          time.Duration // -1: for ever
-	RetentionBytes     int64         // -1: no limit
+	Retention          time.Duration // how long records are kept; -1 means without a limit
+	RetentionBytes     int64         // how many bytes of records are kept; -1 means without a limit
 	SegmentBytes       int64
 	SegmentAge         time.Duration
 	IndexIntervalBytes int
 	MaxMessageBytes    int64
 	LogAppendTime      bool
-	TimestampBefore    time.Duration // a CreateTime further back than this is refused
-	TimestampAfter     time.Duration // a CreateTime further ahead than this is refused
+	TimestampBefore    time.Duration // how far before the broker's clock the timestamp of a record may be, under CreateTime
+	TimestampAfter     time.Duration // how far after the broker's clock the timestamp of a record may be, under CreateTime
 	Durability         Durability
-	SyncWithin         time.Duration // of Interval: how long an acknowledged record may stay unsynced
+	SyncWithin         time.Duration // how long an acknowledged record may stay unsynced if Durability is Interval
 }
 
-// Config returns what is in force for the topic: what it sets, else the broker's defaults, else the table's.
+// Config returns the configurations in force for the topic: the values that the topic sets, and for others those of d
+// or settings.
 func (t Topic) Config(d Defaults) TopicConfig {
 	get := func(name string) string { return t.inForce(name, d) }
 	number := func(name string) int64 {
-		n, _ := strconv.ParseInt(strings.TrimSpace(get(name)), 10, 64) // checked when it was set
+		n, _ := strconv.ParseInt(strings.TrimSpace(get(name)), 10, 64) // the value was checked when it was set
 		return n
 	}
 	policy := splitList(get(CleanupPolicy))
-	cleanable, _ := strconv.ParseFloat(strings.TrimSpace(get(CleanableRatio)), 64) // checked when it was set
+	cleanable, _ := strconv.ParseFloat(strings.TrimSpace(get(CleanableRatio)), 64) // the value was checked when it was set
 	return TopicConfig{
 		Delete:             slices.Contains(policy, "delete"),
 		Compact:            slices.Contains(policy, "compact"),
@@ -252,7 +274,7 @@ func (t Topic) Config(d Defaults) TopicConfig {
 	}
 }
 
-// inForce returns the value of one configuration.
+// inForce returns the value in force of the configuration with a name.
 func (t Topic) inForce(name string, d Defaults) string {
 	if v, ok := t.Configs[name]; ok && CheckConfig(name, v) == nil {
 		return v
@@ -264,7 +286,8 @@ func (t Topic) inForce(name string, d Defaults) string {
 	return s.value
 }
 
-// milliseconds makes a duration of Kafka's milliseconds: -1 stays -1, and what overflows is the longest there is.
+// milliseconds returns ms milliseconds as a Duration. -1 stays -1, and a value that overflows becomes the longest
+// Duration.
 func milliseconds(ms int64) time.Duration {
 	switch {
 	case ms < 0:

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// ConfigEntry is one configuration as DescribeConfigs tells it.
+// ConfigEntry is one configuration in the answer to a DescribeConfigs request.
 type ConfigEntry struct {
 	Name      string
 	Value     string
-	Default   bool // not set on the topic, or for the broker
+	Default   bool // the value is a default: it was not set on the topic, or on the broker
 	Source    ConfigSource
 	Type      ConfigType
 	ReadOnly  bool
-	Sensitive bool // no value may be told; none is, today
+	Sensitive bool // the value must not be sent to clients; no configuration is sensitive at present
 	Doc       string
 }
 
-// Describe returns every configuration of a topic, by name, defaults included.
+// Describe returns every configuration of a topic in the order of names, including those with default values.
 func Describe(t Topic, d Defaults) []ConfigEntry {
 	entries := make([]ConfigEntry, 0, len(settings))
 	for _, s := range settings {
@@ -33,11 +33,11 @@ func Describe(t Topic, d Defaults) []ConfigEntry {
 	return entries
 }
 
-// BrokerSettings is what DescribeConfigs tells of the broker itself. Values are told as they are: the caller fills in
-// what is in force.
+// BrokerSettings contains the values in the answer to a DescribeConfigs request for the broker. Zero values are sent as
+// they are, so the caller sets every field.
 type BrokerSettings struct {
 	NodeID                int32
-	Advertised            string // host:port; empty: the address each client dialled
+	Advertised            string // host:port; empty means the address to which the client has connected
 	AutoCreateTopics      bool
 	DefaultPartitions     int32
 	SegmentBytes          int64
@@ -49,7 +49,8 @@ type BrokerSettings struct {
 	MaxOffsetMetadata     int
 }
 
-// DescribeBroker returns the broker's configuration under Kafka's names, by name. All of it is read-only.
+// DescribeBroker returns the broker's configurations, with Kafka's names and in the order of names. All of them are
+// read-only.
 func DescribeBroker(b BrokerSettings) []ConfigEntry {
 	entry := func(name, value string, typ ConfigType, doc string) ConfigEntry {
 		return ConfigEntry{Name: name, Value: value, Source: SourceStaticBroker, Type: typ, ReadOnly: true, Doc: doc}
@@ -62,7 +63,7 @@ func DescribeBroker(b BrokerSettings) []ConfigEntry {
 		return s.value
 	}
 	return []ConfigEntry{
-		entry("advertised.listeners", b.Advertised, TypeList, "The address told to clients; empty: the one they dialled."),
+		entry("advertised.listeners", b.Advertised, TypeList, "The address sent to clients; empty: the one they dialled."),
 		entry("auto.create.topics.enable", strconv.FormatBool(b.AutoCreateTopics), TypeBool, "Whether a topic comes into being when it is first named."),
 		number("broker.id", int64(b.NodeID), TypeInt, "The id of this broker."),
 		number("default.replication.factor", 1, TypeInt, "There is one replica."),
@@ -76,7 +77,7 @@ func DescribeBroker(b BrokerSettings) []ConfigEntry {
 		number("message.max.bytes", b.MaxMessageBytes, TypeInt, "The default of max.message.bytes."),
 		number("min.insync.replicas", 1, TypeInt, "There is one replica."),
 		number("node.id", int64(b.NodeID), TypeInt, "The id of this broker."),
-		number("num.partitions", int64(b.DefaultPartitions), TypeInt, "How many partitions a topic has that does not say."),
+		number("num.partitions", int64(b.DefaultPartitions), TypeInt, "How many partitions a new topic has if its creation names no number."),
 		number("offset.metadata.max.bytes", int64(b.MaxOffsetMetadata), TypeInt, "The longest metadata of a committed offset."),
 		number("offsets.retention.minutes", int64(b.OffsetRetention/time.Minute), TypeInt, "How long offsets outlive the last member of their group."),
 	}

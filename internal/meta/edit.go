@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// EditOp is what an edit does to one configuration of a topic, in the numbers of Kafka's IncrementalAlterConfigs.
+// EditOp says what an edit does to a configuration of a topic, with the numbers of Kafka's IncrementalAlterConfigs.
 type EditOp int8
 
 const (
-	EditSet      EditOp = 0 // Value takes the place of what is there
-	EditDelete   EditOp = 1 // back to the default; no error if nothing was set
-	EditAppend   EditOp = 2 // Value's elements are added to the list; those that it has already change nothing
-	EditSubtract EditOp = 3 // Value's elements are taken out of the list; those that it does not have change nothing
+	EditSet      EditOp = 0 // Value replaces the present value
+	EditDelete   EditOp = 1 // the configuration goes back to its default; not an error if it was not set
+	EditAppend   EditOp = 2 // the elements of Value are added to the list; elements that it has already are ignored
+	EditSubtract EditOp = 3 // the elements of Value are removed from the list; elements that it does not have are ignored
 )
 
-// ConfigEdit is one change of one configuration.
+// ConfigEdit is an edit of one configuration of a topic.
 type ConfigEdit struct {
 	Name  string
 	Op    EditOp
-	Value string // not of EditDelete
+	Value string // not used by EditDelete
 }
 
-// Configure decides a topic's whole configuration: what configs does not name goes back to its default. Errors:
-// ErrUnknownTopic, ErrInvalidConfig.
+// Configure returns the change that replaces a topic's whole configuration by configs. Configurations that configs does
+// not name go back to their defaults. The error matches ErrUnknownTopic or ErrInvalidConfig.
 func (c *Catalogue) Configure(name string, configs map[string]string) (Change, error) {
 	t, ok := c.Topic(name)
 	if !ok {
@@ -41,9 +41,10 @@ func (c *Catalogue) Configure(name string, configs map[string]string) (Change, e
 	return Change{Kind: Configured, Topic: t}, nil
 }
 
-// EditConfig decides changes of single configurations, in order; the others stay. A list that is appended to, or
-// subtracted from, begins as what is in force under d. Errors: as Configure, and ErrInvalidConfig for a name that is
-// edited twice or an operation that its type does not have.
+// EditConfig returns the change that makes the edits, in order, and leaves all other configurations as they are.
+// EditAppend and EditSubtract change the list that is in force, for which d has the broker's defaults. The error
+// matches ErrUnknownTopic or ErrInvalidConfig; the latter also if a name is edited twice or an operation does not fit
+// the type of a configuration.
 func (c *Catalogue) EditConfig(name string, edits []ConfigEdit, d Defaults) (Change, error) {
 	t, ok := c.Topic(name)
 	if !ok {
@@ -65,6 +66,7 @@ func (c *Catalogue) EditConfig(name string, edits []ConfigEdit, d Defaults) (Cha
 	return c.Configure(name, configs)
 }
 
+// apply makes the edit in configs.
 func (e ConfigEdit) apply(configs map[string]string, d Defaults) error {
 	s, ok := findSetting(e.Name)
 	if !ok {
@@ -98,7 +100,7 @@ func (e ConfigEdit) apply(configs map[string]string, d Defaults) error {
 	return nil
 }
 
-// checkConfigs says whether a topic may have these configurations together.
+// checkConfigs returns an error if a topic may not have these configurations together.
 func checkConfigs(configs map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		if err := CheckConfig(name, configs[name]); err != nil {

@@ -5,35 +5,35 @@ import (
 	"fmt"
 )
 
-// What a change can be refused with. Match them with errors.Is; the errors returned are *InvalidError where a reason
-// helps.
+// Reasons why a change is refused, to be matched with errors.Is. An *InvalidError adds details.
 var (
-	// ErrTopicExists: the name is taken.
+	// ErrTopicExists means that another topic has the name.
 	ErrTopicExists = errors.New("topic exists already")
-	// ErrUnknownTopic: there is no topic of this name or id.
+	// ErrUnknownTopic means that there is no topic with the name or id.
 	ErrUnknownTopic = errors.New("no such topic")
-	// ErrInvalidTopic: the name is not allowed.
+	// ErrInvalidTopic means that a topic may not have the name.
 	ErrInvalidTopic = errors.New("invalid topic name")
-	// ErrInvalidPartitions: a partition count that is not allowed here.
+	// ErrInvalidPartitions means that the topic may not have that number of partitions.
 	ErrInvalidPartitions = errors.New("invalid number of partitions")
-	// ErrInvalidConfig: an unknown configuration name, or a value that is not allowed here.
+	// ErrInvalidConfig means that a configuration is unknown or that its value is not allowed.
 	ErrInvalidConfig = errors.New("invalid configuration")
-	// ErrInvalidReplication: anything but one replica; this broker is one machine.
+	// ErrInvalidReplication means that a number of replicas other than one was requested.
 	ErrInvalidReplication = errors.New("invalid replication factor")
-	// ErrCorruptRecord: a persisted change or snapshot cannot be decoded.
+	// ErrCorruptRecord means that an encoded change or snapshot cannot be decoded.
 	ErrCorruptRecord = errors.New("corrupt catalogue record")
 )
 
-// InvalidError is a refusal with its reason, fit to be shown to the user. It unwraps to one of the sentinels.
+// InvalidError describes why a value was refused. Its text may be shown to users. It unwraps to one of the sentinels.
 type InvalidError struct {
 	Err    error
-	Value  string // what was refused
+	Value  string // the value that was refused
 	Reason string
 }
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("%v %q: %s", e.Err, e.Value, e.Reason) }
 func (e *InvalidError) Unwrap() error { return e.Err }
 
+// invalid returns an *InvalidError that matches err.
 func invalid(err error, value, reason string, args ...any) error {
 	return &InvalidError{Err: err, Value: value, Reason: fmt.Sprintf(reason, args...)}
 }

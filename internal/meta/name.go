@@ -2,11 +2,12 @@ package meta
 
 import "strings"
 
-// maxNameBytes is Kafka's limit: a directory "<name>-<partition>" must fit a file name of 255.
+// maxNameBytes is Kafka's limit for the length of a topic's name: in Kafka the directory "<name>-<partition>" must fit
+// 255 bytes.
 const maxNameBytes = 249
 
-// CheckName says whether a topic may have this name: 1 to 249 of [a-zA-Z0-9._-], not "." or "..". The error is an
-// *InvalidError of ErrInvalidTopic.
+// CheckName returns nil if a topic may have the name: 1 to 249 characters of [a-zA-Z0-9._-], and neither "." nor "..".
+// Otherwise it returns an *InvalidError that matches ErrInvalidTopic.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -24,10 +25,12 @@ func CheckName(name string) error {
 	return nil
 }
 
+// nameRune reports whether a topic's name may contain r.
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
 }
 
-// collisionKey is equal for names that Kafka takes for one, since its metric names turn "." into "_". A log moved to a
-// Kafka cluster must find its topics creatable there.
+// collisionKey returns the same key for names that may not exist at the same time. Kafka refuses such pairs because the
+// names of its metrics have "_" in the place of ".". They are refused here so that all topics can also be created on a
+// Kafka cluster.
 func collisionKey(name string) string { return strings.ReplaceAll(name, ".", "_") }

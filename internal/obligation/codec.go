@@ -8,28 +8,32 @@ import (
 	"time"
 )
 
-// A record's value is one JSON object: the fields of the fact, and
+// A record's value is one JSON object. It has the fields of the fact, and
 //
-//	"kind"  which fact it is
-//	"v"     the format's version: 1. Fields are only ever added; a change of meaning takes a new kind.
+//	"kind"  the kind of fact
+//	"v"     the version of the format: 1. Fields are only ever added; a change of meaning takes a new kind.
 //
-// A reader ignores fields it does not know and skips kinds it does not know.
+// A reader ignores fields and skips records of kinds that it does not know.
 const version = 1
 
-// ErrUnknownKind is what Decode gives for a record of a later version. The reader skips it.
+// ErrUnknownKind is matched by the error of Decode for a record of an unknown kind, such as one of a later version.
+// The reader skips the record.
 var ErrUnknownKind = errors.New("obligation: unknown kind of record")
 
-// ErrMalformed is matched by what Decode gives for bytes that are no record of this package.
+// ErrMalformed is matched by the error of Decode for bytes that are not a record of this package.
 var ErrMalformed = errors.New("obligation: malformed record")
 
-var marksBegin = []byte(`{"kind":"marks","v":`)
+// marksPrefix begins every value of Marks that Encode returns.
+var marksPrefix = []byte(`{"kind":"marks","v":`)
 
+// envelope has the fields that all kinds share. It stands first in what Encode returns.
 type envelope struct {
 	Kind    string `json:"kind"`
 	Version int    `json:"v"`
 }
 
-// Encode gives the record value of a fact. The slice is the caller's.
+// Encode returns the record value of a fact. The caller owns the slice. Encode panics if a time is outside the years 0
+// to 9999, which no clock shows.
 func Encode(f Fact) []byte {
 	env := envelope{Kind: f.Kind(), Version: version}
 	var v any
@@ -38,6 +42,26 @@ func Encode(f Fact) []byte {
 		v = struct {
 			envelope
 			*Subscription
+		}{env, f}
+	case *Emission:
+		v = struct {
+			envelope
+			*Emission
+		}{env, f}
+	case *Mismatch:
+		v = struct {
+			envelope
+			*Mismatch
+		}{env, f}
+	case *NotUnderstood:
+		v = struct {
+			envelope
+			*NotUnderstood
+		}{env, f}
+	case *Derivation:
+		v = struct {
+			envelope
+			*Derivation
 		}{env, f}
 	case *Marks:
 		times := make([][3]int64, len(f.Times))
@@ -54,6 +78,11 @@ func Encode(f Fact) []byte {
 			envelope
 			*Retrying
 		}{env, f}
+	case *Running:
+		v = struct {
+			envelope
+			*Running
+		}{env, f}
 	case *Seek:
 		v = struct {
 			envelope
@@ -69,21 +98,47 @@ func Encode(f Fact) []byte {
 			envelope
 			*Reopened
 		}{env, f}
+	case *Question:
+		v = struct {
+			envelope
+			*Question
+		}{env, f}
+	case *Answer:
+		v = struct {
+			envelope
+			*Answer
+		}{env, f}
+	case *Command:
+		v = struct {
+			envelope
+			*Command
+		}{env, f}
+	case *Claim:
+		v = struct {
+			envelope
+			*Claim
+		}{env, f}
+	case *Result:
+		v = struct {
+			envelope
+			*Result
+		}{env, f}
 	default:
-		panic(fmt.Sprintf("obligation: Encode of %T", f)) // the set is closed: a mistake in this program
+		panic(fmt.Sprintf("obligation: Encode of %T", f)) // a programming error: all facts are defined in this package
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("obligation: %T: %v", f, err)) // only a time outside the years 0..9999 gets here
+		panic(fmt.Sprintf("obligation: %T: %v", f, err)) // a time outside the years 0 to 9999 does not encode
 	}
 	return b
 }
 
-// Decode reads a record value. Errors match ErrUnknownKind or ErrMalformed; either way the record is to be skipped,
-// never to be stopped at.
+// Decode returns the fact in a record value. It does not keep value. Errors match ErrUnknownKind or ErrMalformed; in
+// both cases the reader should skip the record and go on, since any program can write anything to a topic.
 func Decode(value []byte) (Fact, error) {
-	// Nearly all records are marks that Encode has written: they are spared a second parse.
-	if bytes.HasPrefix(value, marksBegin) {
+	// Nearly all records are Marks that Encode has written. They are recognised by their prefix, so that they need not
+	// be parsed once more to find out the kind.
+	if bytes.HasPrefix(value, marksPrefix) {
 		return decodeMarks(value)
 	}
 	var env envelope
@@ -94,16 +149,36 @@ func Decode(value []byte) (Fact, error) {
 	switch env.Kind {
 	case "subscription":
 		f = new(Subscription)
+	case "emission":
+		f = new(Emission)
+	case "mismatch":
+		f = new(Mismatch)
+	case "not_understood":
+		f = new(NotUnderstood)
+	case "derivation":
+		f = new(Derivation)
 	case "marks":
 		return decodeMarks(value)
 	case "retrying":
 		f = new(Retrying)
+	case "running":
+		f = new(Running)
 	case "seek":
 		f = new(Seek)
 	case TypeSettled:
 		f = new(Settled)
 	case TypeReopened:
 		f = new(Reopened)
+	case "question":
+		f = new(Question)
+	case "answer":
+		f = new(Answer)
+	case "command":
+		f = new(Command)
+	case "claim":
+		f = new(Claim)
+	case "result":
+		f = new(Result)
 	case "":
 		return nil, fmt.Errorf("%w: no kind", ErrMalformed)
 	default:
@@ -112,9 +187,13 @@ func Decode(value []byte) (Fact, error) {
 	if err := json.Unmarshal(value, f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if err := check(f); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, env.Kind, err)
+	}
 	return f, nil
 }
 
+// decodeMarks decodes a value whose kind is marks. Errors match ErrMalformed.
 func decodeMarks(value []byte) (Fact, error) {
 	m := new(Marks)
 	wire := struct {
@@ -134,23 +213,8 @@ func decodeMarks(value []byte) (Fact, error) {
 			}
 		}
 	}
-	for _, r := range m.Done {
-		if r.Lo < 0 || r.Hi < r.Lo {
-			return nil, fmt.Errorf("%w: done range [%d,%d)", ErrMalformed, r.Lo, r.Hi)
-		}
+	if err := check(m); err != nil {
+		return nil, fmt.Errorf("%w: marks: %w", ErrMalformed, err)
 	}
 	return m, nil
-}
-
-// MarshalJSON gives the pair [lo,hi].
-func (r Range) MarshalJSON() ([]byte, error) { return json.Marshal([2]int64{r.Lo, r.Hi}) }
-
-// UnmarshalJSON reads the pair [lo,hi].
-func (r *Range) UnmarshalJSON(b []byte) error {
-	var pair [2]int64
-	if err := json.Unmarshal(b, &pair); err != nil {
-		return err
-	}
-	r.Lo, r.Hi = pair[0], pair[1]
-	return nil
 }

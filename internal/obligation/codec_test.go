@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tidings.dev/internal/offsets"
 )
 
 func TestEveryFactSurvivesTheWire(t *testing.T) {
@@ -13,14 +15,32 @@ func TestEveryFactSurvivesTheWire(t *testing.T) {
 	facts := []Fact{
 		&Subscription{Reaction: "payment", Topic: "orders", Types: []string{"shop.order.placed"}, Start: map[int32]int64{0: 7, 3: 9}, Since: map[int32]int64{0: 7, 3: 12}, At: at},
 		&Subscription{Reaction: "fraud", Topic: "orders", Retired: true},
-		&Marks{Reaction: "payment", Topic: "orders", Partition: 3, Epoch: 2, Done: []Range{{10, 12}, {15, 16}},
+		&Derivation{Reaction: "fraud", Topic: "orders", Partition: 2, TopicID: TopicID{1, 2}, Version: 2, From: 4711},
+		&Marks{Reaction: "payment", Topic: "orders", Partition: 3, Epoch: 2, Done: []offsets.Range{{Lo: 10, Hi: 12}, {Lo: 15, Hi: 16}},
 			Skipped: []Skipped{{11, "no customer"}}, Retried: []Retried{{10, 3, "timeout"}}, Duplicates: []int64{15}, Position: 12,
 			Started: at, Finished: at.Add(time.Second), Times: []Timing{{10, 1500 * time.Microsecond, at.Add(time.Millisecond)}, {11, 0, at}}},
 		&Marks{Reaction: "email", Topic: "orders"},
-		&Retrying{Reaction: "email", Topic: "orders", Partition: 1, Offset: 5, Attempt: 2, Error: "connection refused", Next: at, At: at},
+		&Marks{Reaction: "email", Topic: "orders", Emitted: []offsets.Range{}},
+		&Marks{Reaction: "email", Topic: "orders", Emitted: []offsets.Range{{Lo: 4, Hi: 5}}, Through: []Position{{Topic: "mails", TopicID: TopicID{7}, Partition: 2, Offset: 9}}},
+		&Retrying{Reaction: "email", Topic: "orders", Partition: 1, Offset: 5, Attempt: 2, First: at, Error: "connection refused", Next: at, At: at},
+		&Running{Reaction: "email", Topic: "orders", Partition: 1, Offset: 5, Attempt: 2, Since: at, First: at, At: at},
+		&Marks{Reaction: "email", Topic: "orders", TopicID: TopicID{1, 15: 255}},
+		&Subscription{Reaction: "fraud", Topic: "orders", TopicID: TopicID{1}},
+		&Retrying{Reaction: "email", Topic: "orders", TopicID: TopicID{1}},
+		&Running{Reaction: "email", Topic: "orders", TopicID: TopicID{1}},
+		&Seek{Reaction: "email", Topic: "orders", TopicID: TopicID{1}},
+		&Settled{Through: []Position{{Topic: "orders", TopicID: TopicID{1}}}},
 		&Seek{Reaction: "email", Topic: "orders", Partition: 1, From: 100, To: 50, Epoch: 1, Who: "ann", At: at},
-		&Settled{Correlation: "c", Root: "r", Episode: 1, Events: 12, Through: []Position{{"orders", 3, 17}}, At: at},
+		&Settled{Correlation: "c", Root: "r", Episode: 1, Events: 12, Through: []Position{{Topic: "orders", Partition: 3, Offset: 17}}, At: at},
 		&Reopened{Correlation: "c", Root: "r", Episode: 2, Events: 13, At: at},
+		&Seek{Reaction: "email", Topic: "orders", From: 7, To: 5, Epoch: 2, Who: "ann", Why: "a fire", Command: "again-17"},
+		&Command{ID: "again-17", Action: ActionSeek, Reaction: "email", Topic: "orders", TopicID: TopicID{1}, Partition: 1, Epoch: 3, Position: 9, To: 4,
+			Again: []offsets.Range{{Lo: 4, Hi: 6}, {Lo: 8, Hi: 9}}, Jump: []offsets.Range{{Lo: 12, Hi: 13}}, Who: "ann", Why: "a fire", Valid: 300_000, At: at},
+		&Claim{ID: "again-17", Reaction: "email", Topic: "orders", Partition: 1, By: "m-1", At: at},
+		&Result{ID: "again-17", Reaction: "email", Topic: "orders", TopicID: TopicID{1}, Partition: 1, State: ResultDone, Reason: "why", From: 9, To: 4, Epoch: 4, Who: "ann", Why: "a fire", By: "m-1", At: at},
+		&Question{Correlation: "c", StoryEnd: 7, At: at},
+		&Answer{Correlation: "c", StoryEnd: 9, Settled: true, Through: []Position{{Topic: "orders", Partition: 3, Offset: 17}}, At: at},
+		&Answer{Correlation: "c", StoryEnd: 9, At: at},
 	}
 	for _, f := range facts {
 		b := Encode(f)
@@ -36,7 +56,7 @@ func TestEveryFactSurvivesTheWire(t *testing.T) {
 
 func TestTheWireOfMarksIsAsDocumented(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	got := string(Encode(&Marks{Reaction: "email", Topic: "orders", Partition: 1, Done: []Range{{4, 6}}, Position: 6,
+	got := string(Encode(&Marks{Reaction: "email", Topic: "orders", Partition: 1, Done: []offsets.Range{{Lo: 4, Hi: 6}}, Position: 6,
 		Started: at, Finished: at.Add(2 * time.Millisecond), Times: []Timing{{5, time.Millisecond, at.Add(2 * time.Millisecond)}}}))
 	want := `{"kind":"marks","v":1,"reaction":"email","topic":"orders","partition":1,"done":[[4,6]],"position":6,` +
 		`"started":"2026-01-02T03:04:05Z","finished":"2026-01-02T03:04:05.002Z","times":[[5,1000,2000]]}`
@@ -56,7 +76,7 @@ func TestReadersSkipWhatTheyDoNotKnow(t *testing.T) {
 		t.Errorf("unknown kind: %v", err)
 	}
 	// Case: anybody can write anything to a topic.
-	for _, bad := range []string{``, `null`, `{}`, `[]`, `"marks"`, `{"kind":7}`, `{"kind":"marks","done":[[5,4]]}`, `{"kind":"marks","done":[[-1,4]]}`, `{"kind":"marks","times":"x"}`} {
+	for _, bad := range []string{``, `null`, `{}`, `[]`, `"marks"`, `{"kind":7}`, `{"kind":"marks","done":[[5,4]]}`, `{"kind":"marks","done":[[-1,4]]}`, `{"kind":"marks","emitted":[[5,4]]}`, `{"kind":"marks","times":"x"}`} {
 		if f, err := Decode([]byte(bad)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %+v, %v", bad, f, err)
 		}
@@ -64,9 +84,14 @@ func TestReadersSkipWhatTheyDoNotKnow(t *testing.T) {
 }
 
 func TestSettledCoversTheEventsItCounted(t *testing.T) {
-	s := &Settled{Through: []Position{{"orders", 3, 17}}}
+	s := &Settled{Through: []Position{{Topic: "orders", Partition: 3, Offset: 17}}}
 	if !s.Covers("orders", 3, 16) || s.Covers("orders", 3, 17) || s.Covers("orders", 2, 1) || s.Covers("returns", 3, 1) {
 		t.Error("Covers disagrees with Through")
+	}
+	// Case: the topic was deleted and made again.
+	s.Through[0].TopicID = TopicID{1}
+	if s.CoversIn("orders", TopicID{2}, 3, 1) || !s.CoversIn("orders", TopicID{1}, 3, 1) || !s.Covers("orders", 3, 1) {
+		t.Error("an offset of one topic covers an event of another one of its name")
 	}
 }
 

@@ -1,137 +1,272 @@
 package obligation
 
 import (
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
+
+	"tidings.dev/internal/offsets"
 )
 
-// Fact is one of the records of this package: *Subscription, *Marks, *Retrying, *Seek, *Settled, *Reopened.
+// Fact is one of the records of this package: a *Subscription, *Derivation, *Emission, *Mismatch, *NotUnderstood, *Marks,
+// *Retrying, *Running, *Seek, *Settled, *Reopened, *Question, *Answer, *Command, *Claim or *Result.
 type Fact interface {
-	// Kind is the name of the record on the wire.
+	// Kind returns the kind of the record, as it is named in the JSON.
 	Kind() string
-	// RecordTopic is the topic that the record belongs on.
+	// RecordTopic returns the name of the topic that the record belongs on.
 	RecordTopic() string
-	// Key is the record key.
+	// Key returns the record's key.
 	Key() string
 }
 
-// Subscription says that a reaction listens on a topic. The last one per key counts. It is written once the start
-// offsets are resolved, and before they are committed. A tombstone (no value) counts as Retired.
+// Subscription is the record that a reaction listens to a topic. Of the records with one key the last counts (see
+// Merge for the exception). It is written once the start offsets are known, and before any position of the group is
+// committed. A tombstone (a record without a value) counts as Retired.
 type Subscription struct {
 	Reaction string `json:"reaction"`
 	Topic    string `json:"topic"`
-	// Types that the reaction handles; empty means every type. Events of other types are no obligation of it.
+	// App is the name of the app that the reaction belongs to; empty in records of earlier versions.
+	App string `json:"app,omitempty"`
+	// TopicID is the id of the topic that the offsets belong to; a topic that was deleted and made again has another
+	// id. It is zero if the writer or the log does not have topic ids.
+	TopicID TopicID `json:"topic_id,omitzero"`
+	// Version is the version of the program whose types these are. The zero value is lower than every other version.
+	Version Version `json:"version,omitzero"`
+	// Types are the event types that the reaction handles; empty means every type. The reaction owes nothing to events
+	// of other types. An instance of the reaction without a handler for one of Types must not pass over events of that
+	// type.
 	Types []string `json:"types,omitempty"`
-	// Start is the first offset of each partition that the reaction reads. Events before it are no obligation. A
-	// partition that is absent starts at 0.
+	// Joining has those of Types that were added lately, and of which it is not known yet from which offset on they
+	// are owed. Until then nothing is owed to their events. The instance that has added a type sets its TypeSince once
+	// this record is durable.
+	Joining []string `json:"joining,omitempty"`
+	// TypeSince has, by type and partition, the offset from which on events of a type that was added later are owed.
+	// It is to the type what Since is to the subscription.
+	TypeSince map[string]map[int32]int64 `json:"type_since,omitempty"`
+	// Start is the first offset that the reaction reads, by partition; 0 for a partition that is absent. The reaction
+	// owes nothing to events below it.
 	Start map[int32]int64 `json:"start,omitempty"`
-	// Since is the high watermark of each partition when the reaction joined. An event before it, but not before
-	// Start, was there first: the reaction joined later, so the obligation is shown but holds up no story. A partition
-	// that is absent has 0. A restart of a reaction keeps Since; only new partitions and topics are added.
+	// Since is the high watermark at the time when the reaction joined, by partition; 0 for a partition that is
+	// absent. An event from Start on and below Since was in the log before the reaction: what the reaction owes to it
+	// is shown as "joined later" and does not hold a story open. A restart of the reaction does not change Since.
 	Since map[int32]int64 `json:"since,omitempty"`
-	// At is when the reaction joined.
+	// At is the time when the reaction joined.
 	At time.Time `json:"at,omitzero"`
-	// Retired means that the reaction is gone for good: what it has not handled holds up nothing any more.
+	// Revision is one more than the revision of the record that this one replaces. If two records have the same
+	// revision, their writers did not know of each other, and Merge combines the two. A record with a lower revision
+	// than an earlier record does not count.
+	Revision int64 `json:"revision,omitempty"`
+	// Retired reports whether the subscription has ended for good. A retired subscription owes nothing.
 	Retired bool `json:"retired,omitempty"`
 }
 
-func (*Subscription) Kind() string        { return "subscription" }
-func (*Subscription) RecordTopic() string { return SubscriptionsTopic }
-func (s *Subscription) Key() string       { return SubscriptionKey(s.Reaction, s.Topic) }
+// Kind implements Fact.
+func (*Subscription) Kind() string { return "subscription" }
 
-// SubscriptionKey is the record key of a subscription: it identifies (reaction, topic). A topic name has no slash.
+// RecordTopic implements Fact.
+func (*Subscription) RecordTopic() string { return SubscriptionsTopic }
+
+// Key implements Fact.
+func (s *Subscription) Key() string { return SubscriptionKey(s.Reaction, s.Topic) }
+
+// SubscriptionKey returns the key of the records of a subscription, "reaction/topic". Topic names contain no slash, so
+// the key identifies the subscription.
 func SubscriptionKey(reaction, topic string) string { return reaction + "/" + topic }
 
-// Range is the offsets [Lo, Hi). On the wire it is the pair [lo,hi].
-type Range struct{ Lo, Hi int64 }
-
-// Marks says what a reaction has finished in one partition since its last marks. They are appended after everything
-// that those events made it emit is acknowledged, and before the position is committed: who has read a mark finds the
-// emissions below the high watermarks of that moment.
+// Marks is the record of what a reaction has finished in one partition since its last marks. It is appended after all
+// events that the reaction emitted for the finished events are acknowledged, and before the position is committed. So
+// a reader of the marks finds those emissions below the high watermarks of the time at which it reads, and below the offsets in Through.
 type Marks struct {
-	Reaction  string `json:"reaction"`
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	// Epoch is that of the last Seek on this partition which the writer has obeyed; 0 before the first. Marks of an
-	// older epoch than the last Seek before them in the log are ignored: their writer did not know of the seek.
+	Reaction string `json:"reaction"`
+	Topic    string `json:"topic"`
+	// TopicID is the id of the topic that the offsets belong to; zero if the writer or the log does not have topic
+	// ids. The same holds for Retrying, Running and Seek.
+	TopicID   TopicID `json:"topic_id,omitzero"`
+	Partition int32   `json:"partition"`
+	// Epoch is the epoch of the last Seek on this partition that the writer has obeyed; 0 before the first seek. Marks
+	// with a lower epoch than the last Seek before them in the log are ignored, since their writer did not know of the
+	// seek.
 	Epoch int64 `json:"epoch,omitempty"`
-	// Done are all offsets that need nothing more: handled, skipped, duplicates, types without a handler, and offsets
-	// that hold no record. Ranges may overlap earlier marks.
-	Done []Range `json:"done,omitempty"`
-	// Skipped, Retried and Duplicates tell more about offsets that are in Done.
-	Skipped    []Skipped `json:"skipped,omitempty"`
-	Retried    []Retried `json:"retried,omitempty"`
-	Duplicates []int64   `json:"duplicates,omitempty"`
-	// Position is the offset that is committed next: everything below it is done.
+	// Done has the offsets that are done: of events that were handled or skipped, of events of types without a
+	// handler, and offsets without a record. For every range 0 <= Lo <= Hi. Ranges may overlap those of earlier marks.
+	Done []offsets.Range `json:"done,omitempty"`
+	// Unhandled has the offsets in Done whose events the reaction has no handler for.
+	Unhandled []offsets.Range `json:"unhandled,omitempty"`
+	// Skipped and Retried describe some of the offsets in Done.
+	Skipped []Skipped `json:"skipped,omitempty"`
+	Retried []Retried `json:"retried,omitempty"`
+	// Copies has the later records of events that have arrived before. Their offsets are not in Done: a copy is done
+	// when its original is, and the original may be marked in an earlier record, in this one, or in a later one.
+	Copies []Copy `json:"copies,omitempty"`
+	// Duplicates has the offsets of copies in records of the first version of this package. They are in Done as well.
+	Duplicates []int64 `json:"duplicates,omitempty"`
+	// Emitted has the offsets of Done whose handlers have emitted something; it may have others of Done, and offsets that are not
+	// in Done. It is nil if the writer, of an earlier version, has not recorded it, or if Through would be too long: then any of Done
+	// may have emitted something, anywhere. Empty, and not nil, means that none of Done has.
+	Emitted []offsets.Range `json:"emitted,omitzero"`
+	// Through has, for each partition that the handlers of Emitted have emitted to, the offset after the last of it. Whoever has
+	// read so far has read all that they emitted. A topic id of zero means that it is not known.
+	Through []Position `json:"through,omitempty"`
+	// Position is the offset that is committed after this record: all offsets below it are done.
 	Position int64 `json:"position"`
-	// Started and Finished bound the handler runs in this record.
+	// Started is when the first handler run that this record covers began, and Finished when the last one ended.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
-	// Times has one entry for each event that a handler ran for.
+	// Times has one entry for each event whose handler ran and succeeded.
 	Times []Timing `json:"-"`
 }
 
-func (*Marks) Kind() string        { return "marks" }
-func (*Marks) RecordTopic() string { return ReactionsTopic }
-func (m *Marks) Key() string       { return partitionKey(m.Reaction, m.Topic, m.Partition) }
+// Kind implements Fact.
+func (*Marks) Kind() string { return "marks" }
 
-// Skipped is an event that the reaction decided not to handle.
+// RecordTopic implements Fact.
+func (*Marks) RecordTopic() string { return ReactionsTopic }
+
+// Key implements Fact.
+func (m *Marks) Key() string { return partitionKey(m.Reaction, m.Topic, m.Partition) }
+
+// Skipped is an event that the reaction has decided not to handle. Reason is a text for people and may be empty.
 type Skipped struct {
 	Offset int64  `json:"offset"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// Retried is an event that was handled, but not at the first attempt. Error is that of the last attempt that failed.
+// Copy is a record at Offset that has the identity of an earlier record of its partition, the original, which is at
+// Of. In the JSON it is [offset, of].
+type Copy struct{ Offset, Of int64 }
+
+// MarshalJSON implements json.Marshaler.
+func (c Copy) MarshalJSON() ([]byte, error) { return json.Marshal([2]int64{c.Offset, c.Of}) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Copy) UnmarshalJSON(b []byte) error {
+	var pair [2]int64
+	if err := json.Unmarshal(b, &pair); err != nil {
+		return err
+	}
+	if pair[1] < 0 || pair[0] <= pair[1] {
+		return fmt.Errorf("copy %d of %d: an original comes before its copies", pair[0], pair[1])
+	}
+	*c = Copy{pair[0], pair[1]}
+	return nil
+}
+
+// Retried is an event that was handled after one or more failed attempts. Attempts is the number of all attempts,
+// including the last one, which succeeded. Error is the error of the last failed attempt.
 type Retried struct {
 	Offset   int64  `json:"offset"`
 	Attempts int    `json:"attempts"`
 	Error    string `json:"error,omitempty"`
 }
 
-// Timing is one handler run that succeeded: Finished is its end, Took its duration (both kept to the microsecond). On
-// the wire it is [offset, took in µs, finished in µs after Marks.Started].
+// Timing is one handler run that succeeded. Its times have a precision of one microsecond. In the JSON it is [offset,
+// Took in µs, time from Marks.Started to Finished in µs].
 type Timing struct {
+	// Took is how long the run took.
 	Offset   int64
 	Took     time.Duration
-	Finished time.Time
+	Finished time.Time // when the run ended
 }
 
-// Retrying says that an event has failed and will be tried again. It may be left out or throttled: it tells people
-// what goes on and decides nothing. Marks that cover the offset end it.
+// Retrying is the record that a reaction has failed to handle an event and will try again. It is shown to people and
+// nothing depends on it, so it may be left out, as for short waits and when many events fail. It does not hold any
+// more once Marks cover its offset.
 type Retrying struct {
-	Reaction  string    `json:"reaction"`
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	Attempt   int       `json:"attempt"` // how many have failed
-	Error     string    `json:"error,omitempty"`
-	Next      time.Time `json:"next,omitzero"`
-	At        time.Time `json:"at,omitzero"`
+	Reaction  string  `json:"reaction"`
+	Topic     string  `json:"topic"`
+	TopicID   TopicID `json:"topic_id,omitzero"`
+	Partition int32   `json:"partition"`
+	Offset    int64   `json:"offset"`
+	// Attempt is the number of attempts that have failed; 1 or more.
+	Attempt int `json:"attempt"`
+	// First is when the first attempt failed, which may have been in another instance; zero in records of earlier
+	// versions.
+	First time.Time `json:"first,omitzero"`
+	// Error is the error of the last attempt.
+	Error string `json:"error,omitempty"`
+	// Next is when the next attempt is due.
+	Next time.Time `json:"next,omitzero"`
+	// At is when the last attempt failed.
+	At time.Time `json:"at,omitzero"`
 }
 
-func (*Retrying) Kind() string        { return "retrying" }
+// Kind implements Fact.
+func (*Retrying) Kind() string { return "retrying" }
+
+// RecordTopic implements Fact.
 func (*Retrying) RecordTopic() string { return ReactionsTopic }
-func (r *Retrying) Key() string       { return partitionKey(r.Reaction, r.Topic, r.Partition) }
 
-// Seek says that somebody moved the position of a reaction by hand. It is written before the position is committed.
-// From then on everything at or above To is open again, whatever earlier marks said, and what lies in [From, To) and
-// was not done is skipped.
-type Seek struct {
-	Reaction  string `json:"reaction"`
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	From      int64  `json:"from"`
-	To        int64  `json:"to"`
-	// Epoch is 1 for the first seek of a partition and grows by one with each.
-	Epoch int64     `json:"epoch"`
-	Who   string    `json:"who,omitempty"`
-	At    time.Time `json:"at,omitzero"`
+// Key implements Fact.
+func (r *Retrying) Key() string { return partitionKey(r.Reaction, r.Topic, r.Partition) }
+
+// Running is the record that a handler has been running for long. It is written when that is noticed, and again every
+// RunningEvery while the handler runs. It is shown to people and nothing depends on it, so it may be left out.
+type Running struct {
+	Reaction  string  `json:"reaction"`
+	Topic     string  `json:"topic"`
+	TopicID   TopicID `json:"topic_id,omitzero"`
+	Partition int32   `json:"partition"`
+	Offset    int64   `json:"offset"`
+	// Attempt is the number of the running attempt, from 1.
+	Attempt int `json:"attempt"`
+	// Since is when the handler was called.
+	Since time.Time `json:"since,omitzero"`
+	// First is when the first attempt failed; zero if none has failed.
+	First time.Time `json:"first,omitzero"`
+	// At is a time at which the handler was still running.
+	At time.Time `json:"at,omitzero"`
 }
 
-func (*Seek) Kind() string        { return "seek" }
-func (*Seek) RecordTopic() string { return ReactionsTopic }
-func (s *Seek) Key() string       { return partitionKey(s.Reaction, s.Topic, s.Partition) }
+// Kind implements Fact.
+func (*Running) Kind() string { return "running" }
 
+// RecordTopic implements Fact.
+func (*Running) RecordTopic() string { return ReactionsTopic }
+
+// Key implements Fact.
+func (r *Running) Key() string { return partitionKey(r.Reaction, r.Topic, r.Partition) }
+
+// RunningEvery is the time after which another Running record is written while a handler runs.
+const RunningEvery = 20 * time.Second
+
+// Seek is the record that the position of a reaction in one partition was moved by hand, from From to To. It is
+// written before the new position is committed. If it moves back, all events from To on are open again, whatever
+// earlier marks say. Otherwise the events in [From, To) that were not done are skipped, and offsets above To that are
+// done stay done.
+type Seek struct {
+	Reaction  string  `json:"reaction"`
+	Topic     string  `json:"topic"`
+	TopicID   TopicID `json:"topic_id,omitzero"`
+	Partition int32   `json:"partition"`
+	From      int64   `json:"from"`
+	To        int64   `json:"to"`
+	// Epoch is 1 for the first seek of a partition, and one more for each further one.
+	Epoch int64 `json:"epoch"`
+	// Who names the person or program that moved the position, for people; "unknown" if a reaction found its position
+	// moved.
+	Who string `json:"who,omitempty"`
+	// Why is the reason that was given, for people.
+	Why string `json:"why,omitempty"`
+	// Command is the ID of the Command that the seek carries out; empty if no instance was told to do it.
+	Command string    `json:"command,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// Back reports whether the seek moves the position back, so that all events from To on are handled again, including
+// those that were done ahead of the position. Otherwise the seek jumps over [From, To).
+func (s *Seek) Back() bool { return s.To < s.From }
+
+// Kind implements Fact.
+func (*Seek) Kind() string { return "seek" }
+
+// RecordTopic implements Fact.
+func (*Seek) RecordTopic() string { return ReactionsTopic }
+
+// Key implements Fact.
+func (s *Seek) Key() string { return partitionKey(s.Reaction, s.Topic, s.Partition) }
+
+// partitionKey returns "reaction/topic/partition".
 func partitionKey(reaction, topic string, partition int32) string {
 	return SubscriptionKey(reaction, topic) + "/" + strconv.Itoa(int(partition))
 }

@@ -2,44 +2,57 @@ package obligation
 
 import "time"
 
-// CloudEvents types of the story's own facts.
+// The CloudEvents types of the facts about stories.
 const (
 	TypeSettled  = "story.settled"
 	TypeReopened = "story.reopened"
 )
 
-// Settled says that all events of a correlation have been handled by everybody who listened to them, and that nothing
-// more follows from them. It is true of the events below Through; a later event of the correlation settles anew.
+// Settled is the fact that every reaction that listened has handled all events of a correlation, and that nothing more
+// follows from them. It holds for the events below Through; if a later event of the correlation is emitted, the story
+// may be reopened, and settles again with another fact.
 type Settled struct {
 	Correlation string `json:"correlation"`
 	// Root is the id of the story's first event.
 	Root string `json:"root,omitempty"`
-	// Episode counts the facts of this story: 1 for the first. Two facts with one (correlation, episode) are the same
-	// fact, told twice.
+	// Episode is the number of the fact among those of its story, from 1. Two facts with the same correlation and
+	// episode are one fact that was written twice.
 	Episode int `json:"episode"`
-	// Events is how many events the story has, copies of one event counted once.
+	// Events is the number of events in the story; copies of one event count once.
 	Events int `json:"events"`
-	// Through has, for each partition in which the story has an event, the offset after the last one counted. An event
-	// at a lower offset there is part of what has settled: Covers.
+	// Through has, for each partition with events of the story, the offset after the last event that was counted.
 	Through []Position `json:"through,omitempty"`
-	At      time.Time  `json:"at,omitzero"`
+	// At is when the indexer came to the conclusion.
+	At time.Time `json:"at,omitzero"`
 }
 
-func (*Settled) Kind() string        { return TypeSettled }
-func (*Settled) RecordTopic() string { return StoryTopic }
-func (s *Settled) Key() string       { return s.Correlation }
+// Kind implements Fact.
+func (*Settled) Kind() string { return TypeSettled }
 
-// Covers tells whether an event of this correlation at that place is among those which have settled.
+// RecordTopic implements Fact.
+func (*Settled) RecordTopic() string { return StoryTopic }
+
+// Key implements Fact.
+func (s *Settled) Key() string { return s.Correlation }
+
+// Covers reports whether the event at this place, which must be of the same correlation, is among the events that have
+// settled.
 func (s *Settled) Covers(topic string, partition int32, offset int64) bool {
+	return s.CoversIn(topic, TopicID{}, partition, offset)
+}
+
+// CoversIn is like Covers for the topic that has both the name and the id; a zero id stands for any topic of the name.
+func (s *Settled) CoversIn(topic string, id TopicID, partition int32, offset int64) bool {
 	for _, p := range s.Through {
-		if p.Topic == topic && p.Partition == partition {
+		if p.Topic == topic && p.Partition == partition && p.TopicID.Is(id) {
 			return offset < p.Offset
 		}
 	}
 	return false
 }
 
-// Reopened says that a settled story is not settled any more: a later event or a seek made somebody owe something.
+// Reopened is the fact that a settled story is not settled any more: because of a later event or a seek, a reaction
+// owes something again. Its fields have the meaning of those of Settled.
 type Reopened struct {
 	Correlation string    `json:"correlation"`
 	Root        string    `json:"root,omitempty"`
@@ -48,13 +61,19 @@ type Reopened struct {
 	At          time.Time `json:"at,omitzero"`
 }
 
-func (*Reopened) Kind() string        { return TypeReopened }
+// Kind implements Fact.
+func (*Reopened) Kind() string { return TypeReopened }
+
+// RecordTopic implements Fact.
 func (*Reopened) RecordTopic() string { return StoryTopic }
-func (r *Reopened) Key() string       { return r.Correlation }
+
+// Key implements Fact.
+func (r *Reopened) Key() string { return r.Correlation }
 
 // Position is an offset in a partition of a topic.
 type Position struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	Topic     string  `json:"topic"`
+	Partition int32   `json:"partition"`
+	Offset    int64   `json:"offset"`
+	TopicID   TopicID `json:"topic_id,omitzero"` // zero if the writer or the log does not have topic ids
 }

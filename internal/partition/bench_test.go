@@ -16,7 +16,7 @@ func benchLog(b *testing.B) *Log {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := Create(disk, "p", Config{Files: NewFiles(16)})
+	l, err := Create(disk, "p", Config{Files: NewFileCache(16)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func BenchmarkIdleLog(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	files := NewFiles(16)
+	files := NewFileCache(16)
 	for b.Loop() {
 		var before, after runtime.MemStats
 		runtime.GC()

@@ -8,48 +8,56 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// DefaultMapBytes is how much memory one pass of compaction takes to remember keys: about half a million of them.
+// DefaultMapBytes is the default of Compaction.MapBytes, in bytes. It is enough for about half a million keys.
 const DefaultMapBytes = 16 << 20
 
-// maxCompactedBatchBytes bounds what a batch may decompress to when compaction looks into it. One that holds more stays
-// as it is.
+// maxCompactedBatchBytes is the largest decompressed size in bytes of a batch that compaction decodes. A larger batch
+// is copied unchanged.
 const maxCompactedBatchBytes = 64 << 20
 
-// Compaction says what a pass over a log may do.
+// Compaction contains the parameters of one call of Log.Compact.
 type Compaction struct {
-	Stable         int64         // nothing at or above it is touched: the last stable offset
-	Now            time.Time     // what the times below are measured from
-	MinLag         time.Duration // segments with younger records are left alone; 0: none is
-	TombstoneAge   time.Duration // how long tombstones stay, counted from the pass that removed what they delete
-	MapBytes       int           // DefaultMapBytes; memory for keys. More keys than fit take more passes
-	LastOfProducer map[int64]int64
-	// LastOfProducer has the last offset of each live producer's last batch, which is kept even when it is empty, so
-	// that the producer's sequence can be read from the log.
+	Stable int64         // the last stable offset: records at or above it are not changed
+	Now    time.Time     // the current time, from which MinLag and TombstoneAge are measured
+	MinLag time.Duration // segments with records younger than this are not changed; 0 means no limit
+	// TombstoneAge is how long tombstones are kept, beginning with the compaction that removes the records which they
+	// delete.
+	TombstoneAge time.Duration
+	// MapBytes is the memory in bytes for the map of keys. 0 means DefaultMapBytes. If not all keys fit, several
+	// compactions are needed.
+	MapBytes int
 
-	// Aborted says whether a batch belongs to an aborted transaction: its records go. nil: none does. Control batches
-	// are always kept.
+	// LastOfProducer maps the id of each live producer to the last offset of its last batch. That batch is kept even
+	// when it has no records any more, so that the producer's sequence number can be read from the log.
+	LastOfProducer map[int64]int64
+	// Aborted reports whether a batch belongs to an aborted transaction, so that its records are removed. nil means
+	// that no batch does. Control batches are always kept.
 	Aborted func(batch.View) bool
-	// Pace is called between pieces of work with the bytes read or written since. It may sleep; an error ends the pass
-	// and is returned. nil: no pause.
+	// Pace is called between pieces of work with the number of bytes read or written since its last call. It may sleep.
+	// If it returns an error, Compact ends and returns that error. nil means that compaction does not pause.
 	Pace func(bytes int64) error
 }
 
-// Compacted is what a pass did.
+// Compacted is the result of one call of Log.Compact.
 type Compacted struct {
 	ReadBytes, WrittenBytes int64
 	RemovedRecords          int64
-	Through                 int64 // the log is compacted up to here
-	More                    bool  // there is more that may be compacted: the keys did not fit the memory
+	Through                 int64 // the log is compacted below this offset
+	// More means that dirty records are left, because not all keys fit the memory or because retention has removed a
+	// segment meanwhile.
+	More bool
 }
 
-// Dirtiness says whether a pass is worth its while. Only segments that a pass may touch are counted.
+// Dirtiness describes how much of a log could be compacted. It only counts segments that a compaction may rewrite.
 type Dirtiness struct {
-	CleanBytes, DirtyBytes int64 // in segments that compaction has been through, and in others
-	OldestMS               int64 // time of the oldest record that it has not been through, by its segment's first batch; -1: none
-	TombstonesDue          bool  // the delete horizon of some tombstones has passed
+	CleanBytes, DirtyBytes int64 // sizes of the segments below Compacted.Through, and of the others
+	// OldestMS is the time of the oldest dirty record in milliseconds since the Unix epoch, estimated from its segment.
+	// It is -1 if there is none.
+	OldestMS      int64
+	TombstonesDue bool // the delete horizon of some tombstones has passed, so that they can be removed
 }
 
-// Ratio is the dirty share, 0 for nothing at all.
+// Ratio returns the share of dirty bytes in all bytes, in [0, 1]. It returns 0 if there are no dirty bytes.
 func (d Dirtiness) Ratio() float64 {
 	if d.DirtyBytes == 0 {
 		return 0
@@ -57,7 +65,8 @@ func (d Dirtiness) Ratio() float64 {
 	return float64(d.DirtyBytes) / float64(d.CleanBytes+d.DirtyBytes)
 }
 
-// Dirtiness measures the log as a pass of c would find it once everything written is synced. It does no I/O.
+// Dirtiness returns the dirtiness of the log for a compaction with the parameters c, assuming that everything that is
+// written to segments is also synced. It does no I/O.
 func (l *Log) Dirtiness(c Compaction) Dirtiness {
 	d := Dirtiness{OldestMS: -1}
 	l.mu.RLock()
@@ -69,7 +78,8 @@ func (l *Log) Dirtiness(c Compaction) Dirtiness {
 			continue
 		}
 		if d.DirtyBytes == 0 {
-			if d.OldestMS = seg.FirstTimestamp; seg.Generation > 0 { // that may be a delete horizon
+			// Compaction may have set the first timestamp of this segment to a delete horizon.
+			if d.OldestMS = seg.FirstTimestamp; seg.Generation > 0 {
 				d.OldestMS = seg.MaxTimestamp
 			}
 		}
@@ -78,8 +88,8 @@ func (l *Log) Dirtiness(c Compaction) Dirtiness {
 	return d
 }
 
-// compactable is how many segments from the first on compaction may touch: whole, closed, below the stable offset and
-// old enough. With l.mu held.
+// compactable returns the number of segments, from the first on, that a compaction may rewrite: they are undamaged and
+// closed, end at or below c.Stable, and have no records younger than c.MinLag. l.mu must be held.
 func (l *Log) compactable(c Compaction) int {
 	for i, seg := range l.segments {
 		switch {
@@ -91,31 +101,33 @@ func (l *Log) compactable(c Compaction) int {
 	return 0
 }
 
-// Compact makes one pass over the log by key: of all records below a point, which is the more recent part's end or as
-// far as the keys fit the memory, only the last of each key stays. A tombstone stays until its delete horizon, which is
-// set when all that it deletes has gone. Records without a key go; so do records of aborted transactions. No offset
-// changes. Records of a batch that can't be decoded stay.
+// Compact compacts the log by key below an offset, which Compacted.Through returns: the end of the segments that may be
+// compacted, or a lower offset if not all keys fit the memory. Below that offset only the last record of each key is
+// kept. A tombstone is kept until its delete horizon, which is set when all records that the tombstone deletes are
+// removed. Records without a key and records of aborted transactions are removed. Records keep their offsets. A batch
+// that cannot be decoded is kept unchanged.
 //
-// What is synced already, and closed, is rewritten to new segments: the last segment is never touched, nor what no
-// checkpoint can have (call Sync before). Readers see the old segments until they see the new ones. The old ones' files
-// stay until Reclaim. It blocks for as long as that takes, beside reads, appends and syncs; Close ends it.
+// Compact writes new segments in the place of old ones that are closed and synced; the caller should call Sync before.
+// It never changes the last segment, nor any segment that no checkpoint can contain yet. Readers see the old segments
+// until the new ones are complete, and the files of the old segments stay until Reclaim. Compact blocks until it is
+// done. Reads, appends and syncs go on meanwhile, and Close ends it early.
 //
-// A *CorruptError says that a segment is damaged. After any error the log is as good as before; what the pass had done
-// by then stays.
+// If a segment is damaged, the error is a *CorruptError. After any error the log is intact, and segments that were
+// already replaced stay replaced.
 func (l *Log) Compact(c Compaction) (Compacted, error) {
 	l.compacting.Lock()
 	defer l.compacting.Unlock()
 	if c.MapBytes <= 0 {
 		c.MapBytes = DefaultMapBytes
 	}
-	p, err := l.beginPass(c)
+	p, err := l.beginCompaction(c)
 	if err != nil || len(p.inputs) == 0 {
 		return p.did, err
 	}
-	if err = p.learn(); err == nil {
+	if err = p.buildOffsetMap(); err == nil {
 		err = p.rewrite()
 	}
-	if errors.Is(err, errGone) { // retention was faster: what is left is for another pass
+	if errors.Is(err, errGone) { // retention has removed a segment meanwhile; a later compaction does the rest
 		p.did.More = true
 		return p.did, nil
 	}
@@ -129,35 +141,38 @@ func (l *Log) Compact(c Compaction) (Compacted, error) {
 	return p.did, nil
 }
 
-// pass is one compaction at work.
-type pass struct {
+// compactionRun is the state of one call of Compact. It is used by one goroutine, which holds log.compacting.
+type compactionRun struct {
 	log    *Log
 	c      Compaction
 	config Config
-	known  epochs
-	inputs []passInput
-	from   int64 // dirty from here
-	end    int64 // of the inputs
-	keys   *offsetMap
-	// through is up to where keys knows the last offset of each key. What is at or above it stays.
+	known  epochs            // the log's leader epochs at the beginning of the compaction
+	inputs []compactionInput // the segments that may be rewritten, in order
+	from   int64             // records at or above this offset are dirty
+	end    int64             // offset after the last record of inputs
+	keys   *offsetMap        // maps each key in [from, through) to the offset of its last record
+	// through is the offset from which on nothing is removed. from <= through <= end, unless from is above end.
 	through int64
 
-	scratch []byte
-	unpaced int64
+	scratch []byte // memory that filter writes its result to
+	unpaced int64  // bytes of work since the last call of c.Pace
 	did     Compacted
 }
 
-// passInput is a segment as the pass found it, and the one that must still be there when it is replaced.
-type passInput struct {
-	segment
-	original *segment
-	end      int64 // offset after it
+// compactionInput is a segment at the time when the compaction began. Its original must still be in the log when the
+// compaction replaces it.
+type compactionInput struct {
+	segment           // copy of *original
+	original *segment // the segment in log.segments
+	end      int64    // offset after the segment's last record
 }
 
-func (l *Log) beginPass(c Compaction) (*pass, error) {
+// beginCompaction returns a compactionRun whose inputs are the segments that may be compacted; there may be none. After
+// an error the run has no inputs.
+func (l *Log) beginCompaction(c Compaction) (*compactionRun, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	p := &pass{log: l, c: c, config: l.config, known: l.epochs, from: max(l.compacted, l.start)}
+	p := &compactionRun{log: l, c: c, config: l.config, known: l.epochs, from: max(l.compacted, l.start)}
 	p.did.Through = l.compacted
 	if l.failed != nil {
 		return p, l.failed
@@ -167,14 +182,15 @@ func (l *Log) beginPass(c Compaction) (*pass, error) {
 		if end > l.syncedEnd || seg.synced.SizeBytes != seg.SizeBytes {
 			break
 		}
-		p.inputs = append(p.inputs, passInput{*seg, seg, end})
+		p.inputs = append(p.inputs, compactionInput{*seg, seg, end})
 		p.end = end
 	}
 	return p, nil
 }
 
-// learn reads what is dirty and remembers where each key was last.
-func (p *pass) learn() error {
+// buildOffsetMap reads the dirty records and fills p.keys with the last offset of each key. If the map gets full, it
+// sets p.through to the offset of the first record that the map has no space for.
+func (p *compactionRun) buildOffsetMap() error {
 	p.through = max(p.end, p.from)
 	p.keys = newOffsetMap(p.through-p.from, p.c.MapBytes)
 	for i := range p.inputs {
@@ -188,7 +204,7 @@ func (p *pass) learn() error {
 			}
 			for r, err := range batch.Records(v, maxCompactedBatchBytes) {
 				if err != nil {
-					break // it stays as it is
+					break // a batch that cannot be decoded is kept unchanged
 				}
 				if r.Offset < p.from || r.Key == nil {
 					continue
@@ -211,12 +227,14 @@ func (p *pass) learn() error {
 	return nil
 }
 
-func (p *pass) aborted(v batch.View) bool {
+// aborted reports whether the records of a batch belong to an aborted transaction.
+func (p *compactionRun) aborted(v batch.View) bool {
 	return p.c.Aborted != nil && v.Transactional() && !v.Control() && p.c.Aborted(v)
 }
 
-// eachBatch calls do for each batch of a segment, in order, until it says false. The bytes are good until do returns.
-func (p *pass) eachBatch(in *passInput, do func(batch.View) (bool, error)) error {
+// eachBatch calls do for each batch of a segment, in order, until do returns false or an error. The bytes of the batch
+// are valid until do returns.
+func (p *compactionRun) eachBatch(in *compactionInput, do func(batch.View) (bool, error)) error {
 	w, err := p.log.walk(&in.segment, 0, in.Base, scanBytes)
 	if err != nil {
 		return err
@@ -241,8 +259,9 @@ func (p *pass) eachBatch(in *passInput, do func(batch.View) (bool, error)) error
 	}
 }
 
-// pace lets others work after every so many bytes.
-func (p *pass) pace(bytes int64) error {
+// pace counts bytes of work and calls c.Pace after every writeBytes of them. It returns ErrClosed if the log is closed,
+// and otherwise the error of c.Pace.
+func (p *compactionRun) pace(bytes int64) error {
 	if p.log.closed.Load() {
 		return ErrClosed
 	}
@@ -254,9 +273,10 @@ func (p *pass) pace(bytes int64) error {
 	return err
 }
 
-// rewrite goes through the segments below the point and writes anew those that change, joining small neighbours.
-func (p *pass) rewrite() error {
-	var out *rewriting
+// rewrite goes through the segments below p.through. It rewrites the segments from which the compaction removes
+// something, and joins neighbours that fit one segment together.
+func (p *compactionRun) rewrite() error {
+	var out *replacement
 	defer func() {
 		if out != nil {
 			out.discard()
@@ -291,7 +311,7 @@ func (p *pass) rewrite() error {
 			if !worth {
 				continue
 			}
-			out = &rewriting{pass: p}
+			out = &replacement{run: p}
 		}
 		if err := out.take(in); err != nil {
 			return err
@@ -300,17 +320,19 @@ func (p *pass) rewrite() error {
 	return finish()
 }
 
-func (p *pass) fitTogether(a, b *passInput) bool {
+// fitTogether reports whether the segments a and b, which must be neighbours, fit one segment.
+func (p *compactionRun) fitTogether(a, b *compactionInput) bool {
 	return a.SizeBytes+b.SizeBytes <= p.config.SegmentBytes && b.end-a.Base <= maxSegmentOffsets
 }
 
-// maxSegmentOffsets bounds the offsets that one segment spans: the index has 32 bits for them.
+// maxSegmentOffsets is the largest number of offsets in one segment. The index stores them, relative to the segment's
+// base, in 32 bits.
 const maxSegmentOffsets = 1 << 31
 
-// changes says whether the pass takes anything away from a segment.
-func (p *pass) changes(in *passInput) (bool, error) {
+// changes reports whether the compaction would remove anything from a segment. It may read the whole segment.
+func (p *compactionRun) changes(in *compactionInput) (bool, error) {
 	if p.keys.used == 0 && (in.DeleteHorizon < 0 || in.DeleteHorizon > p.c.Now.UnixMilli()) && in.end <= p.from {
-		return false, nil // there was no later record, and no tombstone is due
+		return false, nil // no key has a later record, and no tombstone is due
 	}
 	found, before := false, p.did.RemovedRecords
 	err := p.eachBatch(in, func(v batch.View) (bool, error) {
@@ -323,8 +345,10 @@ func (p *pass) changes(in *passInput) (bool, error) {
 	return found, err
 }
 
-// filter appends what the pass leaves of a batch, nothing perhaps.
-func (p *pass) filter(dst []byte, v batch.View) (out []byte, changed bool) {
+// filter appends to dst what the compaction keeps of a batch, which may be nothing, and returns the result. changed
+// reports whether the compaction removes something from v. A gap counts as unchanged and is not appended, since
+// segmentWriter.gap makes the gaps of the new segment. filter adds the removed records to p.did.RemovedRecords.
+func (p *compactionRun) filter(dst []byte, v batch.View) (out []byte, changed bool) {
 	if v.Gap() {
 		return dst, false
 	}

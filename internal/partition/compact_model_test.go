@@ -23,7 +23,7 @@ func TestCompactionModel(t *testing.T) {
 		m := &keyedModel{disk: vfs.NewMem(), now: 1_000, config: Config{
 			SegmentBytes:       rapid.Int64Range(200, 3000).Draw(t, "segment"),
 			IndexIntervalBytes: rapid.IntRange(1, 600).Draw(t, "interval"),
-			Files:              NewFiles(rapid.IntRange(2, 5).Draw(t, "files")),
+			Files:              NewFileCache(rapid.IntRange(2, 5).Draw(t, "files")),
 		}}
 		var err error
 		m.log, err = Create(m.disk, "p", m.config)
@@ -164,7 +164,7 @@ func (m *keyedModel) compact(t *rapid.T) {
 	}
 }
 
-// compacted says what a pass up to an offset must leave.
+// compacted returns what a compaction up to an offset must leave.
 func (m *keyedModel) compacted(c Compaction, through int64) {
 	if through == 0 || len(m.records) == 0 {
 		return

@@ -299,6 +299,7 @@ func TestEveryFlippedByteOfACompactedLog(t *testing.T) {
 	}
 }
 
+// flipBits inverts some bits of one byte of a file.
 func flipBits(t *testing.T, disk vfs.FS, name string, at int64, bits byte) {
 	t.Helper()
 	f, err := disk.Open(name)
@@ -364,7 +365,7 @@ func cutPowerInCompaction(seed int64) (cuts int, err error) {
 		}
 		return nil
 	})
-	config := Config{SegmentBytes: 500 + rng.Int63n(1000), IndexIntervalBytes: 100, Files: NewFiles(4)}
+	config := Config{SegmentBytes: 500 + rng.Int63n(1000), IndexIntervalBytes: 100, Files: NewFileCache(4)}
 	l, err := Create(disk, "p", config)
 	if err != nil {
 		return 0, err
@@ -444,7 +445,7 @@ func cutPowerInCompaction(seed int64) (cuts int, err error) {
 
 func (p crashPoint) check(rng *rand.Rand, newest int, s State, config Config, all []batch.View) error {
 	disk := p.disk.CrashClone(rng)
-	config.Files = NewFiles(4)
+	config.Files = NewFileCache(4)
 	l, err := Open(disk, "p", config, s)
 	if err != nil {
 		return err
@@ -521,7 +522,7 @@ func TestEveryFaultInCompaction(t *testing.T) {
 			op.Nth = n
 			return fail(op)
 		})
-		config := Config{SegmentBytes: 600, IndexIntervalBytes: 100, Files: NewFiles(3)}
+		config := Config{SegmentBytes: 600, IndexIntervalBytes: 100, Files: NewFileCache(3)}
 		l, err := Create(disk, "p", config)
 		check(t, err)
 		for i := range 60 {

@@ -2,152 +2,103 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"tidings.dev/internal/batch"
-	"tidings.dev/internal/vfs"
 )
 
-// rewriting is one new segment on its way to replace one or more old ones. It is written beside everything else under a
-// name that no state knows, so that until it is complete and synced, directory entry included, a crash only leaves a
-// file for the next Open to remove.
-type rewriting struct {
-	pass      *pass
-	originals []*segment
-	seg       *segment
-	end       int64 // offset after the originals
-	next      int64 // offset after the batches so far
-
-	file     vfs.File
-	buf      []byte // of what is not yet in the file
-	inFile   int64
-	unsynced int64
+// replacement is a new segment that is being written to replace one or more old segments. Its file has a name that no
+// state contains. After a crash before the file is complete and synced, directory entry included, the next Open removes
+// it.
+type replacement struct {
+	run       *compactionRun
+	originals []*segment     // the old segments: neighbours, in order
+	end       int64          // offset after the last record of originals
+	w         *segmentWriter // nil before the first call of take
 }
 
-// syncBytes is how much of a new segment is synced at a time, so that the journal never waits for all of it.
-const syncBytes = 4 << 20
+// compactionSyncBytes is the number of bytes after which a new segment is synced. Frequent syncs make sure that a sync
+// of the journal never has to wait for the data of a whole segment.
+const compactionSyncBytes = 4 << 20
 
-// fits says whether another segment may be added.
-func (r *rewriting) fits(in *passInput) bool {
-	return r.seg.SizeBytes+in.SizeBytes <= r.pass.config.SegmentBytes && in.end-r.seg.Base <= maxSegmentOffsets
+// fits reports whether one more input can be added to the new segment. It assumes the worst case, in which the
+// compaction removes nothing from it.
+func (r *replacement) fits(in *compactionInput) bool {
+	return r.w.seg.SizeBytes+in.SizeBytes <= r.run.config.SegmentBytes && in.end-r.w.seg.Base <= maxSegmentOffsets
 }
 
-// take writes what the pass leaves of a segment.
-func (r *rewriting) take(in *passInput) error {
-	if r.seg == nil {
-		r.seg = &segment{SegmentState: newSegment(in.Base, in.Generation+1), full: true}
-		r.next = in.Base
-		f, err := r.pass.log.fs.Create(r.key().path())
-		if err != nil {
+// take adds what the compaction keeps of one input to the new segment. The input must follow the last original.
+func (r *replacement) take(in *compactionInput) error {
+	if r.w == nil {
+		if err := r.begin(in); err != nil {
 			return err
 		}
-		r.file = f
 	}
 	r.originals = append(r.originals, in.original)
 	r.end = in.end
-	return r.pass.eachBatch(in, func(v batch.View) (bool, error) {
-		base, next := v.BaseOffset(), v.NextOffset()
-		out, _ := r.pass.filter(r.pass.scratch[:0], v)
-		r.pass.scratch = out
+	return r.run.eachBatch(in, func(v batch.View) (bool, error) {
+		out, _ := r.run.filter(r.run.scratch[:0], v)
+		r.run.scratch = out
 		if len(out) == 0 {
 			return true, nil
 		}
-		if err := r.fill(base); err != nil {
+		if err := r.w.gap(v.BaseOffset()); err != nil {
 			return false, err
 		}
-		r.next = next
-		return true, r.add(out)
+		return true, r.w.add(out)
 	})
 }
 
-// fill puts a gap up to an offset, if anything is missing there.
-func (r *rewriting) fill(to int64) error {
-	if r.next == to {
-		return nil
+// begin creates the new segment's file. The segment's generation is one higher than that of in, its first original.
+func (r *replacement) begin(in *compactionInput) error {
+	l, seg := r.run.log, &segment{SegmentState: newSegment(in.Base, in.Generation+1), full: true}
+	w := &segmentWriter{fs: l.fs, name: fileKey{l, seg.SegmentName, segmentFile}.path(), seg: seg, next: seg.Base,
+		epochs: r.run.known, indexIntervalBytes: r.run.config.IndexIntervalBytes, syncBytes: compactionSyncBytes,
+		wrote: func(n int64) error {
+			r.run.did.WrittenBytes += n
+			return r.run.pace(n)
+		}}
+	if err := w.create(); err != nil {
+		return err
 	}
-	gap := batch.AppendGap(nil, r.next, to-1, r.pass.known.at(r.next))
-	r.next = to
-	return r.add(gap)
+	r.w = w
+	return nil
 }
 
-func (r *rewriting) add(v batch.View) error {
-	if r.seg.SizeBytes+int64(len(v)) > maxSegmentBytes { // re-encoded timestamps can make a batch longer
-		return fmt.Errorf("partition: %s: what compaction leaves does not fit a segment", r.key().path())
-	}
-	r.seg.add(v, r.pass.config.IndexIntervalBytes)
-	r.buf = append(r.buf, v...)
-	if len(r.buf) < writeBytes {
-		return nil
-	}
-	return r.write()
-}
-
-func (r *rewriting) write() error {
-	if len(r.buf) == 0 {
-		return nil
-	}
-	if _, err := r.file.WriteAt(r.buf, r.inFile); err != nil {
+// finish makes the new segment durable and replaces the originals by it in the log.
+func (r *replacement) finish() error {
+	if err := r.w.gap(r.end); err != nil {
 		return err
 	}
-	n := int64(len(r.buf))
-	r.inFile += n
-	r.unsynced += n
-	r.pass.did.WrittenBytes += n
-	r.buf = r.buf[:0]
-	if r.unsynced >= syncBytes {
-		if err := r.file.Sync(); err != nil {
-			return err
-		}
-		r.unsynced = 0
-	}
-	return r.pass.pace(n)
-}
-
-// finish makes the new segment durable and puts it in the place of the old ones.
-func (r *rewriting) finish() error {
-	if err := r.fill(r.end); err != nil {
+	if err := r.w.finish(); err != nil {
 		return err
 	}
-	if err := r.write(); err != nil {
-		return err
-	}
-	if err := r.file.Sync(); err != nil {
-		return err
-	}
-	err := r.file.Close()
-	r.file = nil
-	if err != nil {
-		return err
-	}
-	l := r.pass.log
+	l := r.run.log
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
 	}
-	r.seg.synced = r.seg.SegmentState
-	return l.replace(r.originals, r.seg, r.end)
+	r.w.seg.synced = r.w.seg.SegmentState
+	return l.replace(r.originals, r.w.seg, r.end)
 }
 
-// discard removes what was written. Should that fail, the next Open does it.
-func (r *rewriting) discard() {
-	if r.file != nil {
-		_ = r.file.Close()
-	}
-	if r.seg != nil {
-		_ = r.pass.log.fs.Remove(r.key().path())
+// discard removes the new segment's file, if there is one. If that fails, the next Open removes the file.
+func (r *replacement) discard() {
+	if r.w != nil {
+		_ = r.w.discard()
 	}
 }
 
-func (r *rewriting) key() fileKey { return fileKey{r.pass.log, r.seg.SegmentName, segmentFile} }
-
-// replaced is a segment that compaction has put another in the place of. Its files stay, for the checkpoints that name
+// replaced is a segment that compaction has replaced by another one. Its files are kept for the checkpoints that name
 // it.
 type replaced struct {
 	SegmentName
-	kept bool // a checkpoint has been taken that doesn't use it, so that it stays for the one before only
+	// kept means that the newest durable checkpoint does not need the files, so that they are kept only for the
+	// checkpoint before it.
+	kept bool
 }
 
-// replace puts a synced segment in the place of its originals, which must still be there (errGone).
+// replace puts the synced segment seg in the place of originals, the last of which ends before the offset end. It
+// returns errGone if not all originals are in the log any more.
 func (l *Log) replace(originals []*segment, seg *segment, end int64) error {
 	l.io.Lock()
 	defer l.io.Unlock()
@@ -165,25 +116,26 @@ func (l *Log) replace(originals []*segment, seg *segment, end int64) error {
 		l.replaced = append(l.replaced, replaced{SegmentName: old.SegmentName})
 	}
 	if l.failed == nil {
-		l.tail.evictBelow(end) // or memory would serve what was taken away
+		l.tail.evictBelow(end) // otherwise reads would get the removed records from memory
 	}
 	l.mu.Unlock()
 
-	// Entries that don't get to the file stay in memory until they do: nothing is lost by going on.
+	// Index entries that could not be written stay in memory until a later write, so the error can be ignored.
 	_ = l.writeIndex(seg)
 	return nil
 }
 
-// Replaced is how many segments that compaction has replaced still have their files.
+// Replaced returns the number of replaced segments whose files still exist.
 func (l *Log) Replaced() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return len(l.replaced)
 }
 
-// Reclaim says that s, which State returned, is in a checkpoint that is durable, and that of those before only the last
-// may still be used. It removes files of replaced segments that neither needs. Files that can't be removed are left to
-// the next Open. waiting is how many replaced segments still have their files: further checkpoints will free them.
+// Reclaim removes the files of replaced segments that no checkpoint needs any more. Its argument s is a result of
+// State, and the caller calls it once a checkpoint that contains s is durable. Of the earlier checkpoints only the last
+// may still be used then. waiting is the number of replaced segments whose files must stay for now; further checkpoints
+// free them. After an error the next Open removes the files that could not be removed.
 func (l *Log) Reclaim(s State) (waiting int, err error) {
 	l.io.Lock()
 	defer l.io.Unlock()

@@ -103,18 +103,10 @@ func TestEveryFlippedByte(t *testing.T) {
 	}
 }
 
+// flip inverts all bits of one byte of a file.
 func flip(t *testing.T, disk vfs.FS, name string, at int64) {
 	t.Helper()
-	f, err := disk.Open(name)
-	check(t, err)
-	defer f.Close()
-	b := make([]byte, 1)
-	if n, err := f.ReadAt(b, at); n != 1 {
-		t.Fatal(err)
-	}
-	b[0] ^= 0xff
-	_, err = f.WriteAt(b, at)
-	check(t, err)
+	flipBits(t, disk, name, at, 0xff)
 }
 
 // What a checkpoint promised and the directory doesn't have is named when it is opened and when it is read; the rest
@@ -123,9 +115,9 @@ func TestDamage(t *testing.T) {
 	for name, harm := range map[string]func(*vfs.Mem, string) error{
 		"missing": func(disk *vfs.Mem, name string) error { return disk.Remove(name) },
 		"short": func(disk *vfs.Mem, name string) error {
-			return cut(disk, name, 70)
+			return truncateFile(disk, name, 70)
 		},
-		"empty": func(disk *vfs.Mem, name string) error { return cut(disk, name, 0) },
+		"empty": func(disk *vfs.Mem, name string) error { return truncateFile(disk, name, 0) },
 		"zeros": func(disk *vfs.Mem, name string) error {
 			f, err := disk.Open(name)
 			if err == nil {
@@ -256,7 +248,7 @@ func TestDecodeStateRefusesNonsense(t *testing.T) {
 
 func FuzzDecodeState(f *testing.F) {
 	s := State{Start: 5, End: 100, Segments: []SegmentState{{SizeBytes: 70}, {SegmentName: SegmentName{Base: 50, Generation: 3}, SizeBytes: 99,
-		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77, Mark: Mark{61, 1, 2, 3}}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
+		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77, Fingerprint: Fingerprint{61, 1, 2, 3}}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
 		Compacted: 60, Replaced: []SegmentName{{Base: 50, Generation: 2}}}
 	f.Add(s.AppendTo(nil))
 	f.Add([]byte("\x01\x05\x5f\x01\x09\x46\x00\x0a\x04\x02\x01\x00\x00"))             // version 1

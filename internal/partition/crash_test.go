@@ -36,7 +36,7 @@ func TestPowerCuts(t *testing.T) {
 func cutPower(seed int64) error {
 	rng := rand.New(rand.NewSource(seed))
 	disk := vfs.NewMem()
-	config := Config{SegmentBytes: 1500 + rng.Int63n(3000), IndexIntervalBytes: 100 + rng.Intn(400), Files: NewFiles(2 + rng.Intn(4))}
+	config := Config{SegmentBytes: 1500 + rng.Int63n(3000), IndexIntervalBytes: 100 + rng.Intn(400), Files: NewFileCache(2 + rng.Intn(4))}
 	l, err := Create(disk, "p", config)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func cutPower(seed int64) error {
 		}
 		epochs := l.epochs
 		disk = disk.CrashClone(rng)
-		config.Files = NewFiles(2 + rng.Intn(4))
+		config.Files = NewFileCache(2 + rng.Intn(4))
 		if l, err = Open(disk, "p", config, checkpoint); err != nil {
 			return err
 		}

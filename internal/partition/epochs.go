@@ -2,12 +2,13 @@ package partition
 
 import "sort"
 
-// epochs says which leader epoch each offset belongs to: ascending in both fields, never empty in a log. It is never
-// changed in place, so that a reader may keep what it has seen.
+// epochs maps the offsets of a log to leader epochs. It lists the starts of the epochs, strictly ascending by epoch and
+// ascending by offset. The list of a log is never empty. It is never changed in place, so that a reader may keep it
+// without holding a lock.
 type epochs []EpochStart
 
-// with returns the list with a later epoch that begins at offset. An epoch that got no record is replaced. Epochs
-// that aren't later leave the list as it is.
+// with returns a list in which epoch begins at offset. If the last epoch of e begins at the same offset, and so has no
+// record, it is left out. If epoch is not later than the last epoch of e, with returns e itself.
 func (e epochs) with(epoch int32, offset int64) epochs {
 	if len(e) > 0 && epoch <= e.latest() {
 		return e
@@ -19,15 +20,16 @@ func (e epochs) with(epoch int32, offset int64) epochs {
 	return append(append(make(epochs, 0, n+1), e[:n]...), EpochStart{Epoch: epoch, Offset: offset})
 }
 
+// latest returns the last epoch of the list, which must not be empty.
 func (e epochs) latest() int32 { return e[len(e)-1].Epoch }
 
-// at is the epoch of the record at offset. Before the first start it is the first epoch.
+// at returns the leader epoch of the record at offset. For an offset before the first start it returns the first epoch.
 func (e epochs) at(offset int64) int32 {
 	i := sort.Search(len(e), func(i int) bool { return e[i].Offset > offset })
 	return e[max(i-1, 0)].Epoch
 }
 
-// from returns the list for batches from offset on: epochs that ended before it are gone.
+// from returns the list without the epochs that ended at or before offset.
 func (e epochs) from(offset int64) epochs {
 	i := sort.Search(len(e), func(i int) bool { return e[i].Offset > offset })
 	if i <= 1 {
@@ -36,35 +38,36 @@ func (e epochs) from(offset int64) epochs {
 	return append(epochs(nil), e[i-1:]...)
 }
 
-// upTo returns the list for a log that ends at end.
+// upTo returns the list without the epochs that begin after end, which is the offset after the log's last record.
 func (e epochs) upTo(end int64) epochs {
 	return append(epochs(nil), e[:sort.Search(len(e), func(i int) bool { return e[i].Offset > end })]...)
 }
 
-// Epoch is the latest leader epoch.
+// Epoch returns the latest leader epoch.
 func (l *Log) Epoch() int32 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.epochs.latest()
 }
 
-// EpochAt is the leader epoch under which the record at offset was appended.
+// EpochAt returns the leader epoch under which the record at offset was appended.
 func (l *Log) EpochAt(offset int64) int32 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.epochs.at(offset)
 }
 
-// BumpEpoch begins a later leader epoch at the end of the log. Others than later ones change nothing, so that a
-// journal may be replayed.
+// BumpEpoch begins a new leader epoch at the end of the log. If epoch is not later than the latest one, it does
+// nothing, so that the journal may be replayed more than once.
 func (l *Log) BumpEpoch(epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epochs = l.epochs.with(epoch, l.end)
 }
 
-// EpochEnd answers OffsetForLeaderEpoch (KIP-320): the largest epoch that isn't later than the one asked for, and where
-// it ended. An epoch before all known ones ends where the first of them begins; one later than all gives -1, -1.
+// EpochEnd returns the answer to an OffsetForLeaderEpoch request (KIP-320): the largest epoch of the log that is not
+// later than epoch, and the offset at which it ended. If epoch is before all known epochs, it returns epoch and the
+// start of the first known one. If epoch is negative or later than the latest one, it returns -1, -1.
 func (l *Log) EpochEnd(epoch int32) (int32, int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

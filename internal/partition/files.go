@@ -9,24 +9,32 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Files keeps a bounded number of segment and index files open on behalf of many logs. A log that is idle loses its
-// files to those that aren't. Safe for concurrent use.
-type Files struct {
-	limit       int
-	leastStored int64 // a shorter run of batches is not sent from its file: it isn't worth a system call of its own
+// FileCache keeps a limited number of segment and index files open for many logs. When it needs space, it closes the
+// file that was not used for the longest time, so that the files of idle logs make place for those of busy ones. It is
+// safe for concurrent use.
+//
+// mu guards byKey and the ring that begins at recent. Every cached file is in both. len(byKey) <= limit, except for a
+// moment in add. An open file that is not in the cache is closed by its last user. A dirty file is synced before it is
+// closed, unless its log is closed.
+type FileCache struct {
+	limit int
+	// minStoredBytes is the size of the smallest run of batches that is sent from its file. For fewer bytes the system
+	// call costs more than it saves.
+	minStoredBytes int64
 
 	mu     sync.Mutex
 	byKey  map[fileKey]*openFile
-	recent openFile // ring of the cached files: recent.next is the one used last, recent.prev the one to go first
+	recent openFile // head of the ring: recent.next was used last, recent.prev was not used for the longest time
 }
 
-// fileKey names a file without building its path.
+// fileKey identifies a segment or index file, without the cost of building its path.
 type fileKey struct {
 	log  *Log
 	name SegmentName
 	kind fileKind
 }
 
+// fileKind distinguishes the two files of a segment.
 type fileKind uint8
 
 const (
@@ -34,11 +42,13 @@ const (
 	indexFile
 )
 
+// path returns the file's name, with the log's directory.
 func (k fileKey) path() string {
 	return k.log.dir + "/" + fileName(k.name, k.kind)
 }
 
-// fileName is the base offset in 20 digits, and from the first compaction on the generation.
+// fileName returns the name of a file within its log's directory: the base offset in 20 digits, the generation if
+// compaction has written the segment, and the extension.
 func fileName(name SegmentName, kind fileKind) string {
 	ext := [...]string{"log", "index"}[kind]
 	if name.Generation == 0 {
@@ -47,32 +57,34 @@ func fileName(name SegmentName, kind fileKind) string {
 	return fmt.Sprintf("%020d.%d.%s", name.Base, name.Generation, ext)
 }
 
-// openFile is an open file with its users counted.
+// openFile is an open file with a count of its users. files.mu guards users, cached, dirty, prev and next; the other
+// fields are safe for concurrent use.
 type openFile struct {
 	vfs.File
-	files      *Files
+	files      *FileCache
 	key        fileKey
 	prev, next *openFile
 	users      int
-	cached     bool        // in byKey and in the ring
-	dirty      bool        // written since its last sync
-	vouched    atomic.Bool // it is known to be the segment's own
-	checked    spans       // whose checksums were found right in what the page cache has of it
+	cached     bool        // the file is in files.byKey and in the ring
+	dirty      bool        // the file was written to since its last sync
+	verified   atomic.Bool // the file's content is known to be that of its segment
+	checked    byteRanges  // the bytes in the page cache whose checksums were verified since the file was opened
 }
 
-// NewFiles returns a cache of at most limit open files (at least 2). Reads that find every place taken by a file in
-// use open theirs for the one read.
-func NewFiles(limit int) *Files {
-	f := &Files{limit: max(limit, 2), leastStored: 64 << 10, byKey: make(map[fileKey]*openFile)}
+// NewFileCache returns a cache for at most limit open files; a limit below 2 counts as 2. If all files in the cache are
+// in use, a reader opens its file outside the cache.
+func NewFileCache(limit int) *FileCache {
+	f := &FileCache{limit: max(limit, 2), minStoredBytes: 64 << 10, byKey: make(map[fileKey]*openFile)}
 	f.recent.prev, f.recent.next = &f.recent, &f.recent
 	return f
 }
 
-// sharedFiles serves logs whose Config names no Files.
-var sharedFiles = NewFiles(256)
+// sharedFiles is the cache of all logs whose Config.Files is nil.
+var sharedFiles = NewFileCache(256)
 
-// create makes an empty file, for writing. The caller knows that nobody else uses the key.
-func (f *Files) create(key fileKey) (*openFile, error) {
+// create creates an empty file, or empties an existing one, and returns it open and in use. The caller must call
+// release. No other goroutine may use the same key during the call.
+func (f *FileCache) create(key fileKey) (*openFile, error) {
 	f.drop(func(k fileKey) bool { return k == key })
 	file, err := key.log.fs.Create(key.path())
 	if err != nil {
@@ -81,9 +93,10 @@ func (f *Files) create(key fileKey) (*openFile, error) {
 	return f.add(key, file, true)
 }
 
-// acquire returns the open file; give it back with release. A writer may wait for another log's dirty file to be
-// synced, so that there is room; a reader never does.
-func (f *Files) acquire(key fileKey, toWrite bool) (*openFile, error) {
+// acquire returns the open file with a key, in use. The caller must call release. If toWrite is true, acquire may wait
+// until a dirty file of another log is synced to make place in the cache. If it is false, acquire does not wait for
+// that.
+func (f *FileCache) acquire(key fileKey, toWrite bool) (*openFile, error) {
 	f.mu.Lock()
 	if o := f.byKey[key]; o != nil {
 		o.users++
@@ -100,11 +113,12 @@ func (f *Files) acquire(key fileKey, toWrite bool) (*openFile, error) {
 	return f.add(key, file, toWrite)
 }
 
-// add puts a file that was just opened into the cache, if there is room.
-func (f *Files) add(key fileKey, file vfs.File, toWrite bool) (*openFile, error) {
+// add puts a file that was just opened into the cache, if there is space, and returns it in use. If another goroutine
+// has added the same file meanwhile, it closes file and returns that goroutine's openFile.
+func (f *FileCache) add(key fileKey, file vfs.File, toWrite bool) (*openFile, error) {
 	for {
 		f.mu.Lock()
-		if o := f.byKey[key]; o != nil { // somebody was faster
+		if o := f.byKey[key]; o != nil { // another goroutine has opened the file first
 			o.users++
 			f.touch(o)
 			f.mu.Unlock()
@@ -128,7 +142,7 @@ func (f *Files) add(key fileKey, file vfs.File, toWrite bool) (*openFile, error)
 			}
 			f.mu.Unlock()
 			if victim != nil {
-				// The file was clean: closing it can lose nothing.
+				// The file was clean, so that no data is lost even if Close fails.
 				_ = victim.File.Close()
 			}
 			return o, nil
@@ -139,13 +153,14 @@ func (f *Files) add(key fileKey, file vfs.File, toWrite bool) (*openFile, error)
 		}
 		victim.users++
 		f.mu.Unlock()
-		victim.settle()
+		victim.syncAndRelease()
 	}
 }
 
-// victim chooses the file to close: the one used longest ago that nobody uses now, a clean one first. A dirty one is
-// only chosen for a writer. With f.mu held.
-func (f *Files) victim(toWrite bool) *openFile {
+// victim returns the file that should be closed to make place for another: among the unused files, the clean one that
+// was not used for the longest time. If there is none and toWrite is true, it returns the dirty one that was not used
+// for the longest time. It returns nil if there is no such file. f.mu must be held.
+func (f *FileCache) victim(toWrite bool) *openFile {
 	var dirty *openFile
 	for o := f.recent.prev; o != &f.recent; o = o.prev {
 		switch {
@@ -159,35 +174,36 @@ func (f *Files) victim(toWrite bool) *openFile {
 	return dirty
 }
 
-// settle syncs a dirty file so that it may be closed, and releases it. Closing it dirty would be allowed, but an error
-// of the writeback between close and the next open may never reach us.
-func (o *openFile) settle() {
+// syncAndRelease syncs a dirty file, so that it may be closed, and releases it. Without the sync, the operating system
+// could meet an error when it writes the data after the close, and would perhaps never report it. A failed sync fences
+// the log.
+func (o *openFile) syncAndRelease() {
 	o.files.mu.Lock()
 	o.dirty = false
 	o.files.mu.Unlock()
 	if err := o.Sync(); err != nil {
 		o.key.log.fail(err)
 	}
-	// It was synced or its log is fenced: the close has nothing to add.
+	// The file was synced or its log is fenced, so that an error of release adds nothing.
 	_ = o.release()
 }
 
-// wrote marks the file as written to: it won't be closed before it was synced.
+// wrote marks the file as dirty, so that it is synced before it is closed. It must be called before the write.
 func (o *openFile) wrote() {
 	o.files.mu.Lock()
 	o.dirty = true
 	o.files.mu.Unlock()
 }
 
-// synced marks the file as clean again. Nothing may have been written since the sync began.
+// synced marks the file as clean. Nothing may have been written to it since the sync began.
 func (o *openFile) synced() {
 	o.files.mu.Lock()
 	o.dirty = false
 	o.files.mu.Unlock()
 }
 
-// release gives a file back. The last user of a file outside the cache closes it, synced if it was dirty and its log
-// still lives.
+// release ends one use of the file. If the file is not in the cache and has no other user, release closes it, and syncs
+// it before if it is dirty and its log is open.
 func (o *openFile) release() error {
 	o.files.mu.Lock()
 	o.users--
@@ -205,8 +221,9 @@ func (o *openFile) release() error {
 	return o.File.Close()
 }
 
-// drop closes the files whose keys match, at once or after their last user.
-func (f *Files) drop(match func(fileKey) bool) error {
+// drop removes the files whose keys match from the cache. It closes those that are not in use. The others are closed by
+// their last user.
+func (f *FileCache) drop(match func(fileKey) bool) error {
 	var closing []*openFile
 	f.mu.Lock()
 	for key, o := range f.byKey {
@@ -225,8 +242,8 @@ func (f *Files) drop(match func(fileKey) bool) error {
 	return errors.Join(errs...)
 }
 
-// touch makes o the file used last. With f.mu held.
-func (f *Files) touch(o *openFile) {
+// touch makes o the most recently used file of the ring. f.mu must be held.
+func (f *FileCache) touch(o *openFile) {
 	if o.next != nil {
 		o.prev.next, o.next.prev = o.next, o.prev
 	}
@@ -234,8 +251,8 @@ func (f *Files) touch(o *openFile) {
 	o.prev.next, o.next.prev = o, o
 }
 
-// remove takes o out of the cache. With f.mu held.
-func (f *Files) remove(o *openFile) {
+// remove removes o from byKey and from the ring; it does not close it. f.mu must be held.
+func (f *FileCache) remove(o *openFile) {
 	o.prev.next, o.next.prev = o.next, o.prev
 	o.prev, o.next, o.cached = nil, nil, false
 	delete(f.byKey, o.key)

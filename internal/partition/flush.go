@@ -8,38 +8,42 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// writeBytes is how much one write to a segment gathers. Larger batches are written by themselves.
+// writeBytes is the largest number of bytes that one write to a segment contains, unless a single batch is larger.
 const writeBytes = 4 << 20
 
-// run is what one write to a segment consists of.
-type run struct {
+// pendingWrite contains the batches of one write to a segment.
+type pendingWrite struct {
 	views     []batch.View
-	parts     [][]byte // the same
+	parts     [][]byte // the same bytes as in views, as the argument of WriteParts
 	sizeBytes int64
 }
 
-func (r *run) clear() {
+// clear removes all batches and keeps the slices' memory.
+func (r *pendingWrite) clear() {
 	clear(r.views)
 	clear(r.parts)
 	r.views, r.parts, r.sizeBytes = r.views[:0], r.parts[:0], 0
 }
 
-var runs = sync.Pool{New: func() any { return new(run) }}
+// pendingWrites is a pool of *pendingWrite.
+var pendingWrites = sync.Pool{New: func() any { return new(pendingWrite) }}
 
-// Flush writes what is in memory only to the segment files, without making it durable; what is appended meanwhile need not
-// be among it. After an error what wasn't written stays in memory, and a later Flush writes it to the same place; after a
-// failed sync it never succeeds again.
+// Flush writes the batches that are in memory only to segment files, without making them durable. Batches that are
+// appended during the call may be left out. It does I/O. After a failed write the unwritten batches stay in memory, and
+// a later Flush writes them to the same place. After a failed sync, Flush always fails, with an error that matches
+// ErrSync.
 func (l *Log) Flush() error {
 	l.io.Lock()
 	defer l.io.Unlock()
 	return l.flush()
 }
 
+// flush does what Flush does. l.io must be held.
 func (l *Log) flush() error {
-	r := runs.Get().(*run)
+	r := pendingWrites.Get().(*pendingWrite)
 	defer func() {
 		r.clear()
-		runs.Put(r)
+		pendingWrites.Put(r)
 	}()
 	for end := l.End(); ; {
 		seg, fresh, err := l.gather(r, end)
@@ -53,7 +57,7 @@ func (l *Log) flush() error {
 		}
 		err = l.write(seg, fresh, r)
 		if damage, ok := errors.AsType[*CorruptError](err); ok {
-			l.giveUp(seg, damage)
+			l.abandonSegment(seg, damage)
 			continue
 		}
 		if err != nil {
@@ -63,9 +67,10 @@ func (l *Log) flush() error {
 	}
 }
 
-// gather collects the unwritten batches that go to one segment in one write, if there is one below end: the active
-// segment, or a fresh one that nobody knows yet.
-func (l *Log) gather(r *run, end int64) (seg *segment, fresh bool, err error) {
+// gather collects in r the unwritten batches below end that one write to one segment can contain. r is empty if there
+// are none. seg is the last segment of the log, or a new one that is not in the log yet; fresh reports which. l.io must
+// be held.
+func (l *Log) gather(r *pendingWrite, end int64) (seg *segment, fresh bool, err error) {
 	r.clear()
 
 	l.mu.RLock()
@@ -80,7 +85,7 @@ func (l *Log) gather(r *run, end int64) (seg *segment, fresh bool, err error) {
 	if len(waiting) == 0 || waiting[0].BaseOffset() >= end {
 		return nil, false, nil
 	}
-	if n := len(l.segments); n > 0 && l.segments[n-1].takes(waiting[0].View, l.config) {
+	if n := len(l.segments); n > 0 && l.segments[n-1].accepts(waiting[0].View, l.config) {
 		seg = l.segments[n-1]
 	} else {
 		seg, fresh = &segment{SegmentState: newSegment(waiting[0].BaseOffset(), 0)}, true
@@ -88,7 +93,7 @@ func (l *Log) gather(r *run, end int64) (seg *segment, fresh bool, err error) {
 	grown := *seg
 	for i := range waiting {
 		v := waiting[i].View
-		if len(r.views) > 0 && (r.sizeBytes+int64(len(v)) > writeBytes || !grown.takes(v, l.config)) {
+		if len(r.views) > 0 && (r.sizeBytes+int64(len(v)) > writeBytes || !grown.accepts(v, l.config)) {
 			break
 		}
 		if grown.SizeBytes == 0 {
@@ -101,7 +106,8 @@ func (l *Log) gather(r *run, end int64) (seg *segment, fresh bool, err error) {
 	return seg, fresh, nil
 }
 
-// closeActive ends the segment written so far: its index is complete.
+// closeActive closes the last segment, so that no more batches are added to it, and completes its index. l.io must be
+// held.
 func (l *Log) closeActive() error {
 	l.mu.Lock()
 	var active *segment
@@ -116,41 +122,47 @@ func (l *Log) closeActive() error {
 	return l.writeIndex(active)
 }
 
-// giveUp ends a segment whose file turned out to be damaged: what is to be written goes to another.
-func (l *Log) giveUp(seg *segment, damage *CorruptError) {
+// abandonSegment closes a segment whose file turned out to be damaged, so that unwritten batches go to a new segment.
+func (l *Log) abandonSegment(seg *segment, damage *CorruptError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seg.full, seg.damage = true, damage
 }
 
-func (l *Log) write(seg *segment, fresh bool, r *run) error {
-	key := fileKey{l, seg.SegmentName, segmentFile}
-	var f *openFile
-	var err error
-	if fresh {
-		l.dirDirty = true
-		f, err = l.files.create(key)
-	} else {
-		f, err = l.files.acquire(key, true)
-	}
+// write writes the batches of r to a segment's file, after those that are in it already. Readers do not use these bytes
+// before publish. l.io must be held.
+func (l *Log) write(seg *segment, fresh bool, r *pendingWrite) error {
+	f, err := l.openToWrite(fileKey{l, seg.SegmentName, segmentFile}, fresh)
 	if err != nil {
 		return err
 	}
-	if err := l.vouch(f, seg); err != nil {
+	if err := l.verifyIdentity(f, seg); err != nil {
 		return errors.Join(err, f.release())
 	}
-	f.wrote() // before the write, so that a sync on the way out of the cache can't be one write short
-	// The tail in memory has these batches for those who read now. Whoever comes later is served by a large read, at the
-	// speed of the disk, while a fresh page of the cache for each page of a busy log would cost more than all the rest
-	// of an append (docs/adr/0007-segments-past-the-page-cache.md).
+	f.wrote() // marked before the write, so that the file is synced if it leaves the cache meanwhile
+	// The file is written past the page cache. Readers of the newest records get these batches from memory, and later
+	// readers read large pieces at the speed of the disk. To allocate a page of the page cache for each page of a busy
+	// log would cost more than all other work of an append (docs/adr/0007-segments-past-the-page-cache.md).
 	_, err = f.WriteParts(r.parts, seg.SizeBytes, vfs.WontRead)
-	// Closing has nothing to add: the file stays dirty in the cache, or it is synced by name.
+	// An error of release adds nothing: the file stays in the cache and dirty, or release has synced it.
 	_ = f.release()
 	return err
 }
 
-// publish lets readers and the next write know of the bytes.
-func (l *Log) publish(seg *segment, fresh bool, r *run) {
+// openToWrite opens a file of the log for writing. If fresh is true, it creates the file or empties an existing one;
+// the file's name is then durable after the next sync of the directory. The caller must call release. l.io must be
+// held.
+func (l *Log) openToWrite(key fileKey, fresh bool) (*openFile, error) {
+	if !fresh {
+		return l.files.acquire(key, true)
+	}
+	l.dirDirty = true
+	return l.files.create(key)
+}
+
+// publish adds the batches of r, which were written to the file of seg, to seg, so that readers and the next write see
+// them. l.io must be held.
+func (l *Log) publish(seg *segment, fresh bool, r *pendingWrite) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, v := range r.views {
@@ -163,8 +175,9 @@ func (l *Log) publish(seg *segment, fresh bool, r *run) {
 	l.written = r.views[len(r.views)-1].NextOffset()
 }
 
-// Sync is Flush, and makes what is written durable, directory entries included; State then describes it. A failed
-// sync fences the log's files: nobody knows which pages reached the disk, so it is never tried again.
+// Sync does what Flush does and makes all written batches durable, including the names of the files. State then
+// describes them. A failed sync fences the log's files for good with an error that matches ErrSync, because it is not
+// known which pages have reached the disk.
 func (l *Log) Sync() error {
 	l.io.Lock()
 	defer l.io.Unlock()
@@ -174,13 +187,14 @@ func (l *Log) Sync() error {
 	return l.syncWritten()
 }
 
-// SyncWritten is Sync without the Flush: what is in memory only stays there.
+// SyncWritten makes the batches that are in segment files durable, as Sync does. Unwritten batches stay in memory.
 func (l *Log) SyncWritten() error {
 	l.io.Lock()
 	defer l.io.Unlock()
 	return l.syncWritten()
 }
 
+// syncWritten does what SyncWritten does. l.io must be held.
 func (l *Log) syncWritten() error {
 	if err := l.usable(); err != nil {
 		return err
@@ -204,7 +218,7 @@ func (l *Log) syncWritten() error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failed != nil { // of a file synced on its way out of the cache
+	if l.failed != nil { // the sync of a file that left the cache has failed
 		return l.failed
 	}
 	for _, seg := range l.segments {
@@ -214,7 +228,8 @@ func (l *Log) syncWritten() error {
 	return nil
 }
 
-// usable says why no file may be written any more, or nil.
+// usable returns ErrClosed if the log is closed, an error that matches ErrSync if a sync has failed, and nil if files
+// may be written.
 func (l *Log) usable() error {
 	if l.closed.Load() {
 		return ErrClosed
@@ -222,13 +237,15 @@ func (l *Log) usable() error {
 	return l.failure()
 }
 
+// failure returns the error of a failed sync, which matches ErrSync, or nil if no sync has failed.
 func (l *Log) failure() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.failed
 }
 
-// dirtySegments are those with bytes that State doesn't cover: rarely more than one or two. With l.io held.
+// dirtySegments returns all segments from the first one that has unsynced bytes on; there are rarely more than two.
+// l.io must be held.
 func (l *Log) dirtySegments() []*segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -240,6 +257,7 @@ func (l *Log) dirtySegments() []*segment {
 	return nil
 }
 
+// syncSegment makes the content of a segment's file durable.
 func (l *Log) syncSegment(seg *segment) error {
 	f, err := l.files.acquire(fileKey{l, seg.SegmentName, segmentFile}, true)
 	if err != nil {
@@ -254,11 +272,13 @@ func (l *Log) syncSegment(seg *segment) error {
 	return err
 }
 
-// State is what a checkpoint records: the log as the last successful Sync left it, less what was deleted since.
+// State returns the state of the log for a checkpoint: the batches that the last successful Sync made durable, without
+// those that were deleted since.
 func (l *Log) State() State {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	// A start above the synced end is in the journal after this checkpoint: every append before it is synced.
+	// If l.start is above syncedEnd, then the journal has the new start in an entry after this checkpoint's boundary,
+	// since every batch that was appended before that entry would be synced otherwise.
 	s := State{Start: min(l.start, l.syncedEnd), End: l.syncedEnd, Compacted: min(l.compacted, l.syncedEnd), Epochs: l.epochs.upTo(l.syncedEnd)}
 	for _, seg := range l.segments {
 		if seg.synced.SizeBytes > 0 {

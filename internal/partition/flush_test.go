@@ -18,7 +18,7 @@ func TestFlushEndsWhileAppendsGoOn(t *testing.T) {
 		}
 		return nil
 	})
-	l, err := Create(disk, "topic/0", Config{Files: NewFiles(4)})
+	l, err := Create(disk, "topic/0", Config{Files: NewFileCache(4)})
 	check(t, err)
 	all.append(l, 3)
 	end := l.End()

@@ -2,24 +2,28 @@ package partition
 
 import "sync"
 
-// hint says where the batch with this base offset is: where an earlier read ended.
+// hint is the place at which an earlier read ended: a batch with the base offset offset begins at position, in bytes,
+// in the file of segment.
 type hint struct {
 	segment          SegmentName
 	offset, position int64
 }
 
-// hints spare sequential readers the index. A hint is only a guess: readAt checks what it leads to. The zero value is
-// ready.
+// hints remembers where earlier reads ended, so that a sequential reader finds its next batch without a search in the
+// index. A hint may be wrong, so readAt checks the batch at the position. The zero value is ready for use. It is safe
+// for concurrent use: mu guards all fields. ring has at most maxHints elements. When it is full, at is the index of the
+// oldest.
 type hints struct {
 	mu   sync.Mutex
 	ring []hint
 	at   int
-	read map[SegmentName]int64 // how many bytes of each segment were read in order
+	read map[SegmentName]int64 // how many bytes of each segment were read sequentially
 }
 
-// maxHints is how many sequential readers of one log's history are remembered.
+// maxHints is how many places of earlier reads are remembered for one log, and so how many sequential readers profit.
 const maxHints = 32
 
+// find returns the position of the batch that begins at offset in a segment. ok is false if no hint has it.
 func (h *hints) find(segment SegmentName, offset int64) (position int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,6 +35,7 @@ func (h *hints) find(segment SegmentName, offset int64) (position int64, ok bool
 	return 0, false
 }
 
+// keep adds a hint. If there are maxHints already, it replaces the oldest.
 func (h *hints) keep(x hint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,9 +47,9 @@ func (h *hints) keep(x hint) {
 	h.at = (h.at + 1) % maxHints
 }
 
-// isFirst notes that so many bytes of a segment are read in order, and says whether they are, as far as can be told, for
-// the first time. History that is read once is better read past the page cache: filling it costs more than the reading.
-// What is read again is better kept there.
+// isFirst records that bytes bytes of seg are about to be read sequentially, and reports whether they are, as far as is
+// known, read for the first time. Batches that are read once are better read past the page cache, since filling the
+// page cache costs more than the read. Batches that are read several times are better kept in the page cache.
 func (h *hints) isFirst(seg *segment, bytes int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,7 +61,7 @@ func (h *hints) isFirst(seg *segment, bytes int64) bool {
 	return before < seg.SizeBytes
 }
 
-// forget lets go what is known of a segment that is no more.
+// forget drops the count for a segment that was deleted or replaced.
 func (h *hints) forget(name SegmentName) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

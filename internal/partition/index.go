@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// The index file of a segment finds both offsets and times: an entry for one batch in every few KiB, big-endian. It is
-// never synced and never believed: an entry that fails its checksum, or that doesn't lead to the batch it names, has
-// the whole file made anew from the segment.
+// The index file of a segment maps offsets and times to positions. It has an entry for one batch in every few KiB, with
+// big-endian numbers. The file is never synced, so every entry is checked when it is used. If an entry has a wrong
+// checksum, or does not lead to the batch that it describes, the index is built again from the segment.
 //
 //	0        4             8                16
 //	+--------+-------------+----------------+
@@ -32,24 +32,28 @@ const (
 	indexEntryBytes  = 20
 )
 
+// castagnoli is the table for CRC-32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// indexEntry leads to a batch. Both offset and maxBefore never decrease from entry to entry.
+// indexEntry maps an offset and a time to the position of a batch. From entry to entry position increases, and offset
+// and maxBefore do not decrease.
 type indexEntry struct {
-	offset    uint32 // of the batch, less the segment's base
-	position  uint32 // in the segment file
-	maxBefore int64  // largest timestamp of the batches before it
+	offset    uint32 // base offset of the batch, relative to the segment's base offset
+	position  uint32 // position of the batch in the segment file, in bytes
+	maxBefore int64  // largest timestamp of the batches before this one, in milliseconds since the Unix epoch
 }
 
-// errIndex says that an index file can't be used.
+// errIndex means that an index file cannot be used and must be built again.
 var errIndex = errors.New("partition: bad index")
 
+// appendIndexHeader appends the header of the index file of the segment with a base offset.
 func appendIndexHeader(dst []byte, base int64) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, indexMagic)
 	dst = binary.BigEndian.AppendUint32(dst, indexVersion)
 	return binary.BigEndian.AppendUint64(dst, uint64(base))
 }
 
+// append appends the binary form of e to dst. seed is the result of indexSeed for the segment.
 func (e indexEntry) append(dst []byte, seed uint32) []byte {
 	at := len(dst)
 	dst = binary.BigEndian.AppendUint32(dst, e.offset)
@@ -58,6 +62,7 @@ func (e indexEntry) append(dst []byte, seed uint32) []byte {
 	return binary.BigEndian.AppendUint32(dst, crc32.Update(seed, castagnoli, dst[at:]))
 }
 
+// decodeIndexEntry decodes an entry. It reports false if the checksum is wrong.
 func decodeIndexEntry(b []byte, seed uint32) (indexEntry, bool) {
 	return indexEntry{
 		offset:    binary.BigEndian.Uint32(b),
@@ -66,37 +71,32 @@ func decodeIndexEntry(b []byte, seed uint32) (indexEntry, bool) {
 	}, binary.BigEndian.Uint32(b[16:]) == crc32.Update(seed, castagnoli, b[:16])
 }
 
-// indexSeed begins the checksums of a segment's entries with the file's head: an entry of another segment or version,
-// or zeros, won't do.
+// indexSeed returns the checksum of the header of a segment's index file. The checksums of the file's entries continue
+// it, so that neither an entry of another segment or version nor a run of zeros has a correct checksum.
 func indexSeed(base int64) uint32 {
 	return crc32.Checksum(appendIndexHeader(nil, base), castagnoli)
 }
 
-// writeIndex appends the pending entries to the segment's index file. With l.io held.
+// writeIndex appends the pending entries of a segment to its index file. l.io must be held.
 func (l *Log) writeIndex(seg *segment) error {
 	if len(seg.pending) == 0 {
 		return nil
 	}
-	key := fileKey{l, seg.SegmentName, indexFile}
-	var out []byte
-	var f *openFile
-	var err error
-	if seg.IndexBytes == 0 {
-		out = appendIndexHeader(out, seg.Base)
-		l.dirDirty = true
-		f, err = l.files.create(key)
-	} else {
-		f, err = l.files.acquire(key, true)
-	}
+	fresh := seg.IndexBytes == 0
+	f, err := l.openToWrite(fileKey{l, seg.SegmentName, indexFile}, fresh)
 	if err != nil {
 		return err
+	}
+	var out []byte
+	if fresh {
+		out = appendIndexHeader(out, seg.Base)
 	}
 	seed := indexSeed(seg.Base)
 	for _, e := range seg.pending {
 		out = e.append(out, seed)
 	}
 	_, err = f.WriteAt(out, seg.IndexBytes)
-	// It isn't dirty in the cache's sense: losing it costs a scan.
+	// The file is not marked as dirty: if its content is lost, the index is built again.
 	_ = f.release()
 	if err != nil {
 		return err
@@ -108,10 +108,12 @@ func (l *Log) writeIndex(seg *segment) error {
 	return nil
 }
 
+// indexBuffers is a pool of buffers for one entry.
 var indexBuffers = sync.Pool{New: func() any { return new([indexEntryBytes]byte) }}
 
-// lookUp returns the last entry of a segment's snapshot for which before is true; before must be true up to some entry and
-// false from there on. ok is false if it is true for none. Entries that do not check out give errIndex.
+// lookUp returns the last entry in the index of seg, a snapshot of a segment, for which before returns true. before
+// must be true for all entries up to some entry and false for all later ones. ok is false if before is true for no
+// entry. If the index cannot be read or an entry that is read is wrong, the error matches errIndex.
 func (l *Log) lookUp(seg *segment, before func(indexEntry) bool) (found indexEntry, ok bool, err error) {
 	if n := sort.Search(len(seg.pending), func(i int) bool { return !before(seg.pending[i]) }); n > 0 {
 		return seg.pending[n-1], true, nil
@@ -126,7 +128,7 @@ func (l *Log) lookUp(seg *segment, before func(indexEntry) bool) (found indexEnt
 	buf := indexBuffers.Get().(*[indexEntryBytes]byte)
 	defer func() {
 		indexBuffers.Put(buf)
-		// A file that was only read has nothing to lose.
+		// The file was only read, so that an error of release can be ignored.
 		_ = f.release()
 	}()
 
@@ -155,9 +157,9 @@ func (l *Log) lookUp(seg *segment, before func(indexEntry) bool) (found indexEnt
 	return found, ok && err == nil, err
 }
 
-// rebuild makes the index of a segment anew by reading all of it, which checks every batch, and returns the position
-// of the last batch that begins at or before offset. Damage in the segment is a *CorruptError and leaves the index as
-// it was.
+// rebuild builds the index of a segment again. It reads and checks the whole segment. It returns the position of the
+// last batch that begins at or before offset. If the segment is damaged, it returns a *CorruptError and leaves the
+// index as it was. If the segment is not in the log any more, it returns errGone.
 func (l *Log) rebuild(name SegmentName, offset int64) (position int64, err error) {
 	l.io.Lock()
 	defer l.io.Unlock()
@@ -197,7 +199,7 @@ func (l *Log) rebuild(name SegmentName, offset int64) (position int64, err error
 	seg.pending, seg.IndexBytes, seg.indexedBytes = fresh.pending, 0, fresh.indexedBytes
 	l.mu.Unlock()
 	if err := l.writeIndex(seg); err != nil {
-		// The entries stay in memory until a later write gets them to the file: nothing is lost by going on.
+		// The entries stay in memory until a later write, so the error can be ignored.
 		return position, nil
 	}
 	return position, nil

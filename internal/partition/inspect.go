@@ -11,17 +11,17 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// What follows looks at logs from outside, for tools and backups, and changes nothing.
+// The functions in this file read logs that are not open, for tools and backups. They change no files.
 
-// StateFile is a file that a State refers to.
+// StateFile describes a segment or index file that a State refers to.
 type StateFile struct {
-	Name      string // in the log's directory
-	SizeBytes int64  // how much of it counts
-	Index     bool   // it can be made anew from the segment
-	Base, End int64  // the offsets of the segment, [Base, End)
+	Name      string // name within the log's directory
+	SizeBytes int64  // how many bytes of the file the state covers, from its beginning
+	Index     bool   // the file is an index, which can be built again from its segment
+	Base, End int64  // offsets of the file's segment: [Base, End)
 }
 
-// FilesOf lists the files that a state refers to: each segment, followed by its index if it has one.
+// FilesOf returns the files that s refers to: each segment, followed by its index if it has one.
 func FilesOf(s State) []StateFile {
 	var all []StateFile
 	for i, seg := range s.Segments {
@@ -37,7 +37,8 @@ func FilesOf(s State) []StateFile {
 	return all
 }
 
-// Damage is a piece of a segment that can't be used: bytes [From, To) of its file, in which offsets [First, Last] stood.
+// Damage is a part of a segment file that cannot be used: the bytes [From, To), which contained the offsets [First,
+// Last].
 type Damage struct {
 	File        string
 	From, To    int64
@@ -45,25 +46,28 @@ type Damage struct {
 	Reason      string
 }
 
-// Verification is what Verify found.
+// Verification is the result of Verify.
 type Verification struct {
 	Batches, Records int64
 	SizeBytes        int64
-	Damage           []Damage     // in order of offset
-	BadIndexes       []IndexError // the log makes them anew when it needs them
-	Unknown          []string     // segments and indexes that the state doesn't know: the next Open removes them, the journal has what they hold
-	Foreign          []string     // names that are not a log's
-	NoDirectory      bool         // the log's directory is missing
+	Damage           []Damage     // in the order of offsets
+	BadIndexes       []IndexError // indexes that cannot be used; the log builds them again when it needs them
+	// Unknown has the segment and index files that the state does not contain. The next Open removes them, and the
+	// journal has their batches.
+	Unknown     []string
+	Foreign     []string // files whose names are not those of a log's files
+	NoDirectory bool     // the log's directory does not exist
 }
 
-// IndexError says what is wrong with an index.
+// IndexError describes an index file that cannot be used.
 type IndexError struct {
 	File   string
 	Reason string
 }
 
-// Verify reads all of a log as a checkpoint recorded it, and checks what can be checked: every batch's checksum, offset
-// and epoch, and every entry of every index. The error is one of reading.
+// Verify reads the whole log that the state s describes and checks the checksum, offset and leader epoch of every batch
+// and every entry of every index. The log must not be open. The result describes all damage; the error is only one of
+// I/O.
 func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 	var v Verification
 	infos, err := fs.List(dir)
@@ -92,7 +96,8 @@ func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 		if err != nil {
 			return err
 		}
-		found, next, before := segment{SegmentState: newSegment(seg.Base, seg.Generation)}, 0, len(v.Damage) // next: of index
+		// next is the index of the next element of index to check
+		found, next, before := segment{SegmentState: newSegment(seg.Base, seg.Generation)}, 0, len(v.Damage)
 		err = l.eachSound(seg, end, func(position int64, b batch.View) error {
 			v.Batches++
 			v.Records += int64(b.Count())
@@ -109,13 +114,14 @@ func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 			return nil
 		}, func(d Damage) error {
 			v.Damage = append(v.Damage, d)
-			for next < len(index) && int64(index[next].position) < d.To { // they may be right
+			// Entries that lead into damaged bytes are not checked.
+			for next < len(index) && int64(index[next].position) < d.To {
 				next++
 			}
 			return nil
 		})
-		if err == nil && len(v.Damage) == before && !found.is(seg.SegmentState) {
-			v.Damage = append(v.Damage, anothers(l, seg, end))
+		if err == nil && len(v.Damage) == before && !found.matches(seg.SegmentState) {
+			v.Damage = append(v.Damage, foreignDamage(l, seg, end))
 		}
 		if err == nil && bad != "" {
 			v.BadIndexes = append(v.BadIndexes, IndexError{fileKey{l, seg.SegmentName, indexFile}.path(), bad})
@@ -125,21 +131,22 @@ func Verify(fs vfs.FS, dir string, s State) (Verification, error) {
 	return v, err
 }
 
-// is says whether a segment that was read as a whole is the one that is on record, and not another log's. Old states
-// have no mark, only times.
-func (s *segment) is(known SegmentState) bool {
+// matches reports whether s, which was computed by reading a whole segment, agrees with the state known of that
+// segment. A state without a fingerprint is compared by its timestamps only.
+func (s *segment) matches(known SegmentState) bool {
 	return s.FirstTimestamp == known.FirstTimestamp && s.MaxTimestamp == known.MaxTimestamp && s.MaxBase == known.MaxBase &&
-		(s.Mark == known.Mark || known.Mark == Mark{})
+		(s.Fingerprint == known.Fingerprint || known.Fingerprint == Fingerprint{})
 }
 
-// anothers is the damage of a segment in whose place stands another's.
-func anothers(l *Log, seg *segment, end int64) Damage {
-	return Damage{File: fileKey{l, seg.SegmentName, segmentFile}.path(), To: seg.SizeBytes, First: seg.Base, Last: end - 1, Reason: notOurs}
+// foreignDamage returns the damage of a segment whose file contains the batches of another segment.
+func foreignDamage(l *Log, seg *segment, end int64) Damage {
+	return Damage{File: fileKey{l, seg.SegmentName, segmentFile}.path(), To: seg.SizeBytes, First: seg.Base, Last: end - 1, Reason: reasonForeign}
 }
 
-// eachSegment calls do for every segment of a log, which it opens over an overlay, with the offset after it.
+// eachSegment calls do for every segment of the log with the state s, in order. end is the offset after the segment's
+// last record. The log is opened over an overlay, so that no file of fs is changed.
 func eachSegment(fs vfs.FS, dir string, s State, do func(l *Log, seg *segment, end int64) error) error {
-	files := NewFiles(4)
+	files := NewFileCache(4)
 	l, err := Open(vfs.NewOverlay(fs), dir, Config{Files: files}, s)
 	if err != nil {
 		return err
@@ -156,7 +163,9 @@ func eachSegment(fs vfs.FS, dir string, s State, do func(l *Log, seg *segment, e
 	return l.Close()
 }
 
-// eachSound goes through a segment, over whatever is damaged in it.
+// eachSound reads a segment whose last record is before the offset end. It calls sound for each undamaged batch, and
+// damaged for each damaged part between them, in the order of their positions. The batch v is valid until sound
+// returns.
 func (l *Log) eachSound(seg *segment, end int64, sound func(position int64, v batch.View) error, damaged func(Damage) error) error {
 	name := fileKey{l, seg.SegmentName, segmentFile}.path()
 	broken := func(from, to, first, next int64, reason string) error {
@@ -176,7 +185,7 @@ func (l *Log) eachSound(seg *segment, end int64, sound func(position int64, v ba
 		c, corrupt := errors.AsType[*CorruptError](err)
 		switch {
 		case err == io.EOF && w.expect < end:
-			// Its last batches are gone, and the file ends as if they had never been.
+			// The last batches are missing, and the file ends as if they had never been written.
 			return broken(w.position, seg.SizeBytes, w.expect, end, fmt.Sprintf("it ends with offset %d, the next segment begins with %d", w.expect-1, end))
 		case err == io.EOF:
 			return nil
@@ -209,7 +218,8 @@ func (l *Log) eachSound(seg *segment, end int64, sound func(position int64, v ba
 	}
 }
 
-// resync moves a walker to the next sound batch, at its position or behind it, and returns that.
+// resync moves the walker to the next undamaged batch at or after its position and returns the batch. end is the offset
+// after the segment's last record. found is false if there is no undamaged batch.
 func (w *walker) resync(end int64) (v batch.View, found bool, err error) {
 	for from := w.position; ; {
 		v, found, at, err := nextSound(w.f, from, w.end, w.expect)
@@ -225,13 +235,13 @@ func (w *walker) resync(end int64) (v batch.View, found bool, err error) {
 	}
 }
 
-// nextSound finds the first whole batch at or behind a position whose checksum holds and which begins at offset least or
-// above.
+// nextSound finds the first whole batch at or after the position from whose checksum is correct and whose base offset
+// is at least least. It returns the batch, in new memory, and its position at. found is false if there is none.
 func nextSound(f vfs.File, from, sizeBytes, least int64) (v batch.View, found bool, at int64, err error) {
 	const headBytes = batch.HeaderBytes
-	window := make([]byte, min(seekBytes, max(sizeBytes-from, 0)))
+	buffer := make([]byte, min(seekBytes, max(sizeBytes-from, 0)))
 	for from+headBytes <= sizeBytes {
-		n, err := f.ReadAt(window[:min(int64(len(window)), sizeBytes-from)], from)
+		n, err := f.ReadAt(buffer[:min(int64(len(buffer)), sizeBytes-from)], from)
 		if err != nil && err != io.EOF {
 			return nil, false, 0, err
 		}
@@ -239,7 +249,7 @@ func nextSound(f vfs.File, from, sizeBytes, least int64) (v batch.View, found bo
 			return nil, false, 0, nil
 		}
 		for i := 0; i+headBytes <= n; i++ {
-			head := batch.View(window[i : i+headBytes])
+			head := batch.View(buffer[i : i+headBytes])
 			if head.MagicByte() != batch.Magic || head.BaseOffset() < least || head.LastOffsetDelta() < 0 {
 				continue
 			}
@@ -258,7 +268,8 @@ func nextSound(f vfs.File, from, sizeBytes, least int64) (v batch.View, found bo
 	return nil, false, 0, nil
 }
 
-// readIndex reads the entries of a segment's index as far as the state says it goes; bad says what is wrong with it.
+// readIndex reads the entries of a segment's index, as far as the state covers the file. bad describes what is wrong
+// with the index; it is empty if the index is usable. The error is one of I/O.
 func (l *Log) readIndex(seg *segment) (entries []indexEntry, bad string, _ error) {
 	if seg.IndexBytes == 0 {
 		return nil, "", nil

@@ -16,52 +16,57 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Errors of a Log. Damaged files are *CorruptError; failed I/O is passed on as it came.
+// Errors of a Log. Damage of files is reported as a *CorruptError, and errors of I/O are returned as they are.
 var (
 	ErrOffsetOutOfRange = errors.New("partition: offset out of range")
 	ErrClosed           = errors.New("partition: log is closed")
-	// ErrSync matches what Flush and Sync return once a sync has failed.
+	// ErrSync is matched by the errors of Flush and Sync after a sync has failed.
 	ErrSync = errors.New("partition: a sync failed")
 )
 
-// Log is one partition. Reads may run at any time, beside each other and everything else; Append, Flush, Sync and the
-// rest are safe for concurrent use too, the order of appends being the caller's. An idle log holds no open file, no
-// goroutine, and no memory but its list of segments.
+// Log is the log of one partition. All methods are safe for concurrent use. Appends have the order of the calls. Reads
+// run concurrently with each other and with all other methods. A log that is idle has no open file and no goroutine,
+// and keeps nothing in memory but its list of segments.
+//
+// Locks are taken in the order compacting, io, mu. Under mu: start <= end, written <= end, and syncedEnd <= written.
+// The segments cover [segments[0].Base, written) without holes, and the last batch of the tail ends at end.
 //
 //	      in segments, synced     in segments   in memory only
 //	  |------------------------|--------------|---------------|
 //	start                  State().End     written           end
 //	                 |---------------- tail ------------------|
 type Log struct {
-	fs     vfs.FS
-	dir    string
-	files  *Files
-	ahead  *ReadAhead
-	closed atomic.Bool
-	hints  hints
+	fs        vfs.FS
+	dir       string
+	files     *FileCache
+	readAhead *ReadAhead
+	closed    atomic.Bool
+	hints     hints
 
-	io       sync.Mutex    // one writer of files at a time; taken before mu
-	dirDirty bool          // files were made since the directory was synced; guarded by io
-	leftover []SegmentName // that OpenToReplay has found and left; guarded by io
+	compacting sync.Mutex // held by Compact for its whole duration
 
-	compacting sync.Mutex // one compaction at a time; taken before io
+	io       sync.Mutex    // held while files are written or removed; guards dirDirty and leftover
+	dirDirty bool          // files were created since the last sync of the directory
+	leftover []SegmentName // segment files that OpenToReplay has found and that the state does not contain
 
-	mu        sync.RWMutex // guards what follows; never held during I/O
+	mu        sync.RWMutex // guards the fields below; never held during I/O
 	config    Config
-	start     int64
-	written   int64
-	end       int64
-	syncedEnd int64
-	compacted int64      // below it no record has a later one of the same key that is below it too
-	segments  []*segment // in order; replaced, not changed in place, when segments go
-	replaced  []replaced // what compaction has replaced; the files stay until no checkpoint needs them
+	start     int64 // first offset that may be read
+	written   int64 // offset after the last batch that is in a segment file
+	end       int64 // offset of the next batch
+	syncedEnd int64 // value of written at the last successful Sync; equals State().End
+	// compacted is the offset up to which the log is compacted: among the records below it each key occurs once at
+	// most. It is 0 if the log was never compacted.
+	compacted int64
+	segments  []*segment // in order; when segments are removed or replaced, the slice is replaced and not changed in place
+	replaced  []replaced // segments that compaction has replaced and whose files a checkpoint may still need
 	tail      tail
 	epochs    epochs
-	failed    error // a sync failed: what is in the page cache can't be trusted to reach the disk
+	failed    error // why a sync failed, after which data in the page cache may never reach the disk; matches ErrSync
 }
 
-// Create makes the directory and an empty log in it, beginning at offset 0 and leader epoch 0. Segment files that are
-// there are removed: the log they belonged to is gone.
+// Create creates the directory dir and an empty log in it, which begins at offset 0 in leader epoch 0. It removes
+// segment files that are in the directory, which must be those of a deleted log.
 func Create(fs vfs.FS, dir string, c Config) (*Log, error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, err
@@ -69,9 +74,10 @@ func Create(fs vfs.FS, dir string, c Config) (*Log, error) {
 	return Open(fs, dir, c, State{})
 }
 
-// Open opens a log as a checkpoint recorded it. It reads the directory and no file: bytes past the state are cut,
-// files unknown to it removed (the journal still has what was in them); a file that is missing or too short is in
-// Damage, and reads of what it lost fail. A damaged segment gets no new batches.
+// Open opens the log that a checkpoint has recorded as s. It lists the directory and reads only files that must be cut.
+// It cuts bytes that s does not cover and removes files that s does not contain, since the journal still has their
+// batches. A segment whose file is missing, too short, or that of another segment is damaged: Damage returns it, reads
+// of the missing batches fail, and no new batches are added to it. The error matches ErrInvalidState or is one of I/O.
 func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	l, err := OpenToReplay(fs, dir, c, s)
 	if err != nil {
@@ -80,15 +86,15 @@ func Open(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	return l, l.Sweep()
 }
 
-// OpenToReplay is Open before a replay of the journal: segment files unknown to the state stay where they are, since
-// replay makes most of them again, and to empty a file costs less than to remove and to make one. Sweep removes the
-// rest.
+// OpenToReplay opens a log as Open does, but does not remove segment files that the state s does not contain. The
+// replay of the journal that follows writes most of these files again, and emptying a file costs less than removing and
+// creating it. The caller must call Sweep after the replay.
 func OpenToReplay(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()
-	l := &Log{fs: fs, dir: dir, files: c.Files, ahead: c.Ahead, config: c,
+	l := &Log{fs: fs, dir: dir, files: c.Files, readAhead: c.ReadAhead, config: c,
 		start: s.Start, written: s.End, end: s.End, syncedEnd: s.End, compacted: s.Compacted, epochs: append(epochs(nil), s.Epochs...)}
 	for _, name := range s.Replaced {
 		l.replaced = append(l.replaced, replaced{SegmentName: name})
@@ -100,14 +106,16 @@ func OpenToReplay(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	for i, known := range s.Segments {
 		l.segments[i] = &segment{SegmentState: known, synced: known, full: i < len(s.Segments)-1, indexedBytes: known.SizeBytes}
 	}
-	if err := l.settleDirectory(s); err != nil {
+	if err := l.reconcileDirectory(s); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// settleDirectory makes the files agree with the state.
-func (l *Log) settleDirectory(s State) error {
+// reconcileDirectory makes the files of the log agree with the state s: it truncates files that are too long and removes
+// files that are of no use any more. A segment whose file it cannot make agree, such as one that is missing or too short,
+// is marked as damaged.
+func (l *Log) reconcileDirectory(s State) error {
 	entries, err := l.fs.List(l.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -122,7 +130,7 @@ func (l *Log) settleDirectory(s State) error {
 		seg := l.segmentNamed(segName)
 		switch {
 		case seg == nil && slices.Contains(s.Replaced, segName):
-			continue // the checkpoint before may still be needed
+			continue // the previous checkpoint may still need the file
 		case seg == nil && kind == segmentFile && segName.Generation == 0:
 			l.leftover = append(l.leftover, segName)
 			continue
@@ -138,12 +146,12 @@ func (l *Log) settleDirectory(s State) error {
 			keepBytes = seg.IndexBytes
 		}
 		if e.SizeBytes > keepBytes && kind == segmentFile {
-			if err := l.vouchToCut(seg); err != nil {
+			if err := l.verifyBeforeCut(seg); err != nil {
 				return err
 			}
 		}
 		if e.SizeBytes > keepBytes && seg.damage == nil {
-			if err := cut(l.fs, name, keepBytes); err != nil {
+			if err := truncateFile(l.fs, name, keepBytes); err != nil {
 				return err
 			}
 		}
@@ -163,13 +171,13 @@ func (l *Log) settleDirectory(s State) error {
 	return nil
 }
 
-// Sweep removes the segment files that OpenToReplay has left and that were not made again, but for the one that the next
-// write to a file makes: that empties it.
+// Sweep removes the segment files that OpenToReplay has left in place and that were not written again. It keeps the
+// file that the next write will create, because creating it empties it. It does I/O.
 func (l *Log) Sweep() error {
 	l.io.Lock()
 	defer l.io.Unlock()
 	for _, name := range l.leftover {
-		if l.makes(name) {
+		if l.willExist(name) {
 			continue
 		}
 		if err := l.removeFile(fileKey{l, name, segmentFile}); err != nil {
@@ -180,18 +188,19 @@ func (l *Log) Sweep() error {
 	return nil
 }
 
-// makes says whether a segment is there, or will be by the next write.
-func (l *Log) makes(name SegmentName) bool {
+// willExist reports whether a segment is in the log or will be created by the next write.
+func (l *Log) willExist(name SegmentName) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.segmentNamed(name) != nil {
 		return true
 	}
 	waiting, n := l.tail.unwritten(), len(l.segments)
-	return len(waiting) > 0 && waiting[0].BaseOffset() == name.Base && (n == 0 || !l.segments[n-1].takes(waiting[0].View, l.config))
+	return len(waiting) > 0 && waiting[0].BaseOffset() == name.Base && (n == 0 || !l.segments[n-1].accepts(waiting[0].View, l.config))
 }
 
-func cut(fs vfs.FS, name string, sizeBytes int64) error {
+// truncateFile cuts a file to sizeBytes.
+func truncateFile(fs vfs.FS, name string, sizeBytes int64) error {
 	f, err := fs.Open(name)
 	if err != nil {
 		return err
@@ -199,7 +208,7 @@ func cut(fs vfs.FS, name string, sizeBytes int64) error {
 	return errors.Join(f.Truncate(sizeBytes), f.Close())
 }
 
-// parseName takes the name of a segment or index file apart.
+// parseName parses the name of a segment or index file. ours is false for all other names.
 func parseName(name string) (segment SegmentName, kind fileKind, ours bool) {
 	digits, ext, _ := strings.Cut(name, ".")
 	if generation, rest, compacted := strings.Cut(ext, "."); compacted {
@@ -221,8 +230,8 @@ func parseName(name string) (segment SegmentName, kind fileKind, ours bool) {
 	return segment, kind, err == nil && segment.Base >= 0 && name == fileName(segment, kind)
 }
 
-// segmentNamed returns the segment, or nil if it was deleted or replaced. With l.mu held, or before anyone else has the
-// log.
+// segmentNamed returns the segment with a name, or nil if it was deleted or replaced. l.mu must be held, unless the log
+// is still being opened.
 func (l *Log) segmentNamed(name SegmentName) *segment {
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base >= name.Base })
 	if i < len(l.segments) && l.segments[i].SegmentName == name {
@@ -231,9 +240,9 @@ func (l *Log) segmentNamed(name SegmentName) *segment {
 	return nil
 }
 
-// Damage lists the segments that were found missing, short or another's and that are still part of the log. After the journal
-// was replayed it should be empty: a missing file below the replayed start is only a deletion that the checkpoint
-// didn't know of.
+// Damage returns the damage of segments whose files are missing, too short, or those of other segments. Right after
+// Open the result may contain segments that were deleted after the checkpoint; they lie below a log start that the
+// replay of the journal will set. After the replay the result should be empty.
 func (l *Log) Damage() []*CorruptError {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -246,15 +255,15 @@ func (l *Log) Damage() []*CorruptError {
 	return all
 }
 
-// Append adds a batch that the journal has made durable; readers see it at once. It does no I/O. The log owns v from
-// now on: its bytes must not change any more. v must pass batch.Check and begin at End; another base offset panics,
-// since going on would give an offset two values. A batch of a later leader epoch begins that epoch; one of an earlier
-// is stamped with the latest.
-func (l *Log) Append(v batch.View) { l.AppendHeld(v, nil) }
+// Append adds a batch that the journal has made durable. Readers see it at once. Append does no I/O and does not wait
+// for any. The log owns v from then on, and its bytes must not change any more. v must pass batch.Check and its base
+// offset must be End; otherwise Append panics, since an offset would get two records or none. A batch with a later
+// leader epoch begins that epoch. A batch with an earlier one gets the latest.
+func (l *Log) Append(v batch.View) { l.AppendPooled(v, nil) }
 
-// AppendHeld is Append of a batch in memory that is used again: it is released when the batch is no longer in memory and
-// nobody was ever given its bytes by Read.
-func (l *Log) AppendHeld(v batch.View, memory batch.Memory) {
+// AppendPooled does what Append does, for a batch in pooled memory. It calls memory.Release when the batch leaves the
+// tail, unless Read has returned the bytes of the batch. memory may be nil.
+func (l *Log) AppendPooled(v batch.View, memory batch.Memory) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if v.BaseOffset() != l.end {
@@ -269,29 +278,29 @@ func (l *Log) AppendHeld(v batch.View, memory batch.Memory) {
 	l.end = v.NextOffset()
 }
 
-// SetConfig changes how the log goes on. Segments that exist stay as they are. Files and Ahead are not changed.
+// SetConfig replaces the configuration, except Files and ReadAhead. Existing segments stay as they are.
 func (l *Log) SetConfig(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.Files, c.Ahead = l.files, l.ahead
+	c.Files, c.ReadAhead = l.files, l.readAhead
 	l.config = c.withDefaults()
 }
 
-// Start is the first offset that may be read.
+// Start returns the first offset that may be read.
 func (l *Log) Start() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.start
 }
 
-// End is the offset that the next batch gets.
+// End returns the offset that the next batch will get.
 func (l *Log) End() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.end
 }
 
-// SizeBytes is the size of all batches, in segments and in memory only.
+// SizeBytes returns the size of all batches, in segments or in memory.
 func (l *Log) SizeBytes() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -302,29 +311,31 @@ func (l *Log) SizeBytes() int64 {
 	return size
 }
 
-// Unwritten is how many bytes are in memory only.
+// Unwritten returns the size in bytes of the batches that are in memory and in no segment file.
 func (l *Log) Unwritten() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.tail.unwrittenBytes
 }
 
-// TailBytes is how many bytes are in memory, written or not.
+// TailBytes returns the size in bytes of all batches that are in memory, whether or not they are also in a segment
+// file.
 func (l *Log) TailBytes() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.tail.bytes
 }
 
-// TailReadAt is when a reader was last given something from memory, in Unix nanoseconds; 0 if that never was.
+// TailReadAt returns the time, in nanoseconds since the Unix epoch, at which a reader last got batches from memory. It
+// is 0 if no reader ever did.
 func (l *Log) TailReadAt() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.tail.readAt.Load()
 }
 
-// EvictTail drops batches that are in segment files from memory, oldest first, until at most keepBytes are left there.
-// After a failed sync it drops nothing: memory may then be the only good copy.
+// EvictTail removes batches that are in segment files from memory, oldest first, until at most keepBytes are in memory.
+// After a failed sync it removes nothing, since memory may have the only good copy.
 func (l *Log) EvictTail(keepBytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -333,7 +344,8 @@ func (l *Log) EvictTail(keepBytes int64) {
 	}
 }
 
-// fail fences the log's files: Flush and Sync fail with err from now on. Reads go on.
+// fail fences the log's files: Flush and Sync return an error that matches ErrSync from now on. Reads and appends go
+// on.
 func (l *Log) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -342,20 +354,21 @@ func (l *Log) fail(err error) {
 	}
 }
 
-// Close closes the files. What is unwritten is dropped: the journal has it. Reads fail with ErrClosed from now on.
+// Close closes the log's files. Unwritten batches are dropped, since the journal has them. Reads return ErrClosed from
+// now on. Close blocks until a running compaction, read-ahead or write has ended. Further calls do nothing.
 func (l *Log) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.ahead.drop(l)
-	l.compacting.Lock() // a compaction under way ends at its next batch
+	l.readAhead.drop(l)
+	l.compacting.Lock() // a running compaction ends at its next batch
 	defer l.compacting.Unlock()
 	l.io.Lock()
 	defer l.io.Unlock()
 	return l.files.drop(func(k fileKey) bool { return k.log == l })
 }
 
-// Remove deletes the directory of a log that is closed, and makes that durable.
+// Remove removes the directory of a log, which must be closed, and makes the removal durable.
 func Remove(fs vfs.FS, dir string) error {
 	if err := fs.RemoveAll(dir); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 
 // small makes segments of a few batches and an index entry for every second one, so that a short test sees all of it.
 func small() Config {
-	return Config{SegmentBytes: 2000, IndexIntervalBytes: 150, Files: NewFiles(4)}
+	return Config{SegmentBytes: 2000, IndexIntervalBytes: 150, Files: NewFileCache(4)}
 }
 
 // The life of a log, step by step.
@@ -378,7 +378,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	var open atomic.Int64
 	disk := countOpen(vfs.NewMem(), &open)
 	c := small()
-	c.Files = NewFiles(6)
+	c.Files = NewFileCache(6)
 	logs, journals := make([]*Log, 40), make([]journal, 40)
 	var err error
 	for i := range logs {
@@ -411,7 +411,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 // Readers see whole, right batches whatever the writer, the evictor and retention do.
 func TestReadersBesideWriters(t *testing.T) {
 	config := small()
-	config.Ahead = anyAhead(10_000)
+	config.ReadAhead = anyAhead(10_000)
 	config.Files = sendingAnything(4)
 	l, err := Create((&pageCache{disk: vfs.NewMem()}).files(), "p", config)
 	check(t, err)

@@ -22,7 +22,7 @@ func TestModel(t *testing.T) {
 			IndexIntervalBytes: rapid.IntRange(1, 600).Draw(t, "interval"),
 			SegmentAge:         time.Duration(rapid.IntRange(0, 300).Draw(t, "age")) * time.Millisecond,
 			Files:              sendingAnything(rapid.IntRange(2, 5).Draw(t, "files")),
-			Ahead:              anyAhead(rapid.Int64Range(0, 5000).Draw(t, "ahead")),
+			ReadAhead:          anyAhead(rapid.Int64Range(0, 5000).Draw(t, "ahead")),
 		}}
 		var err error
 		m.log, err = Create((&pageCache{disk: m.disk}).files(), "p", m.config)

@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 )
 
-// offsetMap knows the last offset of each key, in memory that is bounded from the start: a table of slots, open
-// addressing, no key stored. A key is its first 16 bytes of SHA-256, so that nobody can make two keys meet and have
-// compaction take away a record of one for the other. (Kafka's is MD5, for which such pairs can be made.)
+// offsetMap maps keys to the offsets of their last records. Its memory is allocated at the beginning and does not grow:
+// it is a hash table with open addressing, in which a key is represented by the first 16 bytes of its SHA-256. A client
+// cannot construct two keys with the same SHA-256, by which it could make compaction remove a record of one key because
+// of the other. (Kafka uses MD5, for which such pairs of keys can be constructed.)
 //
 //	0                16            24
 //	+----------------+-------------+
@@ -16,8 +17,8 @@ import (
 type offsetMap struct {
 	table []byte
 	slots uint64
-	used  int
-	limit int // three quarters of the slots, so that chains stay short
+	used  int // number of keys in the table
+	limit int // largest value of used: three quarters of slots, so that searches stay short
 }
 
 const (
@@ -32,14 +33,15 @@ func hashKey(key []byte) keyHash {
 	return keyHash(sum[:keyHashBytes])
 }
 
-// newOffsetMap has room for so many keys, or as many as fit maxBytes: at least one.
+// newOffsetMap returns an empty map with space for the given number of keys, or for as many as fit maxBytes, at least
+// one.
 func newOffsetMap(keys int64, maxBytes int) *offsetMap {
 	const fewest = 4
 	slots := max(min(keys/3*4+fewest, int64(maxBytes)/slotBytes), fewest)
 	return &offsetMap{table: make([]byte, slots*slotBytes), slots: uint64(slots), limit: int(slots / 4 * 3)}
 }
 
-// slot returns the key's slot, or the free one where it belongs.
+// slot returns the slot that has the key with the hash h, or the free slot to which the key must be added.
 func (m *offsetMap) slot(h keyHash) []byte {
 	for i := binary.BigEndian.Uint64(h[:]) % m.slots; ; i = (i + 1) % m.slots {
 		s := m.table[i*slotBytes : (i+1)*slotBytes]
@@ -49,7 +51,7 @@ func (m *offsetMap) slot(h keyHash) []byte {
 	}
 }
 
-// put notes a later offset of a key; false: the map is full and doesn't know the key.
+// put sets the last offset of a key. It returns false if the map does not have the key and is full.
 func (m *offsetMap) put(key []byte, offset int64) bool {
 	h := hashKey(key)
 	s := m.slot(h)
@@ -64,7 +66,7 @@ func (m *offsetMap) put(key []byte, offset int64) bool {
 	return true
 }
 
-// latest is the last offset of a key, -1 if it is not known.
+// latest returns the offset of the last record of a key, or -1 if the map does not have the key.
 func (m *offsetMap) latest(key []byte) int64 {
 	return int64(binary.BigEndian.Uint64(m.slot(hashKey(key))[keyHashBytes:])) - 1
 }

@@ -9,46 +9,50 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// Read appends to dst the batches from the one that holds offset on, at most maxBytes of them; the first is returned
-// even if it is larger. Where compaction took that one away, the next is the first. Each element is one or more whole
-// batches, immutable, and owned by the garbage collector. At End there are none. Below Start and above End it is
-// ErrOffsetOutOfRange.
+// Read appends batches to dst and returns it. It begins with the batch that contains offset, or with the next batch if
+// compaction has removed that one. It appends at most maxBytes of batches, but always at least one batch if there is
+// one. Each element that it appends is one or more whole batches. It is immutable and its memory is never reused, so
+// that the caller may keep it. If offset is End, nothing is appended. If it is below Start or above End, the error
+// matches ErrOffsetOutOfRange.
 //
-// What is in memory is returned without a copy or any I/O. The rest is read from the segment files, and every batch's
-// checksum, offset and epoch are checked: damage is a *CorruptError, unless good batches before it could be returned
-// first.
+// Batches in memory are returned without a copy and without I/O. Other batches are read from the segment files, and
+// their checksums, offsets and leader epochs are checked. If the first batch is damaged, the error is a *CorruptError;
+// if a later one is damaged, Read returns the batches before it.
 //
-// Who reads history in order finds what comes next read already, if the log was given a ReadAhead.
+// If the log has a ReadAhead and batches are read sequentially, Read starts to read the following batches in the
+// background.
 func (l *Log) Read(dst [][]byte, offset int64, maxBytes int) ([][]byte, error) {
-	r := reading{log: l, dst: dst, offset: offset, maxBytes: maxBytes}
-	err := r.runAndAhead()
+	r := readOp{log: l, dst: dst, offset: offset, maxBytes: maxBytes}
+	err := r.runAndReadAhead()
 	return r.dst, err
 }
 
-// reading is one Read at work.
-type reading struct {
+// readOp is the state of one call of Read. It is used by one goroutine.
+type readOp struct {
 	log      *Log
 	dst      [][]byte
-	offset   int64 // where it goes on
+	offset   int64 // offset of the next record to read
 	maxBytes int
-	got      int  // bytes in dst that it has added
-	ahead    bool // nobody has asked for it yet: what is in memory stays there
-	sends    bool // for who can send files
+	got      int  // number of bytes that were appended to dst
+	prefetch bool // this is a read of ReadAhead, which does not want batches that are in memory
+	canSend  bool // batches that come later can be sent from their file: see ReadStored
 
-	inOrder bool  // the last of them came from a segment, and follow what was read before
-	then    int64 // where reading ahead goes on then
+	sequential bool  // the last batches came from a segment and follow what an earlier read has read
+	following  int64 // if sequential: the offset at which reading ahead should begin
 }
 
-// runAndAhead reads, and sees to what comes after unless it will be sent from its file.
-func (r *reading) runAndAhead() error {
+// runAndReadAhead calls run, and then starts to read the following batches ahead, unless they can be sent from their
+// file.
+func (r *readOp) runAndReadAhead() error {
 	err := r.run()
-	if r.inOrder && err == nil && !(r.sends && r.log.stored(r.then, r.maxBytes).sizeBytes > 0) {
-		r.log.ahead.begin(r.log, r.then, r.maxBytes)
+	if r.sequential && err == nil && !(r.canSend && r.log.stored(r.following, r.maxBytes).sizeBytes > 0) {
+		r.log.readAhead.begin(r.log, r.following, r.maxBytes)
 	}
 	return err
 }
 
-func (r *reading) run() error {
+// run reads batches from memory, or from one segment after the other.
+func (r *readOp) run() error {
 	l := r.log
 	for {
 		l.mu.RLock()
@@ -59,16 +63,16 @@ func (r *reading) run() error {
 		if r.offset < l.start || r.offset > l.end {
 			start, end := l.start, l.end
 			l.mu.RUnlock()
-			if r.got > 0 { // deleted while we read
+			if r.got > 0 { // records were deleted during the read
 				return nil
 			}
 			return fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, r.offset, start, end)
 		}
 		if r.offset >= l.tail.first(l.end) {
-			if !r.ahead {
-				r.dst = l.tail.lend(r.dst, r.offset, r.maxBytes, r.got)
+			if !r.prefetch {
+				r.dst = l.tail.read(r.dst, r.offset, r.maxBytes, r.got)
 			}
-			r.inOrder = false
+			r.sequential = false
 			l.mu.RUnlock()
 			return nil
 		}
@@ -84,17 +88,18 @@ func (r *reading) run() error {
 	}
 }
 
-// history reads from a segment, or takes what was read of it ahead. more says that there may be room for what follows.
-func (r *reading) history(seg *segment, known epochs) (more bool, err error) {
+// history reads batches from a segment, or takes them from the ReadAhead if they were read ahead. more reports whether
+// the read may go on with the following batches.
+func (r *readOp) history(seg *segment, known epochs) (more bool, err error) {
 	l := r.log
-	if l.ahead.serve(r) {
-		r.inOrder = true
+	if l.readAhead.serve(r) {
+		r.sequential = true
 		return r.got == 0, nil
 	}
 	batches, next, inOrder, err := l.readSegment(seg, known, r.offset, r.maxBytes-r.got, r.got == 0)
 	switch {
 	case errors.Is(err, errGone):
-		return true, nil // the start has moved: look again
+		return true, nil // the segment was deleted or replaced, so that run must look for the offset again
 	case err != nil && r.got == 0:
 		return false, err
 	case err != nil || len(batches) == 0:
@@ -107,13 +112,14 @@ func (r *reading) history(seg *segment, known epochs) (more bool, err error) {
 		r.dst, taken = appendWithoutGaps(r.dst, batches)
 		r.got += taken
 	}
-	r.offset, r.then, r.inOrder = next, next, inOrder
+	r.offset, r.following, r.sequential = next, next, inOrder
 	return r.got == 0 || r.got < r.maxBytes, nil
 }
 
-// appendWithoutGaps appends runs of whole batches, without those that only fill gaps, and says how many bytes they are.
+// appendWithoutGaps appends whole batches to dst, without the empty batches that fill gaps. Each element that it
+// appends is a run of batches between gaps. It returns dst and the number of bytes that it has appended.
 func appendWithoutGaps(dst [][]byte, batches []byte) (_ [][]byte, bytes int) {
-	run := 0 // where it begins
+	run := 0 // position at which the current run begins
 	add := func(end int) {
 		if end > run {
 			dst, bytes = append(dst, batches[run:end:end]), bytes+end-run
@@ -131,7 +137,7 @@ func appendWithoutGaps(dst [][]byte, batches []byte) (_ [][]byte, bytes int) {
 	return dst, bytes
 }
 
-// snapshot copies the segment that holds offset. With l.mu held.
+// snapshot returns a copy of the segment that contains offset, and whether there is one. l.mu must be held.
 func (l *Log) snapshot(offset int64) (segment, bool) {
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base > offset })
 	if i == 0 {
@@ -140,8 +146,9 @@ func (l *Log) snapshot(offset int64) (segment, bool) {
 	return *l.segments[i-1], true
 }
 
-// readSegment reads whole batches, from the one that holds offset on, in one piece. must asks for one at least. next
-// is the offset after them; inOrder says that an earlier read ended where this one began, or the segment begins there.
+// readSegment reads whole batches from a segment, beginning with the batch that contains offset. It reads at most
+// maxBytes; if must is true, it reads at least one batch. next is the offset after these batches. inOrder reports
+// whether offset is the beginning of the segment or the end of an earlier read.
 func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int, must bool) (data []byte, next int64, inOrder bool, err error) {
 	position, inOrder := int64(0), offset == seg.Base
 	if !inOrder {
@@ -152,10 +159,10 @@ func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int
 			return nil, 0, false, err
 		}
 	}
-	past := inOrder && l.hints.isFirst(seg, int64(maxBytes))
-	data, next, err = l.readAt(seg, known, position, offset, inOrder, past, maxBytes, must)
+	uncached := inOrder && l.hints.isFirst(seg, int64(maxBytes))
+	data, next, err = l.readAt(seg, known, position, offset, inOrder, uncached, maxBytes, must)
 	if c, ok := errors.AsType[*CorruptError](err); ok && c.Position == position {
-		// The segment is damaged, or we were led astray. Reading it from its beginning tells.
+		// The segment is damaged, or the hint or the index was wrong. rebuild reads the segment from its beginning.
 		if position, err = l.rebuild(seg.SegmentName, offset); err != nil {
 			return nil, 0, false, err
 		}
@@ -170,7 +177,8 @@ func (l *Log) readSegment(seg *segment, known epochs, offset int64, maxBytes int
 	return data, next, inOrder, nil
 }
 
-// seek finds the position of the batch that holds offset.
+// seek returns the position of the batch that contains offset in a segment. If the index cannot be used, it builds it
+// again.
 func (l *Log) seek(seg *segment, offset int64) (int64, error) {
 	position, err := l.trySeek(seg, offset)
 	if _, corrupt := errors.AsType[*CorruptError](err); corrupt || errors.Is(err, errIndex) {
@@ -179,6 +187,7 @@ func (l *Log) seek(seg *segment, offset int64) (int64, error) {
 	return position, err
 }
 
+// trySeek does what seek does, but returns an error if the index cannot be used.
 func (l *Log) trySeek(seg *segment, offset int64) (int64, error) {
 	from, _, err := l.lookUp(seg, func(e indexEntry) bool { return seg.Base+int64(e.offset) <= offset })
 	if err != nil {
@@ -204,14 +213,16 @@ func (l *Log) trySeek(seg *segment, offset int64) (int64, error) {
 	}
 }
 
-// readAt reads and checks batches from a position on, past the page cache or not; the one there must hold offset, or begin
-// with it if so said.
-func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins, past bool, maxBytes int, must bool) (data []byte, next int64, err error) {
+// readAt reads and checks whole batches of a segment from position on. The first batch must contain offset; if begins
+// is true, offset must be its base offset. Otherwise the error is a *CorruptError. If uncached is true, readAt reads
+// past the page cache. It reads at most maxBytes, but at least one batch if must is true. next is the offset after the
+// batches.
+func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins, uncached bool, maxBytes int, must bool) (data []byte, next int64, err error) {
 	f, err := l.open(seg)
 	if err != nil {
 		return nil, 0, err
 	}
-	// A file that was only read has nothing to lose.
+	// The file was only read, so that an error of release can be ignored.
 	defer func() { _ = f.release() }()
 	room := seg.SizeBytes - position
 	corrupt := func(at int64, reason string) error {
@@ -223,8 +234,8 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 
 	for want := int(min(max(int64(maxBytes), batch.HeaderBytes), room)); ; {
 		var n int
-		if past {
-			data, err = f.ReadPast(want, position)
+		if uncached {
+			data, err = f.ReadUncached(want, position)
 			n = len(data)
 		} else {
 			data = make([]byte, want)
@@ -245,7 +256,7 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 			return nil, 0, corrupt(position, fmt.Sprintf("batch [%d, %d] where %d belongs", first.BaseOffset(), first.LastOffset(), offset))
 		}
 		whole, _ := batch.Length(data)
-		if !must && whole > maxBytes { // one without records is no longer than the head that is always read
+		if !must && whole > maxBytes { // a batch without records is not longer than the header, which is always read
 			return nil, 0, nil
 		}
 		if whole <= n {
@@ -258,7 +269,9 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 	}
 
 	size, next, reason := checkRun(data, known, room)
-	if !past { // what the page cache has now can be sent from there: what was read past it, it will have read anew
+	// Bytes that were read past the page cache are not in it. To send them, they would be read from the disk again,
+	// unchecked.
+	if !uncached {
 		f.checked.add(position, position+int64(size))
 	}
 	if reason != "" {
@@ -267,15 +280,17 @@ func (l *Log) readAt(seg *segment, known epochs, position, offset int64, begins,
 	return data[:size:size], next, nil
 }
 
-// checkRun says how many bytes of whole, good batches data begins with, and which offset comes after them. The first must be
-// whole, and reason is what is wrong with it: the next read will begin with any other bad one.
+// checkRun returns the size of the whole, undamaged batches at the beginning of data, and the offset after them. data
+// must contain the whole first batch. If the first batch is damaged, reason says why. A later damaged batch ends the
+// run without a reason, since the next read will begin with it. roomBytes is the number of bytes to the end of the
+// segment.
 func checkRun(data []byte, known epochs, roomBytes int64) (sizeBytes int, next int64, reason string) {
 	next = batch.View(data).BaseOffset()
 	for at := 0; ; {
 		rest := data[at:]
 		whole, ok := batch.Length(rest)
 		if len(rest) < batch.HeaderBytes || ok && int64(whole) <= roomBytes-int64(at) && whole > len(rest) {
-			return at, next, "" // the last is cut off, or there is none
+			return at, next, "" // the last batch is not whole, or there are no more batches
 		}
 		reason := checkHead(rest, next, roomBytes-int64(at))
 		if reason == "" {

@@ -8,50 +8,53 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// ReadAhead reads for those who read history in order what they will ask for next, while they work on what they have:
-// else they would wait for the disk at every turn, and the disk for them. Readers who follow each other closely share
-// what was read. It serves many logs and keeps within so many bytes in all. Safe for concurrent use. A nil one reads
-// nothing ahead.
+// ReadAhead reads in the background the batches that consumers will probably ask for next, so that consumer and disk
+// work at the same time. Consumers that are close to each other share what was read. One ReadAhead serves many logs and
+// keeps at most limitBytes in memory for all of them. It is safe for concurrent use. A nil *ReadAhead does nothing.
+//
+// mu guards extents, bytes and expiry. Invariant: bytes is the sum of sizeBytes over extents, and at most limitBytes.
 type ReadAhead struct {
 	limitBytes int64
-	leastBytes int // how much a reader must ask for at once: with less it is at work more often than the disk
+	leastBytes int // nothing is read ahead for a reader that asks for fewer bytes, since it is slower than the disk
 
 	mu      sync.Mutex
-	windows []*window
-	bytes   int64       // reserved for windows
-	tidy    *time.Timer // runs while there are windows
+	extents []*extent
+	bytes   int64       // sum of sizeBytes over all extents, whether or not their reads have ended
+	expiry  *time.Timer // calls expireIdle; nil if it is not running
 }
 
-// NewReadAhead returns one that keeps at most limitBytes.
+// NewReadAhead returns a ReadAhead that keeps at most limitBytes in memory.
 func NewReadAhead(limitBytes int64) *ReadAhead {
 	return &ReadAhead{limitBytes: limitBytes, leastBytes: 64 << 10}
 }
 
 const (
-	// windowReads is how many reads of its reader a window holds, within maxWindowBytes: enough for the disk to be asked
-	// for several pieces at once.
-	windowReads    = 4
-	maxWindowBytes = 4 << 20
+	// extentReads is the size of an extent, in multiples of the size that its reader asks for, up to maxExtentBytes. It
+	// is large enough for several requests to the disk at once.
+	extentReads    = 4
+	maxExtentBytes = 4 << 20
 
-	stillInUse = time.Second      // a window that was used within this time gives way to none
-	tidyUp     = 10 * time.Second // so often windows go that were not used since the last time
+	protectedFor   = time.Second      // an extent that was used within this time is not removed to make space for another
+	expiryInterval = 10 * time.Second // an extent that was not used for this time is removed
 )
 
-// window is what is read from an offset of a log on.
-type window struct {
+// extent contains the batches that are read ahead from one log, from one offset on. runs and end belong to the
+// goroutine of read until it closes ready, and do not change after that.
+type extent struct {
 	log       *Log
 	offset    int64
-	sizeBytes int64         // that may be read, and is reserved
+	sizeBytes int64         // largest number of bytes to read; it counts against ReadAhead.limitBytes
 	ready     chan struct{} // closed when runs and end are set
 
-	runs [][]byte // whole batches; none: it could not be read
-	end  int64    // the offset behind them
+	runs [][]byte // whole batches; empty if they could not be read
+	end  int64    // the offset after the last batch of runs
 
-	used  time.Time // the last time; guarded by ReadAhead.mu, as is
-	spent bool      // somebody has read it to its end
+	used     time.Time // time at which a reader last asked for the extent; guarded by ReadAhead.mu
+	consumed bool      // some reader has read the extent to its end; guarded by ReadAhead.mu
 }
 
-func (w *window) isReady() bool {
+// isReady reports whether the extent's read has ended.
+func (w *extent) isReady() bool {
 	select {
 	case <-w.ready:
 		return true
@@ -60,12 +63,12 @@ func (w *window) isReady() bool {
 	}
 }
 
-// holds says whether the window has, or will have, what a reader at an offset needs.
-func (w *window) holds(l *Log, offset int64) bool {
+// holds reports whether the extent has, or will have when it is ready, the batch that contains offset.
+func (w *extent) holds(l *Log, offset int64) bool {
 	return w.log == l && (w.offset == offset || w.offset < offset && w.isReady() && offset < w.end)
 }
 
-// has says whether a reader at an offset is read ahead for.
+// has reports whether some extent holds offset.
 func (a *ReadAhead) has(l *Log, offset int64) bool {
 	if a == nil {
 		return false
@@ -75,42 +78,44 @@ func (a *ReadAhead) has(l *Log, offset int64) bool {
 	return a.find(l, offset) >= 0
 }
 
-// find is the place of the window that holds an offset; -1: there is none. With mu held.
+// find returns the index of the extent that holds offset, or -1 if there is none. a.mu must be held.
 func (a *ReadAhead) find(l *Log, offset int64) int {
-	return slices.IndexFunc(a.windows, func(w *window) bool { return w.holds(l, offset) })
+	return slices.IndexFunc(a.extents, func(w *extent) bool { return w.holds(l, offset) })
 }
 
-// begin reads in the background what is at an offset, for a reader of so many bytes at a time, unless that is done or
-// there is no room.
+// begin starts to read an extent of the log l in the background, from offset on, for a reader that asks for maxBytes at
+// a time. It does nothing if an extent holds the offset already, if the batch is in memory, or if there is no space for
+// the extent.
 func (a *ReadAhead) begin(l *Log, offset int64, maxBytes int) {
 	if a == nil || maxBytes < a.leastBytes || !l.isHistory(offset) {
 		return
 	}
-	w := &window{log: l, offset: offset, sizeBytes: int64(max(maxBytes, min(windowReads*maxBytes, maxWindowBytes))),
+	w := &extent{log: l, offset: offset, sizeBytes: int64(max(maxBytes, min(extentReads*maxBytes, maxExtentBytes))),
 		ready: make(chan struct{}), used: time.Now()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.find(l, offset) >= 0 || !a.makeRoom(w) {
 		return
 	}
-	a.windows = append(a.windows, w)
+	a.extents = append(a.extents, w)
 	a.bytes += w.sizeBytes
-	if a.tidy == nil {
-		a.tidy = time.AfterFunc(tidyUp, a.tidyUp)
+	if a.expiry == nil {
+		a.expiry = time.AfterFunc(expiryInterval, a.expireIdle)
 	}
-	go w.fill()
+	go w.read()
 }
 
-// isHistory says whether what is at an offset is in a segment and no longer in memory.
+// isHistory reports whether the batch at offset is in a segment and not in memory.
 func (l *Log) isHistory(offset int64) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return offset < l.tail.first(l.end)
 }
 
-// fill reads the window. Who comes for what could not be read finds the error itself.
-func (w *window) fill() {
-	r := reading{log: w.log, offset: w.offset, maxBytes: int(w.sizeBytes), ahead: true}
+// read reads the extent's batches. It is the goroutine that begin starts. An error is dropped: the reader then reads
+// the batches itself and meets the error.
+func (w *extent) read() {
+	r := readOp{log: w.log, offset: w.offset, maxBytes: int(w.sizeBytes), prefetch: true}
 	if err := r.run(); err == nil {
 		w.runs = r.dst
 	}
@@ -118,15 +123,17 @@ func (w *window) fill() {
 	close(w.ready)
 }
 
-// makeRoom lets windows go, those that are read to their end first, until w has its place. With mu held.
-func (a *ReadAhead) makeRoom(w *window) bool {
+// makeRoom removes extents until there is space for w. It first removes extents that were read to their end, then those
+// that were not used for the longest time. It returns false if there is not enough space without extents that must
+// stay. a.mu must be held.
+func (a *ReadAhead) makeRoom(w *extent) bool {
 	for a.bytes+w.sizeBytes > a.limitBytes {
 		worst := -1
-		for i, o := range a.windows {
-			if !o.isReady() || !o.spent && w.used.Sub(o.used) < stillInUse {
+		for i, o := range a.extents {
+			if !o.isReady() || !o.consumed && w.used.Sub(o.used) < protectedFor {
 				continue
 			}
-			if worst < 0 || o.spent && !a.windows[worst].spent || o.spent == a.windows[worst].spent && o.used.Before(a.windows[worst].used) {
+			if worst < 0 || o.consumed && !a.extents[worst].consumed || o.consumed == a.extents[worst].consumed && o.used.Before(a.extents[worst].used) {
 				worst = i
 			}
 		}
@@ -138,32 +145,32 @@ func (a *ReadAhead) makeRoom(w *window) bool {
 	return true
 }
 
-// remove forgets a window. With mu held.
+// remove removes the i-th extent. a.mu must be held.
 func (a *ReadAhead) remove(i int) {
-	a.bytes -= a.windows[i].sizeBytes
-	a.windows = slices.Delete(a.windows, i, i+1)
+	a.bytes -= a.extents[i].sizeBytes
+	a.extents = slices.Delete(a.extents, i, i+1)
 }
 
-// tidyUp lets go what nobody has come for.
-func (a *ReadAhead) tidyUp() {
+// expireIdle removes the extents that were not used for expiryInterval. The expiry timer calls it.
+func (a *ReadAhead) expireIdle() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	before := time.Now().Add(-tidyUp)
-	for i := len(a.windows) - 1; i >= 0; i-- {
-		if w := a.windows[i]; w.isReady() && w.used.Before(before) {
+	before := time.Now().Add(-expiryInterval)
+	for i := len(a.extents) - 1; i >= 0; i-- {
+		if w := a.extents[i]; w.isReady() && w.used.Before(before) {
 			a.remove(i)
 		}
 	}
-	a.tidy = nil
-	if len(a.windows) > 0 {
-		a.tidy = time.AfterFunc(tidyUp, a.tidyUp)
+	a.expiry = nil
+	if len(a.extents) > 0 {
+		a.expiry = time.AfterFunc(expiryInterval, a.expireIdle)
 	}
 }
 
-// serve gives a reader what was read ahead for it, and sees to what comes after. It waits for a disk that is at it; ok is
-// false if there is nothing.
-func (a *ReadAhead) serve(r *reading) (ok bool) {
-	if a == nil || r.ahead {
+// serve adds to a read the batches that were read ahead for it. If they are still being read, it waits for them. It
+// returns false if there are none.
+func (a *ReadAhead) serve(r *readOp) (ok bool) {
+	if a == nil || r.prefetch {
 		return false
 	}
 	a.mu.Lock()
@@ -172,28 +179,29 @@ func (a *ReadAhead) serve(r *reading) (ok bool) {
 		a.mu.Unlock()
 		return false
 	}
-	w := a.windows[i]
+	w := a.extents[i]
 	w.used = time.Now()
 	a.mu.Unlock()
 
 	<-w.ready
 	from := r.offset
-	w.give(r)
+	w.copyTo(r)
 	if r.offset == from {
 		a.forget(w)
 		return false
 	}
 	if r.offset >= w.end {
 		a.mu.Lock()
-		w.spent = true
+		w.consumed = true
 		a.mu.Unlock()
 	}
-	r.then = w.end
+	r.following = w.end
 	return true
 }
 
-// give adds to a reading what fits of the batches from its offset on; one at least, if it has none.
-func (w *window) give(r *reading) {
+// copyTo adds to r the batches of the extent from r.offset on that fit r.maxBytes, at least one if r has none yet. The
+// extent must be ready.
+func (w *extent) copyTo(r *readOp) {
 	for _, run := range w.runs {
 		from, at := -1, 0
 		for at < len(run) {
@@ -220,28 +228,28 @@ func (w *window) give(r *reading) {
 			return
 		}
 	}
-	r.offset = max(r.offset, w.end) // what is left of it are gaps
+	r.offset = max(r.offset, w.end) // the rest of the extent consists of gaps
 }
 
-// forget removes a window that leads nowhere.
-func (a *ReadAhead) forget(w *window) {
+// forget removes an extent that could not be read.
+func (a *ReadAhead) forget(w *extent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if i := slices.Index(a.windows, w); i >= 0 {
+	if i := slices.Index(a.extents, w); i >= 0 {
 		a.remove(i)
 	}
 }
 
-// drop forgets what was read of a log, and returns when nothing is being read of it.
+// drop removes all extents of the log l. It returns when their reads have ended.
 func (a *ReadAhead) drop(l *Log) {
 	if a == nil {
 		return
 	}
-	var going []*window
+	var going []*extent
 	a.mu.Lock()
-	for i := len(a.windows) - 1; i >= 0; i-- {
-		if a.windows[i].log == l {
-			going = append(going, a.windows[i])
+	for i := len(a.extents) - 1; i >= 0; i-- {
+		if a.extents[i].log == l {
+			going = append(going, a.extents[i])
 			a.remove(i)
 		}
 	}

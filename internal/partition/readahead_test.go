@@ -16,7 +16,7 @@ import (
 func history(t *testing.T, fs vfs.FS, batches int, limitBytes int64) (*Log, *journal) {
 	t.Helper()
 	config := small()
-	config.Ahead = anyAhead(limitBytes)
+	config.ReadAhead = anyAhead(limitBytes)
 	l, err := Create(fs, "p", config)
 	check(t, err)
 	var all journal
@@ -40,7 +40,7 @@ func anyAhead(limitBytes int64) *ReadAhead {
 func (a *ReadAhead) settled() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, w := range a.windows {
+	for _, w := range a.extents {
 		<-w.ready
 	}
 }
@@ -81,16 +81,16 @@ func TestReadAhead(t *testing.T) {
 	l, all := history(t, disk, 400, 1<<20)
 	offset, reads := int64(0), 0
 	for ; offset < l.End(); reads++ {
-		l.ahead.begin(l, offset, 1000) // should it have met the broken disk
-		l.ahead.settled()
+		l.readAhead.begin(l, offset, 1000) // should it have met the broken disk
+		l.readAhead.settled()
 		fails.Store(reads > 0)
 		next := readOn(t, l, all, offset, 1000)
 		if reads > 0 && readOn(t, l, all, offset, 1000) != next {
 			t.Fatalf("the second reader at %d has something else", offset)
 		}
 		fails.Store(false)
-		l.ahead.settled()
-		l.ahead.forgetEmpty()
+		l.readAhead.settled()
+		l.readAhead.forgetEmpty()
 		offset = next
 	}
 	if reads < 20 {
@@ -98,7 +98,7 @@ func TestReadAhead(t *testing.T) {
 	}
 
 	// Case: one who jumps about waits for the disk.
-	l.ahead.drop(l)
+	l.readAhead.drop(l)
 	fails.Store(true)
 	if _, err := l.Read(nil, 17, 1000); !errors.Is(err, broken) {
 		t.Errorf("a read elsewhere: %v", err)
@@ -107,9 +107,9 @@ func TestReadAhead(t *testing.T) {
 
 	// Case: what was read ahead and then deleted is out of range.
 	next := readOn(t, l, all, l.segments[1].Base, 1000)
-	l.ahead.settled()
-	if len(l.ahead.windows) != 1 {
-		t.Fatalf("%d windows", len(l.ahead.windows))
+	l.readAhead.settled()
+	if len(l.readAhead.extents) != 1 {
+		t.Fatalf("%d extents", len(l.readAhead.extents))
 	}
 	check(t, l.DeleteBefore(next+1))
 	if _, err := l.Read(nil, next, 1000); !errors.Is(err, ErrOffsetOutOfRange) {
@@ -118,44 +118,44 @@ func TestReadAhead(t *testing.T) {
 
 	// Case: a closed log leaves nothing behind.
 	check(t, l.Close())
-	if n, bytes := len(l.ahead.windows), l.ahead.bytes; n != 0 || bytes != 0 {
-		t.Errorf("%d windows of %d bytes after Close", n, bytes)
+	if n, bytes := len(l.readAhead.extents), l.readAhead.bytes; n != 0 || bytes != 0 {
+		t.Errorf("%d extents of %d bytes after Close", n, bytes)
 	}
 }
 
-// forgetEmpty removes the windows that could not be read.
+// forgetEmpty removes the extents that could not be read.
 func (a *ReadAhead) forgetEmpty() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := len(a.windows) - 1; i >= 0; i-- {
-		if len(a.windows[i].runs) == 0 {
+	for i := len(a.extents) - 1; i >= 0; i-- {
+		if len(a.extents[i].runs) == 0 {
 			a.remove(i)
 		}
 	}
 }
 
-// However many readers there are, what is read ahead for them stays within its limit. Nobody's window is taken that is in
+// However many readers there are, what is read ahead for them stays within its limit. Nobody's extent is taken that is in
 // use; one that was read to its end gives way, and in time all do.
 func TestReadAheadIsBounded(t *testing.T) {
 	l, all := history(t, vfs.NewMem(), 400, 3*4*1000)
-	a := l.ahead
-	bounded := func(windows int) {
+	a := l.readAhead
+	bounded := func(extents int) {
 		t.Helper()
 		a.settled()
-		if n, bytes := len(a.windows), a.bytes; n != windows || bytes > a.limitBytes {
-			t.Fatalf("%d windows of %d bytes, want %d", n, bytes, windows)
+		if n, bytes := len(a.extents), a.bytes; n != extents || bytes > a.limitBytes {
+			t.Fatalf("%d extents of %d bytes, want %d", n, bytes, extents)
 		}
 	}
 	for i := range 10 {
 		readOn(t, l, all, l.segments[4*i].Base, 1000)
 		bounded(min(i+1, 3))
 	}
-	first := a.windows[0]
+	first := a.extents[0]
 	for offset := first.offset; offset < first.end; bounded(3) {
 		offset = readOn(t, l, all, offset, 1000)
 	}
-	if slices.Contains(a.windows, first) {
-		t.Error("a window that was read to its end is still there, and the next has no place")
+	if slices.Contains(a.extents, first) {
+		t.Error("a extent that was read to its end is still there, and the next has no place")
 	}
 
 	// More than the limit is read without.
@@ -163,12 +163,12 @@ func TestReadAheadIsBounded(t *testing.T) {
 		t.Error(err)
 	}
 	bounded(3)
-	for _, w := range a.windows {
+	for _, w := range a.extents {
 		w.used = w.used.Add(-time.Hour)
 	}
-	a.tidyUp()
+	a.expireIdle()
 	bounded(0)
-	if a.tidy != nil {
+	if a.expiry != nil {
 		t.Error("there is nothing to tidy up, and a timer runs")
 	}
 }

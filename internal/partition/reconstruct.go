@@ -10,16 +10,17 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Reconstructed is what Reconstruct found.
+// Reconstructed is what Reconstruct has found in the files of a log.
 type Reconstructed struct {
-	State   State
-	Damaged bool     // Mend has something to do
-	Aside   []string // names in the log's directory that are of no use
+	State   State    // a state with which the log can be opened, as far as its files show it
+	Damaged bool     // some segment is damaged, so that Repair has something to do
+	Aside   []string // segment and index files in the log's directory that the state does not refer to
 }
 
-// Reconstruct reads what a log's files say of it, without a checkpoint: where it begins and ends, and its epochs. sound
-// is called with each sound batch, in order. What a checkpoint would know besides is lost: a start inside the first
-// segment, and how far compaction has been. Indexes are given up.
+// Reconstruct derives the state of a log from its files, without a checkpoint: where the log begins and ends, its
+// segments and its leader epochs. It calls sound with each undamaged batch, in the order of offsets; the batch is valid
+// until sound returns. The result lacks what only a checkpoint contains: a log start inside the first segment, and the
+// offset up to which the log is compacted. Indexes are not used. Reconstruct changes no file. The log must not be open.
 func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, error) {
 	var out Reconstructed
 	infos, err := fs.List(dir)
@@ -44,7 +45,7 @@ func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, 
 			all = append(all, c)
 		}
 	}
-	// The file of the latest generation counts, and what it covers is replaced by it.
+	// Compaction has replaced every segment that begins inside a segment of a later generation.
 	slices.SortFunc(all, func(a, b candidate) int {
 		if a.Generation != b.Generation {
 			return int(b.Generation) - int(a.Generation)
@@ -90,7 +91,7 @@ func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, 
 		out.Damaged = out.Damaged || next != end
 		seg.SizeBytes = c.soundBytes
 		if used < len(c.batches) {
-			seg.Mark = Mark{} // Mend writes it anew
+			seg.Fingerprint = Fingerprint{} // Repair will write the segment again
 		}
 		s.Segments = append(s.Segments, seg.SegmentState)
 	}
@@ -100,16 +101,16 @@ func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, 
 	})
 }
 
-// candidate is a segment file that may belong to a log.
+// candidate is a segment file that may belong to the log that Reconstruct looks at.
 type candidate struct {
 	SegmentName
 	sizeBytes  int64
-	batches    [][batch.HeaderBytes]byte // the heads of those that are sound
-	soundBytes int64                     // up to the end of the last
-	end        int64                     // the offset after it
+	batches    [][batch.HeaderBytes]byte // headers of the file's undamaged batches
+	soundBytes int64                     // position in the file after the last undamaged batch
+	end        int64                     // offset after the last undamaged batch
 }
 
-// read finds the sound batches of a file.
+// read finds the undamaged batches of the file and sets the fields of c that describe them.
 func (c *candidate) read(fs vfs.FS, dir string) error {
 	f, err := fs.OpenRead(path.Join(dir, fileName(c.SegmentName, segmentFile)))
 	if err != nil {

@@ -2,9 +2,9 @@ package partition
 
 import "fmt"
 
-// SkipTo makes a log that holds nothing begin and end at an offset, so that whatever is appended next gets that. The
-// offset may lie below the end: what was given in between was never in this log. A log that holds something is left as
-// it is, with an error. The leader epoch stays, and begins there.
+// SkipTo makes an empty log begin and end at offset, so that the next batch gets that offset. offset may be below the
+// log's end, provided that no record ever had one of the offsets in between. The latest leader epoch then begins at
+// offset. If the log is not empty, SkipTo changes nothing and returns an error.
 func (l *Log) SkipTo(offset int64) error {
 	l.io.Lock()
 	defer l.io.Unlock()

@@ -4,69 +4,79 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"tidings.dev/internal/fields"
 )
 
-// State is what a checkpoint records of a log: everything below End is in the segments and synced. Nothing in the
-// directory is believed beyond it.
+// State is what a checkpoint records of a log. All batches below End are in the segments and synced. Bytes and files in
+// the log's directory that the State does not describe do not count.
 type State struct {
-	Start, End int64
-	Compacted  int64 // up to here compaction has been through; 0 if never
+	Start, End int64 // first offset that may be read, and the offset after the last batch
+	Compacted  int64 // among the records below this offset each key occurs once at most; 0 if the log was never compacted
 	Segments   []SegmentState
 	Epochs     []EpochStart
-	Replaced   []SegmentName // files of segments that compaction replaced, kept for the checkpoint before
+	Replaced   []SegmentName // segments that compaction has replaced and whose files the previous checkpoint still needs
 }
 
-// SegmentName names a segment's files: its first offset, and how often compaction has rewritten what begins there.
+// SegmentName identifies a segment by its base offset and its generation, which counts how often compaction has written
+// a segment with this base offset.
 type SegmentName struct {
 	Base       int64
 	Generation uint32
 }
 
-// SegmentState describes one segment file: its first SizeBytes are batches [Base, base of the next or State.End). In
-// one that compaction wrote (Generation > 0) batches of no records stand for what it took away.
+// SegmentState describes one segment file. The first SizeBytes of the file are the batches with offsets from Base to
+// the base of the next segment, or to State.End for the last segment. In a segment that compaction has written
+// (Generation > 0), empty batches stand for batches that were removed.
 type SegmentState struct {
 	SegmentName
-	SizeBytes      int64
-	IndexBytes     int64 // how much of the index file may be used; never synced, so checked at use
-	FirstTimestamp int64 // of the first batch, ms; rules SegmentAge
-	MaxTimestamp   int64 // of all batches, ms; rules retention
-	MaxBase        int64 // base offset of the first batch that has MaxTimestamp
-	DeleteHorizon  int64 // the earliest of its batches', ms: then tombstones may go; -1: none has one
-	Mark           Mark  // of all batches
+	SizeBytes int64
+	// IndexBytes is the number of bytes of the index file that may be used. These are not synced, so that each entry is
+	// checked at its use.
+	IndexBytes     int64
+	FirstTimestamp int64 // timestamp of the first batch, ms since the Unix epoch; Config.SegmentAge is measured from it
+	MaxTimestamp   int64 // largest timestamp of all batches, ms since the Unix epoch; Config.Retention is measured from it
+	MaxBase        int64 // base offset of the first batch with MaxTimestamp
+	// DeleteHorizon is the earliest delete horizon of a batch, in ms since the Unix epoch, after which tombstones may
+	// be removed. It is -1 if no batch has one.
+	DeleteHorizon int64
+	Fingerprint   Fingerprint // identifies the content of the file
 }
 
+// newSegment returns the state of an empty segment.
 func newSegment(base int64, generation uint32) SegmentState {
 	return SegmentState{SegmentName: SegmentName{Base: base, Generation: generation}, DeleteHorizon: -1}
 }
 
-// EpochStart says at which offset a leader epoch began.
+// EpochStart is a leader epoch with the offset at which it begins.
 type EpochStart struct {
 	Epoch  int32
 	Offset int64
 }
 
-// ErrInvalidState matches the errors of DecodeState.
+// ErrInvalidState is matched by the errors of DecodeState and of Open for a state that no log can have.
 var ErrInvalidState = errors.New("partition: invalid state")
 
-// A State as bytes. Numbers are varints (unsigned LEB128; zigzag where a sign is possible). Offsets and bases are
-// differences to the number before, so that a state of few segments takes a few bytes each.
+// These constants belong to the binary form of a State. Numbers in it are varints: unsigned LEB128, with zigzag
+// encoding where a number may be negative. Offsets and bases are stored as differences to the number before, so that
+// each number takes few bytes.
 //
 //	version=3 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
 //	size bytes | index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base |
 //	generation | if it isn't 0: delete horizon (zigzag) |
-//	mark: last batch's bytes | if they aren't 0: first CRC, last CRC, CRC of all, u32 each }
+//	fingerprint: last batch's bytes | if they aren't 0: first CRC, last CRC, CRC of all, u32 each }
 //	| n epochs | n × { epoch (zigzag) | offset (zigzag) }
 //	| n replaced | n × { base | generation }
 //
-// Version 2 had no mark. Version 1 had neither compacted, generation, delete horizon nor replaced, either: nothing was
-// ever compacted.
+// Version 2 has no fingerprint. Version 1, from before there was compaction, also lacks compacted, generation, delete
+// horizon and the list of replaced segments.
 const (
-	stateVersion            = 3
-	stateVersionMarks       = 3
-	stateVersionCompactions = 2
+	stateVersion             = 3
+	stateVersionFingerprints = 3
+	stateVersionCompactions  = 2
 )
 
-// AppendTo appends the binary form to dst and returns the longer slice.
+// AppendTo appends the binary form of s to dst and returns the extended slice. The form has no checksum of its own.
 func (s State) AppendTo(dst []byte) []byte {
 	dst = append(dst, stateVersion)
 	dst = binary.AppendUvarint(dst, uint64(s.Start))
@@ -85,7 +95,7 @@ func (s State) AppendTo(dst []byte) []byte {
 		if seg.Generation > 0 {
 			dst = binary.AppendVarint(dst, seg.DeleteHorizon)
 		}
-		dst = seg.Mark.appendTo(dst)
+		dst = seg.Fingerprint.appendTo(dst)
 		previous = seg.Base
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Epochs)))
@@ -101,63 +111,64 @@ func (s State) AppendTo(dst []byte) []byte {
 	return dst
 }
 
-// DecodeState reads a state from the beginning of b and returns what follows it. Errors match ErrInvalidState; a newer
-// version is one. It doesn't protect against flipped bits: the checkpoint that carries states has a checksum.
+// DecodeState decodes a State from the beginning of b and returns it with the bytes that follow. The error matches
+// ErrInvalidState, also for a state of a newer version. Changed bits may not be noticed: the checkpoint that contains
+// the state has a checksum.
 func DecodeState(b []byte) (State, []byte, error) {
 	if len(b) == 0 || b[0] == 0 || b[0] > stateVersion {
 		return State{}, nil, fmt.Errorf("%w: version %v, want %d", ErrInvalidState, b[:min(len(b), 1)], stateVersion)
 	}
-	compactions, marks := b[0] >= stateVersionCompactions, b[0] >= stateVersionMarks
-	d := stateDecoder{b: b[1:]}
-	s := State{Start: int64(d.unsigned())}
-	s.End = s.Start + int64(d.unsigned())
+	compactions, fingerprints := b[0] >= stateVersionCompactions, b[0] >= stateVersionFingerprints
+	r := fields.NewReader(b[1:], ErrInvalidState)
+	s := State{Start: int64(r.Uvarint())}
+	s.End = s.Start + int64(r.Uvarint())
 	if compactions {
-		s.Compacted = int64(d.unsigned())
+		s.Compacted = int64(r.Uvarint())
 	}
 
 	previous := s.Start
-	for n := d.unsigned(); n > 0 && !d.short; n-- {
-		seg := newSegment(previous+d.signed(), 0)
-		seg.SizeBytes, seg.IndexBytes = int64(d.unsigned()), int64(d.unsigned())
-		seg.FirstTimestamp = d.signed()
-		seg.MaxTimestamp = seg.FirstTimestamp + d.signed()
-		seg.MaxBase = seg.Base + int64(d.unsigned())
+	for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+		seg := newSegment(previous+r.Varint(), 0)
+		seg.SizeBytes, seg.IndexBytes = int64(r.Uvarint()), int64(r.Uvarint())
+		seg.FirstTimestamp = r.Varint()
+		seg.MaxTimestamp = seg.FirstTimestamp + r.Varint()
+		seg.MaxBase = seg.Base + int64(r.Uvarint())
 		if compactions {
-			if seg.Generation = uint32(d.unsigned()); seg.Generation > 0 {
-				seg.DeleteHorizon = d.signed()
+			if seg.Generation = uint32(r.Uvarint()); seg.Generation > 0 {
+				seg.DeleteHorizon = r.Varint()
 			}
 		}
-		if marks {
-			seg.Mark = d.mark()
+		if fingerprints {
+			seg.Fingerprint = readFingerprint(&r)
 		}
 		s.Segments = append(s.Segments, seg)
 		previous = seg.Base
 	}
-	for n := d.unsigned(); n > 0 && !d.short; n-- {
-		s.Epochs = append(s.Epochs, EpochStart{Epoch: int32(d.signed()), Offset: d.signed()})
+	for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+		s.Epochs = append(s.Epochs, EpochStart{Epoch: int32(r.Varint()), Offset: r.Varint()})
 	}
 	if compactions {
-		for n := d.unsigned(); n > 0 && !d.short; n-- {
-			s.Replaced = append(s.Replaced, SegmentName{Base: int64(d.unsigned()), Generation: uint32(d.unsigned())})
+		for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+			s.Replaced = append(s.Replaced, SegmentName{Base: int64(r.Uvarint()), Generation: uint32(r.Uvarint())})
 		}
 	}
-	if d.short {
-		return State{}, nil, fmt.Errorf("%w: it ends too early", ErrInvalidState)
+	if err := r.Err(); err != nil {
+		return State{}, nil, err
 	}
 	if err := s.check(); err != nil {
 		return State{}, nil, err
 	}
-	return s, d.b, nil
+	return s, r.Rest(), nil
 }
 
-// check finds states that no log can have.
+// check returns an error that matches ErrInvalidState if no log can have the state s.
 func (s State) check() error {
 	if s.Start < 0 || s.End < s.Start || s.Compacted < 0 || s.Compacted > s.End {
 		return fmt.Errorf("%w: offsets [%d, %d), compacted to %d", ErrInvalidState, s.Start, s.End, s.Compacted)
 	}
 	for i, seg := range s.Segments {
 		if seg.Base < 0 || seg.Base > s.End || seg.SizeBytes < 0 || seg.SizeBytes > maxSegmentBytes || seg.IndexBytes < 0 ||
-			seg.Mark.LastBytes < 0 || seg.Mark.LastBytes > seg.SizeBytes ||
+			seg.Fingerprint.LastBytes < 0 || seg.Fingerprint.LastBytes > seg.SizeBytes ||
 			i > 0 && seg.Base <= s.Segments[i-1].Base {
 			return fmt.Errorf("%w: segment %d of %d: base %d, %d bytes", ErrInvalidState, i, len(s.Segments), seg.Base, seg.SizeBytes)
 		}
@@ -168,35 +179,4 @@ func (s State) check() error {
 		}
 	}
 	return nil
-}
-
-// stateDecoder reads varints; past the end it gives zeros and says so in short.
-type stateDecoder struct {
-	b     []byte
-	short bool
-}
-
-func (d *stateDecoder) unsigned() uint64 {
-	x, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.short, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return x
-}
-
-func (d *stateDecoder) signed() int64 {
-	u := d.unsigned()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (d *stateDecoder) fixed32() uint32 {
-	if len(d.b) < 4 {
-		d.short, d.b = true, nil
-		return 0
-	}
-	x := binary.BigEndian.Uint32(d.b)
-	d.b = d.b[4:]
-	return x
 }

@@ -7,10 +7,10 @@ import (
 	"tidings.dev/internal/vfs"
 )
 
-// Stored is a run of whole batches that lie one after the other in a segment file and may be sent from there. Since the
-// file was opened, all of their checksums were checked in what the page cache holds of it. The zero value is none.
-//
-// It keeps nothing open. Who sends it opens it then, and may find that it has gone.
+// Stored is a run of consecutive whole batches in a segment file that may be sent from the file to a connection. Their
+// checksums were verified after the file was opened, and the bytes that were verified are still in the page cache, from
+// which the kernel sends them. The zero value is an empty run. A Stored does not keep the file open: the sender calls
+// Open first, which reports whether the batches may still be sent.
 type Stored struct {
 	log       *Log
 	segment   SegmentName
@@ -18,22 +18,24 @@ type Stored struct {
 	sizeBytes int
 }
 
-// SizeBytes is how long the run is; 0: there is none.
+// SizeBytes returns the length of the run in bytes. It is 0 for the zero value.
 func (s Stored) SizeBytes() int { return s.sizeBytes }
 
-// ReadStored is Read for who can send files: the batches come as Stored if they can, and otherwise as Read returns them. What
-// is in memory can't, nor what is not in the page cache, was not checked, is left by a compaction, shorter than 64 KiB, or
-// in the middle of what was read so far.
+// ReadStored does what Read does, for a caller that can send parts of files to a connection. If the batches may be sent
+// from their file, it returns them as a Stored; otherwise it appends them to dst. They may not be sent from their file
+// if they are in memory, not in the page cache or not verified yet, if compaction has written their segment, if they
+// are shorter than 64 KiB, or if offset is not where an earlier read ended.
 func (l *Log) ReadStored(dst [][]byte, offset int64, maxBytes int) (_ [][]byte, stored Stored, err error) {
 	if stored = l.stored(offset, maxBytes); stored.sizeBytes > 0 {
 		return dst, stored, nil
 	}
-	r := reading{log: l, dst: dst, offset: offset, maxBytes: maxBytes, sends: true}
-	err = r.runAndAhead()
+	r := readOp{log: l, dst: dst, offset: offset, maxBytes: maxBytes, canSend: true}
+	err = r.runAndReadAhead()
 	return r.dst, Stored{}, err
 }
 
-// stored is the run of batches from the one that begins with offset on, at most maxBytes of it.
+// stored returns the run of batches that begins at offset and has at most maxBytes. It returns the zero Stored if the
+// batches may not be sent from their file.
 func (l *Log) stored(offset int64, maxBytes int) Stored {
 	seg, position, ok := l.storedAt(offset)
 	if !ok {
@@ -41,7 +43,7 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 	}
 	f, err := l.open(&seg)
 	if err != nil {
-		return Stored{} // Read says what is wrong
+		return Stored{} // Read will meet the same error and return it
 	}
 	defer func() { _ = f.release() }()
 
@@ -52,7 +54,7 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 		}
 	}
 	run := Stored{log: l, segment: seg.SegmentName, position: position, sizeBytes: int(end - position)}
-	if end-position < l.files.leastStored || !run.isFit(f) {
+	if end-position < l.files.minStoredBytes || !run.stillChecked(f) {
 		return Stored{}
 	}
 	if next >= 0 {
@@ -64,15 +66,15 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 	return run
 }
 
-// storedAt is the segment of an offset in history that nothing has in memory, and where in it the offset's batch begins, if
-// that is known without a search.
+// storedAt returns the segment that contains offset, and the position of the batch that begins there. ok is false if
+// the batch is in memory, or if its position is not known without a search.
 func (l *Log) storedAt(offset int64) (seg segment, position int64, ok bool) {
 	l.mu.RLock()
 	if offset >= l.start && offset < l.tail.first(l.end) {
 		seg, ok = l.snapshot(offset)
 	}
 	l.mu.RUnlock()
-	if !ok || seg.Generation > 0 || l.ahead.has(l, offset) {
+	if !ok || seg.Generation > 0 || l.readAhead.has(l, offset) {
 		return segment{}, 0, false
 	}
 	if offset > seg.Base {
@@ -81,8 +83,8 @@ func (l *Log) storedAt(offset int64) (seg segment, position int64, ok bool) {
 	return seg, position, ok
 }
 
-// boundary is the last place that the index knows up to a position, and the offset of the batch that begins there; -1 if
-// there is none.
+// boundary returns, according to the index, the last position at or below position at which a batch begins, and the
+// base offset of that batch. It returns -1, -1 if there is none.
 func (l *Log) boundary(seg *segment, position int64) (at, offset int64) {
 	e, found, err := l.lookUp(seg, func(e indexEntry) bool { return int64(e.position) <= position })
 	if err != nil || !found {
@@ -91,7 +93,7 @@ func (l *Log) boundary(seg *segment, position int64) (at, offset int64) {
 	return int64(e.position), seg.Base + int64(e.offset)
 }
 
-// beginsAt says whether a batch with this base offset begins at a position.
+// beginsAt reports whether a batch with the base offset offset begins at a position of the file.
 func beginsAt(f *openFile, seg *segment, position, offset int64) bool {
 	var head [batch.HeaderBytes]byte
 	if _, err := f.ReadAt(head[:], position); err != nil {
@@ -100,14 +102,15 @@ func beginsAt(f *openFile, seg *segment, position, offset int64) bool {
 	return checkHead(head[:], offset, seg.SizeBytes-position) == ""
 }
 
-// isFit says whether an open file still has the run as it was checked.
-func (s Stored) isFit(f *openFile) bool {
+// stillChecked reports whether the run is in the page cache and was verified since the file f was opened.
+func (s Stored) stillChecked(f *openFile) bool {
 	sender, ok := f.File.(vfs.Sender)
 	return ok && f.checked.endOf(s.position) >= s.position+int64(s.sizeBytes) && sender.Cached(s.sizeBytes, s.position)
 }
 
-// Open gets the run ready to be sent; Close it after. ok is false if there is none, if it has gone since, and if it would
-// have to be checked again: Read has what is left of it.
+// Open opens the run's file so that the run can be sent. The caller must call Close of the result. ok is false if the
+// run is empty, if its segment was removed, or if its batches would have to be verified again. The caller then uses
+// Read.
 func (s Stored) Open() (open *OpenStored, ok bool) {
 	if s.sizeBytes == 0 {
 		return nil, false
@@ -116,25 +119,25 @@ func (s Stored) Open() (open *OpenStored, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if !s.isFit(f) {
+	if !s.stillChecked(f) {
 		_ = f.release()
 		return nil, false
 	}
 	return &OpenStored{Stored: s, file: f}, true
 }
 
-// OpenStored is a run that stays where it is until it is closed.
+// OpenStored is a Stored whose file stays open until Close.
 type OpenStored struct {
 	Stored
 	file *openFile
 }
 
-// SendTo writes the run to a connection without a copy in this process. It blocks as a Write does. After an error it is
-// unknown how much was sent.
+// SendTo sends the run to a connection without copying it into the memory of this process. It blocks as a Write to the
+// connection does. After an error it is unknown how many bytes were sent.
 func (o *OpenStored) SendTo(to *net.TCPConn) error {
 	_, err := o.file.File.(vfs.Sender).SendTo(to, o.sizeBytes, o.position)
 	return err
 }
 
-// Close lets go of the file.
+// Close releases the file. It must be called once.
 func (o *OpenStored) Close() { _ = o.file.release() }

@@ -37,9 +37,9 @@ func (f *sendingFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, er
 }
 
 // sendingAnything keeps files open of which the shortest run is sent.
-func sendingAnything(limit int) *Files {
-	f := NewFiles(limit)
-	f.leastStored = 1
+func sendingAnything(limit int) *FileCache {
+	f := NewFileCache(limit)
+	f.minStoredBytes = 1
 	return f
 }
 
@@ -92,7 +92,7 @@ func replay(t *testing.T, l *Log, all *journal, maxBytes int) (sentBytes int) {
 func storedHistory(t *testing.T) (*pageCache, *Log, *journal, int) {
 	t.Helper()
 	cache := &pageCache{disk: vfs.NewMem()}
-	l, err := Create(cache.files(), "p", Config{SegmentBytes: 20_000, IndexIntervalBytes: 500, Files: sendingAnything(20), Ahead: anyAhead(8000)})
+	l, err := Create(cache.files(), "p", Config{SegmentBytes: 20_000, IndexIntervalBytes: 500, Files: sendingAnything(20), ReadAhead: anyAhead(8000)})
 	check(t, err)
 	var all journal
 	all.prepare(300)

@@ -42,7 +42,7 @@ func TestHeldMemory(t *testing.T) {
 		want = append(want, bytes.Clone(v))
 		m := &heldMemory{t: t, b: v}
 		held = append(held, m)
-		l.AppendHeld(v, m)
+		l.AppendPooled(v, m)
 	}
 	// Case: the reader of offset 2 keeps what it was given.
 	lent, err := l.Read(nil, 2, 1)

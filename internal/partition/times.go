@@ -7,13 +7,14 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// maxLookBytes bounds what a batch may decompress to when a record in it is looked for by time. A batch that holds
-// more is taken as a whole.
+// maxLookBytes is the largest decompressed size in bytes of a batch that a search by time decodes. A larger batch
+// counts as one record.
 const maxLookBytes = 64 << 20
 
-// OffsetForTime finds the first record at or after Start whose timestamp is at least ms. ok is false if there is none.
-// A batch whose records can't be decoded counts as one record of its largest timestamp. It reads at most an index
-// interval and the batches whose head promises such a record.
+// OffsetForTime returns the offset and timestamp of the first record at or after Start whose timestamp, in milliseconds
+// since the Unix epoch, is at least ms. ok is false if there is none. A batch whose records cannot be decoded counts as
+// one record with the batch's largest timestamp. OffsetForTime reads at most one index interval and the batches whose
+// largest timestamp is at least ms. The error is a *CorruptError or one of I/O.
 func (l *Log) OffsetForTime(ms int64) (offset, timestamp int64, ok bool, err error) {
 	l.mu.RLock()
 	from := l.start
@@ -40,8 +41,8 @@ func (l *Log) OffsetForTime(ms int64) (offset, timestamp int64, ok bool, err err
 	}
 }
 
-// segmentForTime copies the first segment with offsets from `from` on whose largest timestamp is late enough; next is
-// the offset after it. With l.mu held.
+// segmentForTime returns a copy of the first segment that ends after the offset from and whose largest timestamp is at
+// least ms. next is the offset after the segment. ok is false if there is no such segment. l.mu must be held.
 func (l *Log) segmentForTime(from, ms int64) (seg segment, next int64, ok bool) {
 	for i, s := range l.segments {
 		if next = l.segmentEnd(i); next > from && s.MaxTimestamp >= ms {
@@ -51,7 +52,7 @@ func (l *Log) segmentForTime(from, ms int64) (seg segment, next int64, ok bool) 
 	return segment{}, 0, false
 }
 
-// segmentEnd is the offset after the i-th segment. With l.mu held.
+// segmentEnd returns the offset after the last record of the i-th segment. l.mu must be held.
 func (l *Log) segmentEnd(i int) int64 {
 	if i+1 < len(l.segments) {
 		return l.segments[i+1].Base
@@ -59,6 +60,8 @@ func (l *Log) segmentEnd(i int) int64 {
 	return l.written
 }
 
+// timeInSegment returns the first record of a segment whose offset is at least from and whose timestamp is at least ms.
+// If the index cannot be used, it builds it again.
 func (l *Log) timeInSegment(seg *segment, from, ms int64) (offset, timestamp int64, ok bool, err error) {
 	offset, timestamp, ok, err = l.tryTimeInSegment(seg, from, ms, true)
 	if _, corrupt := errors.AsType[*CorruptError](err); corrupt || errors.Is(err, errIndex) {
@@ -70,11 +73,13 @@ func (l *Log) timeInSegment(seg *segment, from, ms int64) (offset, timestamp int
 	return offset, timestamp, ok, err
 }
 
+// tryTimeInSegment does what timeInSegment does, with the index as it is, or without the index if useIndex is false.
 func (l *Log) tryTimeInSegment(seg *segment, from, ms int64, useIndex bool) (offset, timestamp int64, ok bool, err error) {
 	var entry indexEntry
 	if useIndex {
-		// The last entry before which nothing is late enough, and which isn't past `from`'s own entry unless that is
-		// further on: both conditions hold up to an entry, so their union does.
+		// The search begins at the last entry that satisfies one of two conditions: all batches before it are older
+		// than ms, or its batch is not after from. Each condition holds for all entries up to some entry, so that their
+		// disjunction does too, as lookUp requires.
 		entry, _, err = l.lookUp(seg, func(e indexEntry) bool {
 			return e.maxBefore < ms || seg.Base+int64(e.offset) <= from
 		})
@@ -101,6 +106,7 @@ func (l *Log) tryTimeInSegment(seg *segment, from, ms int64, useIndex bool) (off
 	}
 }
 
+// timeInTail returns the first record in batches whose offset is at least from and whose timestamp is at least ms.
 func timeInTail(batches []tailBatch, from, ms int64) (offset, timestamp int64, ok bool) {
 	for i := range batches {
 		if offset, timestamp, ok = timeInBatch(batches[i].View, from, ms); ok {
@@ -110,7 +116,8 @@ func timeInTail(batches []tailBatch, from, ms int64) (offset, timestamp int64, o
 	return 0, 0, false
 }
 
-// timeInBatch finds the first record from `from` on with a timestamp of at least ms.
+// timeInBatch returns the first record in v whose offset is at least from and whose timestamp is at least ms. If v
+// cannot be decoded, it counts as one record.
 func timeInBatch(v batch.View, from, ms int64) (offset, timestamp int64, ok bool) {
 	if v.LastOffset() < from || v.MaxTimestamp() < ms {
 		return 0, 0, false
@@ -126,12 +133,13 @@ func timeInBatch(v batch.View, from, ms int64) (offset, timestamp int64, ok bool
 	return 0, 0, false
 }
 
-// MaxTimestamp finds the first record with the largest timestamp of all; -1, -1 if the log is empty. Where a segment
-// can't be read, the batch that has the timestamp is named by its base offset.
+// MaxTimestamp returns the offset and timestamp of the first record that has the largest timestamp of the log. It
+// returns -1, -1 if the log is empty. If the record's segment cannot be read, the offset is the base offset of its
+// batch.
 func (l *Log) MaxTimestamp() (offset, timestamp int64) {
 	l.mu.RLock()
 	start := l.start
-	// The segment that holds the start may have its largest timestamp below it.
+	// The segment that contains the start may have its largest timestamp in a record below the start.
 	partly, found := l.snapshot(start)
 	l.mu.RUnlock()
 	offset, timestamp = -1, -1
@@ -162,8 +170,8 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64) {
 	return offset, timestamp
 }
 
-// maxFrom finds the first record with the largest timestamp among those of one segment from start on; -1, -1 if there
-// is none that can be read.
+// maxFrom returns the first record with the largest timestamp among the records of one segment with offsets of at least
+// start. It returns -1, -1 if no such record can be read.
 func (l *Log) maxFrom(seg *segment, start int64) (offset, timestamp int64) {
 	offset, timestamp = -1, -1
 	w, err := l.walk(seg, 0, seg.Base, scanBytes)
@@ -182,8 +190,8 @@ func (l *Log) maxFrom(seg *segment, start int64) (offset, timestamp int64) {
 	}
 }
 
-// maxInBatch finds the first record with the largest timestamp among those from start on, if it is larger than one
-// known.
+// maxInBatch returns the first record with the largest timestamp among the records of v with offsets of at least start.
+// later is false if that timestamp is not larger than known.
 func maxInBatch(v batch.View, start, known int64) (offset, timestamp int64, later bool) {
 	timestamp = known
 	if v.LastOffset() < start || v.MaxTimestamp() <= known {

@@ -10,32 +10,35 @@ import (
 	"tidings.dev/internal/batch"
 )
 
-// How much a walk reads at once: seekBytes to get from an index entry to a batch, scanBytes for a whole segment.
+// These are the numbers of bytes that a walker reads at once: seekBytes for a search from an index entry on, scanBytes
+// for a whole segment.
 const (
 	seekBytes = 8 << 10
 	scanBytes = 512 << 10
 )
 
-// errGone says that a segment was deleted or replaced since the snapshot was taken.
+// errGone means that a segment was deleted or replaced after its snapshot was taken.
 var errGone = errors.New("partition: segment deleted")
 
-// walker goes through the batches of a segment's snapshot in order and checks each.
+// walker reads the batches of a segment's snapshot in order and checks each of them. It is used by one goroutine.
 type walker struct {
 	f        *openFile
 	epochs   epochs
-	end      int64 // of the snapshot, in bytes
-	position int64 // of the next batch
-	expect   int64 // its base offset
-	chunk    int
+	end      int64 // size of the snapshot in bytes
+	position int64 // position of the next batch in bytes
+	expect   int64 // base offset that the next batch must have
+	chunk    int   // smallest number of bytes to read at once
 
-	pooled *[]byte
-	buf    []byte // what was read at bufAt
+	pooled *[]byte // memory for buf, from walkBuffers
+	buf    []byte  // bytes of the file from position bufAt on
 	bufAt  int64
 }
 
+// walkBuffers is a pool of *[]byte.
 var walkBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// walk begins at a batch of which position and base offset are known. Close the walker after use.
+// walk returns a walker that begins at position, where a batch with the base offset expect must begin. The caller must
+// call close.
 func (l *Log) walk(seg *segment, position, expect int64, chunkBytes int) (*walker, error) {
 	f, err := l.open(seg)
 	if err != nil {
@@ -44,7 +47,7 @@ func (l *Log) walk(seg *segment, position, expect int64, chunkBytes int) (*walke
 	return l.walkOpen(f, seg, position, expect, chunkBytes), nil
 }
 
-// walkOpen is walk in a file that is open.
+// walkOpen does what walk does, with a file that is open already. The walker's close releases the file.
 func (l *Log) walkOpen(f *openFile, seg *segment, position, expect int64, chunkBytes int) *walker {
 	l.mu.RLock()
 	known := l.epochs
@@ -53,8 +56,9 @@ func (l *Log) walkOpen(f *openFile, seg *segment, position, expect int64, chunkB
 		chunk: chunkBytes, pooled: walkBuffers.Get().(*[]byte)}
 }
 
-// open opens a segment's file for reading. A file that isn't there, or is another's, is corruption, unless its segment
-// was deleted or replaced in the meantime.
+// open opens a segment's file for reading. The caller must call release. If the file does not exist, or is that of
+// another segment, the error is a *CorruptError. If the segment was deleted or replaced meanwhile, it is errGone, and
+// if the log was closed, ErrClosed.
 func (l *Log) open(seg *segment) (*openFile, error) {
 	key := fileKey{l, seg.SegmentName, segmentFile}
 	f, err := l.files.acquire(key, false)
@@ -63,7 +67,7 @@ func (l *Log) open(seg *segment) (*openFile, error) {
 		there := l.segmentNamed(seg.SegmentName) != nil
 		l.mu.RUnlock()
 		switch {
-		case l.closed.Load(): // and its directory perhaps removed
+		case l.closed.Load(): // the directory may have been removed
 			return nil, ErrClosed
 		case !there:
 			return nil, errGone
@@ -73,20 +77,21 @@ func (l *Log) open(seg *segment) (*openFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.vouch(f, seg); err != nil {
+	if err := l.verifyIdentity(f, seg); err != nil {
 		return nil, errors.Join(err, f.release())
 	}
 	return f, nil
 }
 
+// close releases the file and the buffer.
 func (w *walker) close() {
 	walkBuffers.Put(w.pooled)
-	// A file that was only read has nothing to lose.
+	// The file was only read, so that an error of release can be ignored.
 	_ = w.f.release()
 }
 
-// head returns the next batch's head, whose offset is right and whose length fits; io.EOF after the last. The bytes
-// are good until the next call.
+// head returns the header of the next batch, after a check that its base offset is the expected one and that its length
+// fits the segment. It returns io.EOF after the last batch. The bytes are valid until the next call of head or next.
 func (w *walker) head() (batch.View, error) {
 	if w.position >= w.end {
 		return nil, io.EOF
@@ -101,13 +106,14 @@ func (w *walker) head() (batch.View, error) {
 	return batch.View(b), nil
 }
 
-// skip passes a batch of which the head was read, without checking the rest.
+// skip moves the walker past the batch with the given header, without checking the rest of the batch.
 func (w *walker) skip(head batch.View) {
 	n, _ := batch.Length(head)
 	w.position, w.expect = w.position+int64(n), head.NextOffset()
 }
 
-// next returns the next batch, checked; io.EOF after the last. The bytes are good until the next call.
+// next returns the next batch, checks it, and moves the walker past it. It returns io.EOF after the last batch. The
+// bytes are valid until the next call of head or next.
 func (w *walker) next() (batch.View, error) {
 	head, err := w.head()
 	if err != nil {
@@ -126,7 +132,7 @@ func (w *walker) next() (batch.View, error) {
 	return v, nil
 }
 
-// fill returns at least n bytes from the position on.
+// fill returns at least n bytes of the file from the walker's position on.
 func (w *walker) fill(n int) ([]byte, error) {
 	if at := w.position - w.bufAt; at >= 0 && at+int64(n) <= int64(len(w.buf)) {
 		return w.buf[at:], nil
@@ -150,12 +156,14 @@ func (w *walker) fill(n int) ([]byte, error) {
 	}
 }
 
+// corrupt returns a *CorruptError for damage at the walker's position.
 func (w *walker) corrupt(reason string) error {
 	return &CorruptError{File: w.f.key.path(), Position: w.position, Reason: reason}
 }
 
-// checkHead says what is wrong with the head of a stored batch, "" if nothing. The base offset isn't covered by the
-// checksum, so it must be the one that follows from the batch before.
+// checkHead returns what is wrong with the header b of a stored batch, or "" if nothing is. expect is the base offset
+// that follows from the batch before; it must be given because the checksum does not cover the base offset. roomBytes
+// is the number of bytes to the end of the segment.
 func checkHead(b []byte, expect, roomBytes int64) string {
 	n, ok := batch.Length(b)
 	v := batch.View(b)
@@ -172,8 +180,8 @@ func checkHead(b []byte, expect, roomBytes int64) string {
 	return ""
 }
 
-// checkStored says what is wrong with a whole stored batch whose head is right, "" if nothing. The leader epoch isn't
-// covered by the checksum either, but the log knows it.
+// checkStored returns what is wrong with a whole stored batch whose header is correct, or "" if nothing is. known are
+// the leader epochs of the log. The batch's leader epoch must agree with them, since the checksum does not cover it.
 func checkStored(v batch.View, known epochs) string {
 	if got, want := v.Checksum(), v.CRC(); got != want {
 		return fmt.Sprintf("checksum %08x, bytes have %08x", want, got)

@@ -25,18 +25,18 @@ func TestWriteOut(t *testing.T) {
 		}
 		return nil
 	})
-	l, err := Create(disk, "p", Config{SegmentBytes: 2000, IndexIntervalBytes: 150, Files: NewFiles(64)})
+	l, err := Create(disk, "p", Config{SegmentBytes: 2000, IndexIntervalBytes: 150, Files: NewFileCache(64)})
 	check(t, err)
 	var all journal
 	all.append(l, 50)
 	size := l.SizeBytes()
 
 	// Case: all of it is unsent, in memory or in segments.
-	if got := l.Unsent(); got != size {
+	if got := l.WriteOutBacklog(); got != size {
 		t.Errorf("%d bytes unsent of %d in memory", got, size)
 	}
 	check(t, l.Flush())
-	if got := l.Unsent(); got != size {
+	if got := l.WriteOutBacklog(); got != size {
 		t.Errorf("%d bytes unsent of %d in segments", got, size)
 	}
 
@@ -53,8 +53,8 @@ func TestWriteOut(t *testing.T) {
 		}
 		pieces++
 	}
-	if int64(sent) != size || l.Unsent() != 0 || int64(pieces) != (size+699)/700 {
-		t.Errorf("sent %d bytes of %d in %d pieces, %d unsent", sent, size, pieces, l.Unsent())
+	if int64(sent) != size || l.WriteOutBacklog() != 0 || int64(pieces) != (size+699)/700 {
+		t.Errorf("sent %d bytes of %d in %d pieces, %d unsent", sent, size, pieces, l.WriteOutBacklog())
 	}
 
 	// Case: waiting for it makes nothing durable.
@@ -68,8 +68,8 @@ func TestWriteOut(t *testing.T) {
 	written := l.End()
 	all.append(l, 5)
 	check(t, l.SyncWritten())
-	if s := l.State(); s.End != written || l.Unwritten() == 0 || l.Unsent() != l.Unwritten() {
-		t.Errorf("the state ends at %d of %d, %d bytes unwritten, %d unsent", s.End, written, l.Unwritten(), l.Unsent())
+	if s := l.State(); s.End != written || l.Unwritten() == 0 || l.WriteOutBacklog() != l.Unwritten() {
+		t.Errorf("the state ends at %d of %d, %d bytes unwritten, %d unsent", s.End, written, l.Unwritten(), l.WriteOutBacklog())
 	}
 	if len(syncs) < 2 || !strings.HasSuffix(syncs[0], ".log") {
 		t.Errorf("synced %v", syncs)

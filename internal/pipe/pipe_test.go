@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Case: bytes of any sizes come out as they went in, through a buffer smaller than most of them.
+// TestBytesArriveInOrder writes pieces of random sizes through a buffer that is smaller than most of them. The reader
+// must get the same bytes in order.
 func TestBytesArriveInOrder(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	defer func() {
@@ -56,7 +57,7 @@ func TestBytesArriveInOrder(t *testing.T) {
 	}
 }
 
-// Case: a deadline ends the call that waits, holds for later calls, and can be moved or taken away.
+// TestDeadlines checks that a deadline ends a blocked call, applies to later calls, and can be moved and removed.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := New(10, Addr("a"), Addr("b"))
@@ -89,7 +90,7 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("a read without a deadline: %d, %v", n, err)
 		}
 
-		// A read that waits is woken by a deadline that is set meanwhile.
+		// Case: a read that blocks returns when a deadline is set that has passed.
 		go func() {
 			time.Sleep(time.Minute)
 			a.SetReadDeadline(time.Now())
@@ -100,7 +101,7 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-// Case: what was written before a close is read; then both ends know.
+// TestClose checks that bytes written before Close can be read, and that then both ends return errors.
 func TestClose(t *testing.T) {
 	a, b := New(0, Addr("a"), Addr("b"))
 	a.Write([]byte("last words"))
@@ -115,20 +116,22 @@ func TestClose(t *testing.T) {
 		t.Errorf("read on the closed end: %v", err)
 	}
 
-	// Calls that wait are woken.
-	a, b = New(1, Addr("a"), Addr("b"))
-	var wg sync.WaitGroup
-	wg.Go(func() { b.Read(make([]byte, 1)) })
-	wg.Go(func() { b.Write(make([]byte, 10)) })
-	time.Sleep(time.Millisecond)
-	a.Close()
-	wg.Wait()
+	// Case: calls that block return.
+	synctest.Test(t, func(t *testing.T) {
+		a, b := New(1, Addr("a"), Addr("b"))
+		var wg sync.WaitGroup
+		wg.Go(func() { b.Read(make([]byte, 1)) })
+		wg.Go(func() { b.Write(make([]byte, 10)) })
+		synctest.Wait()
+		a.Close()
+		wg.Wait()
+	})
 	if a.LocalAddr().String() != "a" || b.LocalAddr().String() != "b" || a.RemoteAddr().String() != "b" {
 		t.Error("the addresses are mixed up")
 	}
 }
 
-// A request of 100 bytes and its answer: what an embedded client pays for the connection.
+// BenchmarkRoundTrip measures a request of 100 bytes and its response.
 func BenchmarkRoundTrip(b *testing.B) {
 	for name, make := range map[string]func() (net.Conn, net.Conn){
 		"pipe":     func() (net.Conn, net.Conn) { return New(0, Addr("a"), Addr("b")) },

@@ -1,6 +1,6 @@
-// Package sabotage runs tests on a program of which some honest lines were made dishonest, and asks that they fail. A
-// test that passes all the same does not test what it says. The lists of mutants stand beside the tests that catch them,
-// under the build tag sabotage; docs/faults.md names them all.
+// Package sabotage checks tests by mutation: it changes single lines of the program to wrong ones and requires that a
+// given test fails. A test that passes all the same does not check what it claims to check. The lists of mutants are
+// beside the tests that must fail, in files with the build tag sabotage. docs/faults.md lists all mutants.
 package sabotage
 
 import (
@@ -13,18 +13,20 @@ import (
 	"testing"
 )
 
-// Mutant is a source file with dishonest lines, and the test that must fail of it. Paths begin at the module's root.
+// Mutant describes wrong lines in a source file, and the test that must fail because of them. Paths are relative to the
+// root of the module.
 type Mutant struct {
 	Name  string
-	In    string   // the package of the test
-	By    string   // the test
-	Args  []string // of the test; none is no more than its name
+	In    string   // package of the test
+	By    string   // name of the test
+	Args  []string // additional arguments of go test
 	File  string
-	Edits []string // old, new, old, new…; each old stands in the file once
+	Edits []string // pairs of old and new text; each old text must be in File exactly once
 }
 
-// Caught runs each mutant's test, in a copy of the program, and fails t for those that pass. It compiles the test once
-// for each and blocks until all have run; one takes two minutes at most.
+// Caught runs the test of each mutant and fails t for each test that passes or does not run. It changes no source
+// files: go test -overlay uses the mutant in the place of the file. It compiles each test again and blocks until all
+// tests have run, which takes at most two minutes for each.
 func Caught(t *testing.T, mutants []Mutant) {
 	t.Helper()
 	root, err := moduleRoot()
@@ -41,20 +43,20 @@ func Caught(t *testing.T, mutants []Mutant) {
 				"-run=^" + m.By + "$", "./" + m.In}, m.Args...)...)
 			run.Dir = root
 			out, err := run.CombinedOutput()
-			switch said := string(out); {
+			switch output := string(out); {
 			case err == nil:
-				t.Errorf("survived:\n%s", said)
-			case !strings.Contains(said, "--- FAIL: "+m.By) && !strings.Contains(said, "panic: "):
-				t.Fatalf("it did not run:\n%s", said)
+				t.Errorf("survived:\n%s", output)
+			case !strings.Contains(output, "--- FAIL: "+m.By) && !strings.Contains(output, "panic: "):
+				t.Fatalf("it did not run:\n%s", output)
 			default:
-				t.Logf("caught: %.300s", said)
+				t.Logf("caught: %.300s", output)
 			}
 		})
 	}
 }
 
-// write puts the mutated file into dir, beside the overlay that has the go command take it for the real one, and gives
-// the overlay's name.
+// write writes the changed file to dir, with an overlay file for the go command, whose name it returns. It returns an
+// error if a text that should be replaced is not in the file exactly once, or if it cannot write.
 func (m *Mutant) write(root, dir string) (overlay string, err error) {
 	path := filepath.Join(root, m.File)
 	source, err := os.ReadFile(path)
@@ -79,6 +81,7 @@ func (m *Mutant) write(root, dir string) (overlay string, err error) {
 	return overlay, os.WriteFile(overlay, replace, 0o600)
 }
 
+// moduleRoot returns the directory of the go.mod file above the working directory.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

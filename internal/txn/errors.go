@@ -1,5 +1,6 @@
-// Package txn keeps what makes producers idempotent: the window of sequence numbers of each partition, and the
-// allocation of producer ids. Both are pure: no I/O and no clock of their own. Transactions will live here too.
+// Package txn makes producers idempotent. It keeps the last sequence numbers of each producer in each partition, so
+// that a batch that is sent twice is appended once, and it allocates producer ids. The package does no I/O and reads no
+// clock.
 package txn
 
 import (
@@ -7,25 +8,29 @@ import (
 	"fmt"
 )
 
-// What an append can be refused with. Match them with errors.Is; Check returns a *SequenceError that says more.
+// Errors with which Check refuses a batch, in a *SequenceError, and the error of the decoding functions. Callers match
+// them with errors.Is.
 var (
-	// ErrOutOfOrderSequence: a batch is missing between the last one and this, or it is older than the window.
+	// ErrOutOfOrderSequence means that a batch is missing between the producer's last batch and this one, or that this
+	// one is older than the last five batches.
 	ErrOutOfOrderSequence = errors.New("producer sequence is out of order")
-	// ErrInvalidProducerEpoch: a newer incarnation of this producer has written here. (The produce path's error; a
-	// coordinator would answer PRODUCER_FENCED: trap 6 of KAFKA.md.)
+	// ErrInvalidProducerEpoch means that a newer instance of the producer has written to this partition. (Produce sends
+	// the code of the same name. A transaction coordinator would send PRODUCER_FENCED: docs/kafka-traps.md, trap 6.)
 	ErrInvalidProducerEpoch = errors.New("producer epoch is older than the last one seen")
-	// ErrInvalidSequence: a producer id without an epoch or a sequence: the batch itself is malformed.
+	// ErrInvalidSequence means that the batch is malformed: it has a producer id, and a negative epoch or sequence
+	// number, or no records.
 	ErrInvalidSequence = errors.New("malformed producer fields in a record batch")
-	// ErrCorruptRecord: a snapshot or persisted block cannot be decoded.
+	// ErrCorruptRecord means that a snapshot or a block from the journal cannot be decoded.
 	ErrCorruptRecord = errors.New("corrupt producer state")
 )
 
-// SequenceError is a batch refused: which, by whom, and what was expected. It unwraps to one of the sentinels.
+// SequenceError is the error of Producers.Check for a batch that is refused. Its field Err, which it unwraps to, is
+// ErrOutOfOrderSequence, ErrInvalidProducerEpoch or ErrInvalidSequence.
 type SequenceError struct {
 	Err       error
 	Batch     Batch
-	LastEpoch int16 // of this producer in this partition; -1: unknown producer
-	LastSeq   int32 // likewise
+	LastEpoch int16 // of this producer in this partition; -1 if the producer is not known
+	LastSeq   int32 // of the producer's last batch; -1 if the producer is not known
 }
 
 func (e *SequenceError) Error() string {

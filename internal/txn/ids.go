@@ -6,27 +6,31 @@ import (
 	"math"
 )
 
-// BlockSize is how many producer ids one journal entry reserves. A restart forgets the rest of a block.
+// BlockSize is the number of producer ids that one journal entry reserves. Ids of a block that are not used before a
+// restart are never used.
 const BlockSize = 1000
 
-// Block is a range of producer ids [First, First+BlockSize).
+// Block is the range [First, First+BlockSize) of producer ids.
 type Block struct{ First int64 }
 
-// End is the first id after the block.
+// End returns the first id after the block.
 func (b Block) End() int64 { return b.First + BlockSize }
 
-// IDs hands out producer ids. An id is handed out only from a block that is durable (trap 7 of KAFKA.md): otherwise two
-// producers could share one across a crash, and the second's records would be dropped as duplicates of the first's.
+// IDs allocates producer ids. It allocates only from blocks whose reservation is durable (docs/kafka-traps.md, trap 7).
+// Otherwise, after a crash, two producers could get the same id, and records of one would be dropped as duplicates of
+// the other's.
 //
-// The zero value begins at 0 and has no block. It is not safe for concurrent use.
+// The zero value begins at id 0 and has no block. An IDs is not safe for concurrent use.
 type IDs struct {
-	free     []span // durable and not handed out, in order of Grant
-	reserved int64  // every id below it belongs to some block
+	free     []idRange // ids that are durably reserved and not allocated, in order of Grant
+	reserved int64     // every id below it belongs to a block that was reserved
 }
 
-type span struct{ next, end int64 }
+// idRange is the range [next, end) of producer ids.
+type idRange struct{ next, end int64 }
 
-// Next hands out one id. False: Reserve a block, make it durable, Grant it, and ask again.
+// Next allocates an id. It returns false if no ids are free; the caller then calls Reserve, makes the block durable,
+// calls Grant, and calls Next again.
 func (a *IDs) Next() (int64, bool) {
 	if len(a.free) == 0 {
 		return 0, false
@@ -39,50 +43,50 @@ func (a *IDs) Next() (int64, bool) {
 	return id, true
 }
 
-// Reserve returns the next block, to be journaled by its Encode and then given to Grant. Several may be under way. A
-// block that is never granted is lost, which costs nothing.
+// Reserve returns the next block. The caller appends the block's encoding to the journal, and calls Grant when it is
+// durable; it may reserve further blocks meanwhile. The ids of a block that is never granted are not used.
 func (a *IDs) Reserve() Block {
 	b := Block{First: a.reserved}
 	a.reserved = b.End()
 	return b
 }
 
-// Grant adds a block that has become durable in this run.
+// Grant makes the ids of a block available to Next. The caller must have made the block durable.
 func (a *IDs) Grant(b Block) {
 	a.Replay(b)
-	a.free = append(a.free, span{b.First, b.End()})
+	a.free = append(a.free, idRange{b.First, b.End()})
 }
 
-// Replay takes note of a block found in the journal: its ids may have been handed out before, so none is again.
+// Replay records a block that recovery has found in the journal. Its ids may be in use, so Next returns none of them.
 func (a *IDs) Replay(b Block) { a.reserved = max(a.reserved, b.End()) }
 
-// A block in the journal, 9 bytes:
+// Encoding of a block in the journal, 9 bytes:
 //
 //	0       1                               9
 //	+-------+-------------------------------+
 //	| ver 1 | first id, i64 big endian      |
 //	+-------+-------------------------------+
 //
-// The snapshot of the allocator is the same with the first unreserved id.
+// A snapshot of an IDs has the same encoding, with the first id that is not reserved.
 const (
 	idsVersion = 1
 	idsSize    = 9
 )
 
-// Encode returns the block as it is journaled.
+// Encode returns the encoding of the block for the journal.
 func (b Block) Encode() []byte { return encodeID(b.First) }
 
-// DecodeBlock reads a journaled block; the error is ErrCorruptRecord.
+// DecodeBlock returns the block that Encode has encoded. Errors match ErrCorruptRecord.
 func DecodeBlock(p []byte) (Block, error) {
 	first, err := decodeID(p)
 	return Block{First: first}, err
 }
 
-// Snapshot returns the allocator for a checkpoint. Blocks reserved but not yet durable are counted in, so that it is
-// right whichever of them survive.
+// Snapshot returns the encoded state, for a checkpoint. It includes blocks that are reserved and not yet durable, so
+// that the checkpoint is correct whether or not these blocks are found in the journal.
 func (a *IDs) Snapshot() []byte { return encodeID(a.reserved) }
 
-// Load restores a Snapshot into a zero IDs; the error is ErrCorruptRecord.
+// Load restores a Snapshot into a zero IDs. Errors match ErrCorruptRecord.
 func (a *IDs) Load(p []byte) error {
 	reserved, err := decodeID(p)
 	if err != nil {

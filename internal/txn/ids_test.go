@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Trap 7: an id comes only from a durable block, and no id comes twice, whatever a crash takes.
+// TestIDsAcrossCrashes checks that an id comes only from a durable block and never twice, even after crashes (trap 7).
 func TestIDsAcrossCrashes(t *testing.T) {
 	given := make(map[int64]bool)
 	next := func(a *IDs) {

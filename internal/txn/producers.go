@@ -5,50 +5,59 @@ import (
 	"time"
 )
 
-// window is how many batches of a producer are remembered: Kafka's clients keep at most five requests in flight while
-// they are idempotent, so a retry can be no older (trap 3 of KAFKA.md).
-const window = 5
+// recentBatches is the number of batches that are remembered of each producer. Kafka's idempotent clients have at most
+// five requests in flight, so that a retry is one of the last five batches (docs/kafka-traps.md, trap 3).
+const recentBatches = 5
 
-// Batch is what the header of a record batch says of its producer.
+// Batch has the fields of a record batch that concern its producer.
 type Batch struct {
-	ProducerID   int64 // negative: not idempotent
+	ProducerID   int64 // negative if the producer is not idempotent
 	Epoch        int16
 	BaseSequence int32
-	Count        int32 // records in it, at least 1
+	Count        int32 // number of records, at least 1
 }
 
-// LastSequence is the sequence of the batch's last record; after MaxInt32 comes 0.
+// LastSequence returns the sequence number of the batch's last record. Sequence numbers wrap around from MaxInt32 to 0.
 func (b Batch) LastSequence() int32 { return addSequence(b.BaseSequence, b.Count-1) }
 
+// addSequence returns the sequence number that is n after s, with wrap-around from MaxInt32 to 0.
 func addSequence(s, n int32) int32 {
 	return int32((int64(s) + int64(n)) & math.MaxInt32)
 }
 
-// Verdict is what Check found. The zero value: new, append it.
-type Verdict struct {
-	Duplicate    bool  // it is in the log already: do not append it, answer with the original
-	BaseOffset   int64 // of the original, when Duplicate
-	LastOffset   int64 // of the original: it may be answered once this is durable
-	AppendTimeMS int64 // of the original: ms since the epoch, -1 under CreateTime
+// CheckResult is the result of Producers.Check. The zero value means that the batch is new and may be appended. The
+// other fields are set only if Duplicate is true, and describe the batch that was appended first, the original.
+type CheckResult struct {
+	Duplicate    bool  // the batch was appended before: the caller must not append it, and answers as for the original
+	BaseOffset   int64 // offset of the original's first record
+	LastOffset   int64 // offset of the original's last record; the answer must wait until it is durable
+	AppendTimeMS int64 // of the original, as the function AppendTimeMS returns it
 }
 
-// Producers is the idempotence state of one partition: for each producer its epoch and its last batches. A batch is
-// recorded when its offset is assigned, before it is durable, so that pipelined batches follow each other; if the log
-// is fenced in between, nothing is appended any more and the state is of no use to anyone.
+// Producers has the state of the idempotent producers of one partition: for each producer its epoch and its last
+// batches. A batch is recorded when its offset is assigned, before it is durable, so that the next batch of a producer
+// that pipelines can be checked. If the log is fenced before the batch is durable, the recorded state is wrong, but
+// nothing is appended any more.
 //
-// The zero value is empty. It is not safe for concurrent use: the engine holds the partition's assignment lock.
+// The zero value is empty. Producers is not safe for concurrent use: the engine holds the lock with which the partition
+// assigns offsets.
 type Producers struct {
 	byID map[int64]*producer
 }
 
+// producer is the state of one producer: its epoch and its last batches. It has at least one batch, except inside
+// Record and Rollback.
 type producer struct {
-	epoch  int16
-	seen   time.Time // by the broker's clock, never by record timestamps (trap 5)
-	n      int       // batches in recent
-	recent [window]appended
+	epoch int16
+	// when the last batch was recorded, by the broker's clock and not by record timestamps (docs/kafka-traps.md, trap
+	// 5)
+	seen   time.Time
+	n      int                     // number of batches in recent
+	recent [recentBatches]appended // the oldest first
 }
 
-// appended is one batch in the log; recent holds them oldest first.
+// appended is one batch of a producer in the log: its first and last sequence number, its first and last offset, and
+// its log append time in milliseconds (-1 with CreateTime).
 type appended struct {
 	baseSeq, lastSeq       int32
 	baseOffset, lastOffset int64
@@ -57,41 +66,47 @@ type appended struct {
 
 func (p *producer) last() appended { return p.recent[p.n-1] }
 
-// Check says whether a batch may be appended. The rules are those of Apache Kafka's ProducerStateManager:
+// Check decides whether a batch may be appended, by the rules of Apache Kafka's ProducerStateManager:
 //
-//   - a batch that is among the producer's last five, same epoch and sequences, is a duplicate and no error;
-//   - an unknown producer may begin with any sequence (its state may have expired, or retention taken it);
-//   - a newer epoch begins at 0; an older one is ErrInvalidProducerEpoch;
-//   - else the sequence follows the last one, or it is ErrOutOfOrderSequence.
+//   - A batch with the epoch and the sequence numbers of one of the producer's last five batches is a duplicate, which is
+//     not an error.
+//   - A producer that is not known may begin with any sequence number: its state may have expired, or retention may have
+//     deleted its batches.
+//   - A batch with a newer epoch must begin with sequence number 0. A batch with an older epoch is refused with
+//     ErrInvalidProducerEpoch.
+//   - Otherwise the batch must begin with the sequence number after the producer's last one, or it is refused with
+//     ErrOutOfOrderSequence.
 //
-// Errors are *SequenceError. Check changes nothing.
-func (p *Producers) Check(b Batch) (Verdict, error) {
+// Errors are of type *SequenceError. Check changes nothing; the caller then calls Record.
+func (p *Producers) Check(b Batch) (CheckResult, error) {
 	if b.ProducerID < 0 {
-		return Verdict{}, nil
+		return CheckResult{}, nil
 	}
 	s := p.byID[b.ProducerID]
 	if b.Epoch < 0 || b.BaseSequence < 0 || b.Count < 1 {
-		return Verdict{}, refuse(ErrInvalidSequence, b, s)
+		return CheckResult{}, refuse(ErrInvalidSequence, b, s)
 	}
 	if s == nil {
-		return Verdict{}, nil
+		return CheckResult{}, nil
 	}
 	switch last := s.last(); {
 	case b.Epoch < s.epoch:
-		return Verdict{}, refuse(ErrInvalidProducerEpoch, b, s)
+		return CheckResult{}, refuse(ErrInvalidProducerEpoch, b, s)
 	case b.Epoch > s.epoch && b.BaseSequence != 0:
-		return Verdict{}, refuse(ErrOutOfOrderSequence, b, s)
+		return CheckResult{}, refuse(ErrOutOfOrderSequence, b, s)
 	case b.Epoch > s.epoch, b.BaseSequence == addSequence(last.lastSeq, 1):
-		return Verdict{}, nil
+		return CheckResult{}, nil
 	}
 	for _, a := range s.recent[:s.n] {
 		if a.baseSeq == b.BaseSequence && a.lastSeq == b.LastSequence() {
-			return Verdict{Duplicate: true, BaseOffset: a.baseOffset, LastOffset: a.lastOffset, AppendTimeMS: a.appendTimeMS}, nil
+			return CheckResult{Duplicate: true, BaseOffset: a.baseOffset, LastOffset: a.lastOffset, AppendTimeMS: a.appendTimeMS}, nil
 		}
 	}
-	return Verdict{}, refuse(ErrOutOfOrderSequence, b, s)
+	return CheckResult{}, refuse(ErrOutOfOrderSequence, b, s)
 }
 
+// refuse returns a *SequenceError for batch b with this cause. s is the producer's state, or nil if the producer is not
+// known.
 func refuse(err error, b Batch, s *producer) error {
 	e := &SequenceError{Err: err, Batch: b, LastEpoch: -1, LastSeq: -1}
 	if s != nil {
@@ -100,8 +115,9 @@ func refuse(err error, b Batch, s *producer) error {
 	return e
 }
 
-// Record takes note of a batch that was given its offsets after Check let it pass, or that recovery replays. The batch
-// ends at baseOffset+Count-1. appendTimeMS is -1 under CreateTime. A batch without a producer id is ignored.
+// Record adds a batch to the state of its producer: after Check has accepted the batch and it has got its offsets, or
+// when recovery replays it. The batch has the offsets from baseOffset to baseOffset+Count-1. appendTimeMS is the result
+// of the function AppendTimeMS. A batch without a producer id is ignored.
 func (p *Producers) Record(b Batch, baseOffset, appendTimeMS int64, now time.Time) {
 	if b.ProducerID < 0 || b.Epoch < 0 || b.BaseSequence < 0 || b.Count < 1 {
 		return
@@ -117,7 +133,7 @@ func (p *Producers) Record(b Batch, baseOffset, appendTimeMS int64, now time.Tim
 	if b.Epoch != s.epoch {
 		s.epoch, s.n = b.Epoch, 0
 	}
-	if s.n == window {
+	if s.n == recentBatches {
 		copy(s.recent[:], s.recent[1:])
 		s.n--
 	}
@@ -126,7 +142,8 @@ func (p *Producers) Record(b Batch, baseOffset, appendTimeMS int64, now time.Tim
 	s.seen = now
 }
 
-// LastOffsets is where the last batch of each known producer ends: compaction keeps those batches, if only their heads.
+// LastOffsets returns, by producer id, the last offset of each producer's last batch. Compaction must keep these
+// batches, at least without their records, so that the sequence numbers stay in the log.
 func (p *Producers) LastOffsets() map[int64]int64 {
 	last := make(map[int64]int64, len(p.byID))
 	for id, s := range p.byID {
@@ -137,7 +154,7 @@ func (p *Producers) LastOffsets() map[int64]int64 {
 	return last
 }
 
-// Expire forgets producers that have appended nothing since before, and returns how many.
+// Expire removes the producers whose last batch was recorded earlier than before, and returns their number.
 func (p *Producers) Expire(before time.Time) int {
 	n := 0
 	for id, s := range p.byID {
@@ -149,5 +166,5 @@ func (p *Producers) Expire(before time.Time) int {
 	return n
 }
 
-// Len is how many producers are known.
+// Len returns the number of known producers.
 func (p *Producers) Len() int { return len(p.byID) }

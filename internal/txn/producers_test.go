@@ -10,15 +10,17 @@ import (
 	"pgregory.net/rapid"
 )
 
+// start is the time at which all batches of these tests are recorded.
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// log appends batches one after the other, as the engine does.
+// log appends the batches of one partition one after another, as the engine does.
 type log struct {
 	Producers
 	end int64
 }
 
-func (l *log) append(b Batch) (Verdict, error) {
+// append checks b, and records it unless it is refused or a duplicate.
+func (l *log) append(b Batch) (CheckResult, error) {
 	v, err := l.Check(b)
 	if err == nil && !v.Duplicate {
 		l.Record(b, l.end, -1, start)
@@ -27,7 +29,8 @@ func (l *log) append(b Batch) (Verdict, error) {
 	return v, err
 }
 
-func (l *log) must(t *testing.T, b Batch) Verdict {
+// must appends b and fails the test if it is refused.
+func (l *log) must(t *testing.T, b Batch) CheckResult {
 	t.Helper()
 	v, err := l.append(b)
 	if err != nil {
@@ -36,12 +39,13 @@ func (l *log) must(t *testing.T, b Batch) Verdict {
 	return v
 }
 
+// refuses appends b and fails the test unless it is refused with want and nothing changes.
 func (l *log) refuses(t *testing.T, b Batch, want error) {
 	t.Helper()
 	end := l.end
 	v, err := l.append(b)
 	var at *SequenceError
-	if !errors.Is(err, want) || !errors.As(err, &at) || at.Batch != b || v != (Verdict{}) || l.end != end {
+	if !errors.Is(err, want) || !errors.As(err, &at) || at.Batch != b || v != (CheckResult{}) || l.end != end {
 		t.Fatalf("%+v: %+v, %v; want %v", b, v, err, want)
 	}
 }
@@ -81,7 +85,7 @@ func TestDuplicates(t *testing.T) {
 	}
 	// Case: each of the last five is answered with its own offsets (trap 3).
 	for i := int32(1); i < 6; i++ {
-		want := Verdict{Duplicate: true, BaseOffset: int64(i) * 10, LastOffset: int64(i)*10 + 9, AppendTimeMS: -1}
+		want := CheckResult{Duplicate: true, BaseOffset: int64(i) * 10, LastOffset: int64(i)*10 + 9, AppendTimeMS: -1}
 		if v := l.must(t, Batch{7, 0, i * 10, 10}); v != want {
 			t.Fatalf("batch %d: %+v, want %+v", i, v, want)
 		}
@@ -127,8 +131,8 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// I4: over any mix of retries, reorderings, epochs and restarts, each batch is in the log at most once, in order, and a retry
-// that is answered is answered with its own offset.
+// TestIdempotenceModel checks invariant I4 over random retries, reorderings, epochs and restarts: each batch is in the
+// log at most once and in order, and a retry is answered with the batch's own offset.
 func TestIdempotenceModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var l log
@@ -157,7 +161,7 @@ func TestIdempotenceModel(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(all)-1).Draw(t, "which")
 				v, err := l.append(all[i].Batch)
-				switch old := i < len(all)-window; {
+				switch old := i < len(all)-recentBatches; {
 				case old && !errors.Is(err, ErrOutOfOrderSequence):
 					t.Fatalf("retry past the window: %+v, %v", v, err)
 				case !old && (err != nil || !v.Duplicate || v.BaseOffset != all[i].at || v.LastOffset != all[i].at+int64(all[i].Count)-1):

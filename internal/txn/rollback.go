@@ -1,9 +1,9 @@
 package txn
 
-// Forget takes back the batches recorded at offset from and above: they were given offsets and then refused, and the
-// offsets will be given again. A producer of which nothing else is known may begin with any sequence, as one that is
-// new: its client sends again what was refused.
-func (p *Producers) Forget(from int64) {
+// Rollback removes the batches that Record was given with a base offset of from or higher. The engine calls it when
+// these batches have failed to become durable and other batches will get their offsets. A producer without any other
+// batch becomes unknown, so that any sequence of it is accepted next: its client sends the failed batches again.
+func (p *Producers) Rollback(from int64) {
 	for id, s := range p.byID {
 		for s.n > 0 && s.last().baseOffset >= from {
 			s.n--

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Case: batches that were recorded and then refused are forgotten: sent again they follow the last that stayed, and are
-// no duplicates. A producer with nothing left is a new one.
+// TestForget checks that Rollback forgets batches that were recorded and then failed: they are no duplicates when they
+// are sent again, and follow the last batch that stayed. A producer without any other batch is treated as a new one.
 func TestForget(t *testing.T) {
 	var p Producers
 	now := time.Unix(1, 0)
@@ -14,7 +14,7 @@ func TestForget(t *testing.T) {
 		p.Record(Batch{ProducerID: 7, BaseSequence: i, Count: 1}, int64(i), -1, now)
 	}
 	p.Record(Batch{ProducerID: 8, BaseSequence: 5, Count: 2}, 4, -1, now)
-	p.Forget(2)
+	p.Rollback(2)
 	for _, c := range []struct {
 		pid       int64
 		seq       int32
@@ -26,7 +26,7 @@ func TestForget(t *testing.T) {
 			t.Errorf("producer %d sequence %d: %+v, %v", c.pid, c.seq, v, err)
 		}
 	}
-	if p.Forget(0); p.Len() != 0 {
+	if p.Rollback(0); p.Len() != 0 {
 		t.Errorf("%d producers are left", p.Len())
 	}
 }

@@ -2,13 +2,14 @@ package txn
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"tidings.dev/internal/fields"
 )
 
-// A snapshot of one partition's producers, big endian, producers in order of id:
+// Encoding of a snapshot of one partition's producers, big-endian, with the producers in order of id:
 //
 //	+-------+-----------+   then for each producer
 //	| ver 1 | count u32 |
@@ -20,7 +21,7 @@ import (
 //	| base seq i32 | last seq i32| base offset i64 | last offset i64 | append time ms i64 |
 //	+--------------+-------------+-----------------+-----------------+--------------------+
 //
-// It carries no checksum: the checkpoint that holds it has one.
+// The snapshot has no checksum of its own: the checkpoint that contains it has one. The sizes are in bytes.
 const (
 	producersVersion = 1
 	headerSize       = 1 + 4
@@ -28,10 +29,10 @@ const (
 	appendedSize     = 4 + 4 + 8 + 8 + 8
 )
 
-// Encode returns the state for a checkpoint.
+// Encode returns the encoded state, for a checkpoint. The caller owns the slice.
 func (p *Producers) Encode() []byte {
 	be := binary.BigEndian
-	b := make([]byte, 0, headerSize+len(p.byID)*(producerSize+window*appendedSize))
+	b := make([]byte, 0, headerSize+len(p.byID)*(producerSize+recentBatches*appendedSize))
 	b = append(b, producersVersion)
 	b = be.AppendUint32(b, uint32(len(p.byID)))
 	for _, id := range slices.Sorted(maps.Keys(p.byID)) {
@@ -51,48 +52,53 @@ func (p *Producers) Encode() []byte {
 	return b
 }
 
-// Decode replaces the state by an encoded one; the error is ErrCorruptRecord and leaves the state as it was.
+// Decode replaces the state by one that Encode has returned. Errors match ErrCorruptRecord, and then the state is
+// unchanged.
 func (p *Producers) Decode(b []byte) error {
-	be := binary.BigEndian
-	corrupt := func(what string) error { return fmt.Errorf("%w: %s", ErrCorruptRecord, what) }
-	if len(b) < headerSize || b[0] != producersVersion {
-		return corrupt("no producer snapshot of a known version")
+	r := fields.NewReader(b, ErrCorruptRecord)
+	if v := r.Byte(); v != producersVersion {
+		r.Fail("version %d of a producer snapshot, this program knows %d", v, producersVersion)
 	}
-	count := int(be.Uint32(b[1:]))
-	b = b[headerSize:]
-	if count > len(b)/(producerSize+appendedSize) {
-		return corrupt("producer count")
+	count := int(r.Uint32())
+	if most := r.Len() / (producerSize + appendedSize); count > most || count < 0 {
+		r.Fail("%d producers in %d bytes", uint32(count), r.Len())
+		count = 0
 	}
 	byID := make(map[int64]*producer, count)
 	for range count {
-		if len(b) < producerSize {
-			return corrupt("producer cut short")
+		id, s := readProducer(&r)
+		if !r.OK() {
+			break
 		}
-		id := int64(be.Uint64(b))
-		s := &producer{
-			epoch: int16(be.Uint16(b[8:])),
-			seen:  time.UnixMilli(int64(be.Uint64(b[10:]))),
-			n:     int(b[18]),
-		}
-		b = b[producerSize:]
-		if id < 0 || s.epoch < 0 || s.n < 1 || s.n > window || len(b) < s.n*appendedSize || byID[id] != nil {
-			return corrupt("producer out of range")
-		}
-		for i := range s.n {
-			s.recent[i] = appended{
-				int32(be.Uint32(b)), int32(be.Uint32(b[4:])),
-				int64(be.Uint64(b[8:])), int64(be.Uint64(b[16:])), int64(be.Uint64(b[24:])),
-			}
-			if s.recent[i].baseSeq < 0 || s.recent[i].lastSeq < 0 {
-				return corrupt("sequence out of range")
-			}
-			b = b[appendedSize:]
+		if byID[id] != nil {
+			r.Fail("producer %d twice", id)
+			break
 		}
 		byID[id] = s
 	}
-	if len(b) != 0 {
-		return corrupt("bytes after the last producer")
+	if err := r.End(); err != nil {
+		return err
 	}
 	p.byID = byID
 	return nil
+}
+
+// readProducer decodes one producer and its batches. Values that Encode cannot have written are malformed.
+func readProducer(r *fields.Reader) (id int64, s *producer) {
+	id = int64(r.Uint64())
+	s = &producer{epoch: int16(r.Uint16()), seen: time.UnixMilli(int64(r.Uint64())), n: int(r.Byte())}
+	if id < 0 || s.epoch < 0 || s.n < 1 || s.n > recentBatches {
+		r.Fail("producer %d in epoch %d with %d batches", id, s.epoch, s.n)
+		return id, s
+	}
+	for i := range s.n {
+		s.recent[i] = appended{
+			baseSeq: int32(r.Uint32()), lastSeq: int32(r.Uint32()),
+			baseOffset: int64(r.Uint64()), lastOffset: int64(r.Uint64()), appendTimeMS: int64(r.Uint64()),
+		}
+		if s.recent[i].baseSeq < 0 || s.recent[i].lastSeq < 0 {
+			r.Fail("producer %d with a negative sequence", id)
+		}
+	}
+	return id, s
 }

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Disk returns the files below dir, a real directory, which is made (mode 0700) if it is not there. Names can't
-// escape it, by ".." or by symbolic links: it stands on os.Root. What it returns also implements io.Closer, which
-// gives back the descriptor of the directory; open files stay usable.
+// Disk returns the FS of dir, a real directory, which Disk creates with mode 0700 if it does not exist. Names cannot
+// leave dir by ".." or by symbolic links, because the FS uses os.Root. The result also implements io.Closer. Its Close
+// closes the descriptor of the directory, after which open files stay usable.
 func Disk(dir string) (FS, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -23,10 +23,10 @@ func Disk(dir string) (FS, error) {
 	return &disk{root: root}, nil
 }
 
-// disk is the FS on a real directory.
+// disk is the FS that Disk returns.
 type disk struct{ root *os.Root }
 
-// Close gives back the descriptor of the root directory.
+// Close closes the descriptor of the root directory.
 func (d *disk) Close() error { return d.root.Close() }
 
 func (d *disk) Create(name string) (File, error) {
@@ -47,7 +47,7 @@ func (d *disk) open(op, name string, flags int) (File, error) {
 	}
 	readOnly := flags&(os.O_RDWR|os.O_WRONLY) == 0
 	if readOnly {
-		// Opened for writing, the kernel refuses a directory by itself.
+		// The kernel refuses to open a directory for writing, but not for reading.
 		info, err := f.Stat()
 		if err == nil && info.IsDir() {
 			err = syscall.EISDIR
@@ -94,8 +94,8 @@ func (d *disk) MkdirAll(name string) error {
 	if err := d.root.MkdirAll(name, 0o700); err != nil {
 		return pathError("mkdir", name, err)
 	}
-	// Every parent is synced even where nothing was missing: the directory may have been made by a process that was
-	// killed before its own sync. Syncing a clean directory costs microseconds.
+	// Every parent is synced even if no directory was created: a process that was killed before its own sync may have
+	// created one. To sync a directory without changes costs microseconds.
 	for dir := path.Dir(name); ; dir = path.Dir(dir) {
 		if err := d.SyncDir(dir); err != nil {
 			return err
@@ -123,7 +123,7 @@ func (d *disk) List(dir string) ([]Info, error) {
 	for _, e := range entries {
 		i, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since the directory was read
+			continue // the file was removed after the directory was read
 		}
 		if err != nil {
 			return nil, pathError("list", path.Join(dir, e.Name()), err)
@@ -159,11 +159,12 @@ func (d *disk) SyncDir(dir string) error {
 		err = syscall.ENOTDIR
 	}
 	if err == nil {
-		err = f.Sync()
+		err = syncDirectory(f)
 	}
 	return pathError("syncdir", dir, err)
 }
 
+// diskInfo returns the Info of an os.FileInfo.
 func diskInfo(i fs.FileInfo) Info {
 	info := Info{Name: i.Name(), Dir: i.IsDir(), Modified: i.ModTime()}
 	if !info.Dir {
@@ -172,7 +173,7 @@ func diskInfo(i fs.FileInfo) Info {
 	return info
 }
 
-// checkName refuses names that are not slash-separated, rooted and clean.
+// checkName returns an error that matches fs.ErrInvalid if name is not a relative, clean, slash-separated path.
 func checkName(op, name string) error {
 	if !fs.ValidPath(name) {
 		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
@@ -180,7 +181,7 @@ func checkName(op, name string) error {
 	return nil
 }
 
-// checkEntry is checkName for operations on an entry of a directory, which the root is not.
+// checkEntry does what checkName does and also refuses the root, ".". It is for operations on an entry of a directory.
 func checkEntry(op, name string) error {
 	if name == "." {
 		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
@@ -188,7 +189,8 @@ func checkEntry(op, name string) error {
 	return checkName(op, name)
 }
 
-// pathError names the operation and the path as the caller knows them, and keeps the cause. Nil stays nil.
+// pathError returns err as an *fs.PathError with the given operation and name, in place of any name that err has. It
+// returns nil for nil.
 func pathError(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -200,5 +202,5 @@ func pathError(op, name string, err error) error {
 	} else if se, ok := errors.AsType[*os.SyscallError](err); ok {
 		err = se.Err
 	}
-	return &fs.PathError{Op: op, Path: name, Err: err}
+	return &fs.PathError{Op: op, Path: name, Err: classify(err)}
 }

@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// diskFile is an open file of a disk.
+// diskFile is an open file of an FS that Disk has returned.
 type diskFile struct {
 	f        *os.File
-	name     string // as the caller gave it, for errors
+	name     string // name that was passed to the FS, for errors
 	readOnly bool
-	bypass   bypass // of the page cache
+	direct   directFile // for reads and writes that bypass the page cache
 }
 
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
@@ -22,15 +22,15 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func (f *diskFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+func (f *diskFile) ReadUncached(sizeBytes int, off int64) ([]byte, error) {
 	var b []byte
 	var err error
-	if off >= 0 && sizeBytes >= throughBytes {
+	if off >= 0 && sizeBytes >= largeBytes {
 		how := os.O_RDWR
 		if f.readOnly {
 			how = os.O_RDONLY
 		}
-		b, err = f.bypass.read(f.f, how, sizeBytes, off)
+		b, err = f.direct.read(f.f, how, sizeBytes, off)
 	} else {
 		b, err = readWhole(f.f, sizeBytes, off)
 	}
@@ -59,10 +59,10 @@ func (f *diskFile) WriteParts(parts [][]byte, off int64, hint Hint) (int, error)
 	var err error
 	size := partsBytes(parts)
 	switch {
-	case hint == WontRead && size >= throughBytes:
-		n, err = f.bypass.write(f.f, parts, off)
+	case hint == WontRead && size >= largeBytes:
+		n, err = f.direct.write(f.f, parts, off)
 	case hint == WillSync && size <= shortBytes && (off|int64(size))%sectorBytes == 0:
-		n, err = f.bypass.writeShort(f.f, parts, size, off)
+		n, err = f.direct.writeShort(f.f, parts, size, off)
 	default:
 		n, err = writeVector(f.f, parts, off)
 	}
@@ -70,7 +70,7 @@ func (f *diskFile) WriteParts(parts [][]byte, off int64, hint Hint) (int, error)
 }
 
 func (f *diskFile) Close() error {
-	f.bypass.close()
+	f.direct.close()
 	return pathError("close", f.name, f.f.Close())
 }
 
@@ -89,9 +89,10 @@ func (f *diskFile) Truncate(sizeBytes int64) error {
 	return pathError("truncate", f.name, f.f.Truncate(sizeBytes))
 }
 
-// Allocate reserves the blocks, so that a full disk shows here, and then writes zeros from the old end on: blocks that
-// are only reserved are marked as unwritten, and the first write to each would change metadata after all (measured:
-// 184 instead of 100 µs for each sync of 4 KiB).
+// Allocate implements File. It reserves the blocks, so that a full disk is an error at this point, and then writes
+// zeros after the old end of the file. Blocks that are only reserved are marked as unwritten, and the first write to
+// each would change metadata. With the zeros a write and sync of 4 KiB took 100 µs when measured, and without them 184
+// µs.
 func (f *diskFile) Allocate(sizeBytes int64) error {
 	if f.readOnly {
 		return pathError("allocate", f.name, syscall.EBADF)
@@ -104,7 +105,7 @@ func (f *diskFile) Allocate(sizeBytes int64) error {
 		return nil
 	}
 	if err := reserve(f.f, sizeBytes); err != nil {
-		// Blocks that were reserved before the disk ran full are given back.
+		// The blocks that were reserved before the disk was full are given back.
 		_ = f.f.Truncate(old)
 		return pathError("allocate", f.name, err)
 	}
@@ -131,11 +132,11 @@ func (f *diskFile) WriteOut(from, sizeBytes int64, wait bool) error {
 		return pathError("write out", f.name, syscall.EBADF)
 	case from < 0 || sizeBytes < 0:
 		return pathError("write out", f.name, syscall.EINVAL)
-	case sizeBytes == 0: // to the kernel it means "to the end"
+	case sizeBytes == 0: // the kernel would take 0 to mean the rest of the file
 		return nil
 	}
 	return pathError("write out", f.name, writeOut(f.f, from, sizeBytes, wait))
 }
 
-// zeros is what Allocate writes; nobody changes it.
+// zeros are the bytes that Allocate writes. They must not be changed.
 var zeros [256 << 10]byte

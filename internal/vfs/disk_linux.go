@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData makes the content and the size durable, and no other metadata.
+// syncData makes the content and the length of the file durable, and no other metadata.
 func syncData(f *os.File) error {
 	return control(f, func(fd int) error { return syscall.Fdatasync(fd) })
 }
 
-// reserve gives the file blocks up to sizeBytes without changing what it contains. A file system that can't is no
-// error: the zeros that follow do it.
+// reserve allocates the blocks of the file up to sizeBytes without changing its content. It returns nil if the file
+// system does not support that; Allocate then gets the blocks by writing zeros.
 func reserve(f *os.File, sizeBytes int64) error {
 	err := control(f, func(fd int) error { return syscall.Fallocate(fd, 0, 0, sizeBytes) })
 	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
@@ -24,21 +24,15 @@ func reserve(f *os.File, sizeBytes int64) error {
 	return err
 }
 
-// sync_file_range(2). Waiting takes WAIT_BEFORE too: a page that is being written already is not written again by WRITE.
-const (
-	rangeWaitBefore = 1
-	rangeWrite      = 2
-	rangeWaitAfter  = 4
-)
-
-// writeOut starts writing dirty pages, and waits for them. The wait reports an error of theirs and, since Linux 4.17,
-// takes it from what a later fdatasync of the descriptor tells. A file system that can't leaves all to syncData.
+// writeOut starts to write a range of dirty pages to the disk. If wait is true, it waits until they are written and
+// returns their error; since Linux 4.17 a later fdatasync with the same descriptor does not return that error again.
+// writeOut returns nil if the file system does not support it.
 func writeOut(f *os.File, from, sizeBytes int64, wait bool) error {
-	flags := rangeWrite
+	flags := unix.SYNC_FILE_RANGE_WRITE
 	if wait {
-		flags |= rangeWaitBefore | rangeWaitAfter
+		flags |= unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WAIT_AFTER
 	}
-	err := control(f, func(fd int) error { return syscall.SyncFileRange(fd, from, sizeBytes, flags) })
+	err := control(f, func(fd int) error { return unix.SyncFileRange(fd, from, sizeBytes, flags) })
 	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 		return nil
 	}
@@ -48,7 +42,8 @@ func writeOut(f *os.File, from, sizeBytes int64, wait bool) error {
 // pageBytes is the size of a page of the page cache.
 var pageBytes = uint64(os.Getpagesize())
 
-// allCached is EAGAIN if a part of the range is not in the page cache, and another error where that can't be asked.
+// allCached returns nil if the whole range is in the page cache, EAGAIN if a part of it is not, and another error if
+// the kernel does not support the question (before Linux 6.5).
 func allCached(fd, sizeBytes int, off int64) error {
 	within := unix.CachestatRange{Off: uint64(off), Len: uint64(sizeBytes)}
 	var found unix.Cachestat_t
@@ -59,8 +54,8 @@ func allCached(fd, sizeBytes int, off int64) error {
 	return err
 }
 
-// control calls do with the descriptor, which can't be closed and reused meanwhile, again as long as a signal
-// interrupts it.
+// control calls do with the descriptor of f, which cannot be closed during the call. It calls do again as long as do
+// returns EINTR.
 func control(f *os.File, do func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -75,16 +70,17 @@ func control(f *os.File, do func(fd int) error) error {
 		}
 	})
 	if err != nil {
-		return fs.ErrClosed // Control fails for no other reason, and its own error matches nothing
+		return fs.ErrClosed // Control has no other reason to fail, and its own error matches no sentinel
 	}
 	return failed
 }
 
-// FreeBytes is how much room is left to us on the disk of a directory; false: that isn't known.
+// FreeBytes returns how many bytes an unprivileged process can still write to the disk that contains the directory dir.
+// It returns false if that is not known.
 func FreeBytes(dir string) (int64, bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, false
 	}
-	return int64(s.Bavail) * s.Bsize, true
+	return int64(s.Bavail) * int64(s.Bsize), true
 }

@@ -10,15 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pieceBytes is how much one system call reads past the page cache: pieces of one read are under way at once, since a
-// disk that is asked for one thing at a time is idle in between.
+// pieceBytes is the largest number of bytes that one system call reads past the page cache. The pieces of one read are
+// requested
 const pieceBytes = 1 << 20
 
-// read reads what the page cache has from there, and otherwise by direct I/O, without a copy, in whole pages from around
-// it. Where direct I/O isn't offered all goes through the page cache.
-func (b *bypass) read(f *os.File, how, sizeBytes int, off int64) ([]byte, error) {
-	skip := int(off & (bypassAlign - 1))
-	pages := alignedMemory((skip + sizeBytes + bypassAlign - 1) &^ (bypassAlign - 1))
+// read implements File.ReadUncached. how is the mode in which f is open, os.O_RDWR or os.O_RDONLY. If the whole range
+// is in the page cache, read reads it from there. Otherwise it reads the whole pages that contain the range by direct
+// I/O, without a copy. If the file system has no direct I/O, it reads through the page cache.
+func (b *directFile) read(f *os.File, how, sizeBytes int, off int64) ([]byte, error) {
+	skip := int(off & (directAlign - 1))
+	pages := alignedMemory((skip + sizeBytes + directAlign - 1) &^ (directAlign - 1))
 	asked := pages[skip : skip+sizeBytes : skip+sizeBytes]
 	if readCached(f, asked, off) {
 		return asked, nil
@@ -30,7 +31,7 @@ func (b *bypass) read(f *os.File, how, sizeBytes int, off int64) ([]byte, error)
 	got, err := readPieces(direct, pages, off-int64(skip))
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		b.refuse()
+		b.disable()
 		return readWhole(f, sizeBytes, off)
 	case err != nil:
 		return nil, err
@@ -40,15 +41,16 @@ func (b *bypass) read(f *os.File, how, sizeBytes int, off int64) ([]byte, error)
 	return asked, nil
 }
 
-// alignedMemory returns memory that direct I/O can be done to.
+// alignedMemory returns memory that begins at a page boundary, as direct I/O requires.
 func alignedMemory(sizeBytes int) []byte {
-	b := make([]byte, sizeBytes+bypassAlign)
-	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (bypassAlign - 1)
+	b := make([]byte, sizeBytes+directAlign)
+	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (directAlign - 1)
 	return b[skip : skip+sizeBytes : skip+sizeBytes]
 }
 
-// readCached reads if all of it is in the page cache. Linux 6.5 and later are asked first, since there an attempt to read
-// what isn't has the kernel read ahead: all of a file would come by the cache after all.
+// readCached fills p and returns true if the whole range is in the page cache. On Linux 6.5 and later it first asks the
+// kernel whether it is: there an attempt to read bytes that are not cached starts the kernel's read-ahead, which would
+// bring the whole file into the page cache.
 func readCached(f *os.File, p []byte, off int64) bool {
 	n := 0
 	err := control(f, func(fd int) (err error) {
@@ -61,7 +63,7 @@ func readCached(f *os.File, p []byte, off int64) bool {
 	return err == nil && n == len(p)
 }
 
-// readPieces reads to the end of p or of the file, and says how much that was.
+// readPieces reads until p is full or the file ends, and returns the number of bytes read.
 func readPieces(f *os.File, p []byte, off int64) (int, error) {
 	count := (len(p) + pieceBytes - 1) / pieceBytes
 	sizes, errs := make([]int, count), make([]error, count)
@@ -85,7 +87,7 @@ func readPieces(f *os.File, p []byte, off int64) (int, error) {
 	return got, nil
 }
 
-// readPiece reads with as few calls as the kernel allows. A call that ends elsewhere than at a page has met the end of the
+// readPiece reads until p is full or the file ends. A system call that ends inside a page has reached the end of the
 // file.
 func readPiece(f *os.File, p []byte, off int64) (got int, err error) {
 	for got < len(p) {
@@ -97,7 +99,7 @@ func readPiece(f *os.File, p []byte, off int64) (got int, err error) {
 		if err != nil {
 			return got, err
 		}
-		if got += n; n == 0 || n%bypassAlign != 0 {
+		if got += n; n == 0 || n%directAlign != 0 {
 			break
 		}
 	}

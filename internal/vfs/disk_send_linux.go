@@ -7,10 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Cached implements Sender.
 func (f *diskFile) Cached(sizeBytes int, off int64) bool {
 	return control(f.f, func(fd int) error { return allCached(fd, sizeBytes, off) }) == nil
 }
 
+// SendTo implements Sender.
 func (f *diskFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error) {
 	sent := 0
 	err := control(f.f, func(from int) (err error) {
@@ -23,6 +25,7 @@ func (f *diskFile) SendTo(to *net.TCPConn, sizeBytes int, off int64) (int, error
 	return sent, err
 }
 
+// sendFile does what SendTo does, from the descriptor from. It waits while the connection's send buffer is full.
 func sendFile(to *net.TCPConn, from, sizeBytes int, off int64) (sent int, err error) {
 	conn, err := to.SyscallConn()
 	if err != nil {
@@ -37,7 +40,7 @@ func sendFile(to *net.TCPConn, from, sizeBytes int, off int64) (sent int, err er
 			case err == unix.EINTR:
 				continue
 			case err == unix.EAGAIN:
-				return false // called again when the connection takes more
+				return false // conn.Write calls the function again when the send buffer has space
 			case err != nil:
 				failed = err
 				return true

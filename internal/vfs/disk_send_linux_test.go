@@ -30,7 +30,7 @@ func connect(t *testing.T) (from, to *net.TCPConn) {
 	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
-// onDisk is a synced file of so many random bytes on a real disk.
+// onDisk returns a synced file of so many random bytes on a real disk.
 func onDisk(t *testing.T, sizeBytes int) (*diskFile, []byte) {
 	t.Helper()
 	disk, err := Disk(t.TempDir())
@@ -67,7 +67,7 @@ func TestSendTo(t *testing.T) {
 	if n, err := f.SendTo(from, 100, 3<<20-40); n != 40 || err != io.ErrUnexpectedEOF {
 		t.Errorf("past the end: %d, %v", n, err)
 	}
-	// Case: nobody takes it.
+	// Case: the receiver reads nothing, until the deadline.
 	must(t, from.SetWriteDeadline(time.Now().Add(20*time.Millisecond)))
 	for sent := 0; ; {
 		n, err := f.SendTo(from, 3<<20, 0)

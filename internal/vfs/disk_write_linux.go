@@ -10,12 +10,13 @@ import (
 	"unsafe"
 )
 
-// maxVector is how many parts go into one system call; the kernel takes 1,024.
+// maxVector is the largest number of parts that one system call gets. The kernel would accept 1,024.
 const maxVector = 256
 
+// vectors is a pool of arguments for pwritev.
 var vectors = sync.Pool{New: func() any { return new([maxVector]syscall.Iovec) }}
 
-// writeVector writes the parts by pwritev, without joining them.
+// writeVector writes the parts at off by pwritev, without joining them. It returns the number of bytes written.
 func writeVector(f *os.File, parts [][]byte, off int64) (written int, err error) {
 	if len(parts) == 1 {
 		return f.WriteAt(parts[0], off)
@@ -52,15 +53,17 @@ func writeVector(f *os.File, parts [][]byte, off int64) (written int, err error)
 			return written, io.ErrShortWrite
 		}
 		written += n
-		// The kernel may take less than all: go on behind that.
+		// The kernel may have written only a part of the vector.
 		for r = rest; n > 0; {
 			n -= len(r.next(n))
 		}
 	}
 }
 
+// pwritev writes the buffers of vector at off by one system call, and returns the number of bytes written.
 func pwritev(fd int, vector []syscall.Iovec, off int64) (int, error) {
-	// The position goes in two halves where a register has 32 bits; the second is not looked at where it has 64.
+	// On a system with 32-bit registers the kernel takes the offset in two halves. With 64-bit registers it ignores the
+	// second argument.
 	low, high := uintptr(off), uintptr(uint64(off)>>(strconv.IntSize/2)>>(strconv.IntSize/2))
 	n, _, errno := syscall.Syscall6(syscall.SYS_PWRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vector[0])), uintptr(len(vector)), low, high, 0)
 	if errno != 0 {
@@ -69,54 +72,63 @@ func pwritev(fd int, vector []syscall.Iovec, off int64) (int, error) {
 	return int(n), nil
 }
 
-// What passes by the page cache (docs/adr/0007-segments-past-the-page-cache.md, 0011-short-commits-past-the-page-cache.md).
-// The kernel wants position, length and memory of such a write aligned to the disk's sectors; a page suits all.
+// These constants control which reads and writes bypass the page cache (docs/adr/0007-segments-past-the-page-cache.md,
+// docs/adr/0011-short-commits-past-the-page-cache.md). For direct I/O the kernel requires that position, length and
+// memory are aligned to the disk's sectors. Pages are aligned to all sector sizes.
 const (
-	throughBytes = 256 << 10 // less is better written through the page cache,
-	shortBytes   = 64 << 10  // unless it is this short and synced at once
-	bypassAlign  = 4 << 10
-	bypassBytes  = 1 << 20 // of one write: a sync of another file may have to wait for one
+	// largeBytes is the size from which on reads and writes bypass the page cache.
+	largeBytes = 256 << 10
+	// shortBytes is the size up to which a write that is synced at once bypasses the page cache.
+	shortBytes = 64 << 10
+	// directAlign is the size of a page.
+	directAlign = 4 << 10
+	// directWriteBytes is the size of the largest direct write. A sync of another file may have to wait for that
+	// amount.
+	directWriteBytes = 1 << 20
 )
 
-// bypassBuffer is page-aligned memory that writes are gathered in.
-type bypassBuffer struct{ b []byte }
+// alignedBuffer is page-aligned memory into which the parts of a write are copied.
+type alignedBuffer struct{ b []byte }
 
-var bypassBuffers = sync.Pool{New: func() any {
-	return &bypassBuffer{alignedMemory(bypassBytes)}
+// directBuffers is a pool of buffers of directWriteBytes each.
+var directBuffers = sync.Pool{New: func() any {
+	return &alignedBuffer{alignedMemory(directWriteBytes)}
 }}
 
-// bypass is a second descriptor of a file, opened with O_DIRECT at the first large write or read. The zero value is ready.
-type bypass struct {
+// directFile is a second descriptor of a file, which the first large read or write opens with O_DIRECT. The zero value
+// is ready for use. mu guards f and failed. f is nil if it is not open yet, and after failed is set.
+type directFile struct {
 	mu     sync.Mutex
 	f      *os.File
-	failed bool // the file system can't, or has refused once
+	failed bool // the file system has no direct I/O or has refused it once, or the file is closed
 }
 
-// write writes the parts: whole pages by direct I/O, the few bytes before and behind them as any others. Where direct
-// I/O isn't offered all goes through the page cache.
-func (b *bypass) write(f *os.File, parts [][]byte, off int64) (written int, err error) {
+// write writes the parts at off and returns the number of bytes written. It writes whole pages by direct I/O, and the
+// bytes before and after them through the page cache. If the file system has no direct I/O, it writes everything
+// through the page cache.
+func (b *directFile) write(f *os.File, parts [][]byte, off int64) (written int, err error) {
 	direct := b.open(f, os.O_RDWR)
 	if direct == nil {
 		return writeVector(f, parts, off)
 	}
-	buffer := bypassBuffers.Get().(*bypassBuffer)
-	defer bypassBuffers.Put(buffer)
+	buffer := directBuffers.Get().(*alignedBuffer)
+	defer directBuffers.Put(buffer)
 	r, total := partsReader{parts: parts}, partsBytes(parts)
 	for written < total {
 		at, to, size := off+int64(written), direct, total-written
-		switch before := int(-at & (bypassAlign - 1)); {
+		switch before := int(-at & (directAlign - 1)); {
 		case before > 0:
 			to, size = f, min(before, size)
-		case size < bypassAlign:
+		case size < directAlign:
 			to = f
 		default:
-			size = min(size, bypassBytes) &^ (bypassAlign - 1)
+			size = min(size, directWriteBytes) &^ (directAlign - 1)
 		}
 		piece := buffer.b[:size]
 		r.fill(piece)
 		n, err := to.WriteAt(piece, at)
 		if n == 0 && to == direct && errors.Is(err, syscall.EINVAL) {
-			b.refuse()
+			b.disable()
 			direct = f
 			n, err = f.WriteAt(piece, at)
 		}
@@ -128,32 +140,35 @@ func (b *bypass) write(f *os.File, parts [][]byte, off int64) (written int, err 
 	return written, nil
 }
 
+// shortBuffers is a pool of buffers of shortBytes each.
 var shortBuffers = sync.Pool{New: func() any {
-	return &bypassBuffer{alignedMemory(shortBytes)}
+	return &alignedBuffer{alignedMemory(shortBytes)}
 }}
 
-// writeShort writes the parts, which are whole sectors, by one direct write where that is offered.
-func (b *bypass) writeShort(f *os.File, parts [][]byte, sizeBytes int, off int64) (int, error) {
+// writeShort writes the parts by one direct write, if the file system has direct I/O. Together they are sizeBytes long,
+// a whole number of sectors and at most shortBytes.
+func (b *directFile) writeShort(f *os.File, parts [][]byte, sizeBytes int, off int64) (int, error) {
 	direct := b.open(f, os.O_RDWR)
 	if direct == nil {
 		return writeVector(f, parts, off)
 	}
-	buffer := shortBuffers.Get().(*bypassBuffer)
+	buffer := shortBuffers.Get().(*alignedBuffer)
 	defer shortBuffers.Put(buffer)
 	sectors := buffer.b[:sizeBytes]
 	r := partsReader{parts: parts}
 	r.fill(sectors)
 	n, err := direct.WriteAt(sectors, off)
-	if n == 0 && errors.Is(err, syscall.EINVAL) { // the disk has larger sectors
-		b.refuse()
+	if n == 0 && errors.Is(err, syscall.EINVAL) { // the disk has larger sectors than 512 bytes
+		b.disable()
 		return f.WriteAt(sectors, off)
 	}
 	return n, err
 }
 
-// open returns the second descriptor, or nil. It leads to the same file, whatever its name is by now, and is opened as the
-// first was, always the same way: os.O_RDWR or os.O_RDONLY.
-func (b *bypass) open(f *os.File, how int) *os.File {
+// open returns the second descriptor of f, or nil if the file system has no direct I/O. It opens the descriptor at its
+// first call, through /proc, so that it refers to the same file even if f was renamed. how must be the same in each
+// call: os.O_RDWR or os.O_RDONLY, as f was opened.
+func (b *directFile) open(f *os.File, how int) *os.File {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.f != nil || b.failed {
@@ -169,8 +184,8 @@ func (b *bypass) open(f *os.File, how int) *os.File {
 	return b.f
 }
 
-// refuse ends direct I/O on the file; who has the descriptor still may use it.
-func (b *bypass) refuse() {
+// disable ends direct I/O on the file. It is called when the file system has refused it.
+func (b *directFile) disable() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed = true
@@ -180,8 +195,8 @@ func (b *bypass) refuse() {
 	}
 }
 
-// close gives the second descriptor back. What was written by it was written, so that there is nothing to be told.
-func (b *bypass) close() {
+// close closes the second descriptor. It ignores an error, since each write has returned its own errors.
+func (b *directFile) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.f != nil {

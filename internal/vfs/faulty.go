@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 )
 
-// OpKind says which method of FS or File an operation is.
+// OpKind is a kind of operation: the method of FS or File that is called.
 type OpKind uint8
 
-// The kinds of operations. Close is none of them: nothing depends on its answer.
+// The kinds of operations. WriteParts is an OpWriteAt and ReadUncached is an OpReadAt. Close has no kind, because no
+// caller does anything about its error.
 const (
 	OpCreate OpKind = iota + 1
 	OpOpen
@@ -45,7 +46,7 @@ func (k OpKind) String() string {
 	return opNames[k]
 }
 
-// Changes tells whether operations of the kind change what is stored, or send it to the disk, or make it durable.
+// Changes reports whether operations of the kind k change what is stored, send it to the disk, or make it durable.
 func (k OpKind) Changes() bool {
 	switch k {
 	case OpOpen, OpOpenRead, OpList, OpStat, OpReadAt, OpSize:
@@ -54,24 +55,25 @@ func (k OpKind) Changes() bool {
 	return true
 }
 
-// Op is one operation about to be performed.
+// Op describes an operation that is about to be performed. It is the argument of a fault function.
 type Op struct {
 	Kind  OpKind
-	Name  string // of the file or directory; for a rename, the old name
-	Nth   int64  // which operation this is of all on the Faulty, from 1
-	Bytes int    // the length of the buffer of a read or write, or of what is written out; else 0
+	Name  string // name of the file or directory; the old name if Kind is OpRename
+	Nth   int64  // number of the operation among all operations of the Faulty, beginning with 1
+	Bytes int    // length in bytes of a read, a write, or the range of an OpWriteOut; 0 for other kinds
 }
 
-// String is for logs of failed tests.
+// String returns number, kind and name of the operation, for the messages of failed tests.
 func (o Op) String() string { return fmt.Sprintf("%d %s %s", o.Nth, o.Kind, o.Name) }
 
-// ShortWrite, given as the outcome of a write, lets the first WrittenBytes bytes pass and then fails it with Cause.
+// ShortWrite is an error that a fault function may return for an OpWriteAt. The first WrittenBytes bytes are then
+// written, and the write fails with the ShortWrite.
 type ShortWrite struct {
 	WrittenBytes int
 	Cause        error
 }
 
-// Error describes the fault.
+// Error returns a description with the number of bytes and the cause.
 func (e *ShortWrite) Error() string {
 	return fmt.Sprintf("short write of %d bytes: %v", e.WrittenBytes, e.Cause)
 }
@@ -79,16 +81,17 @@ func (e *ShortWrite) Error() string {
 // Unwrap returns the cause.
 func (e *ShortWrite) Unwrap() error { return e.Cause }
 
-// Faulty is an FS that asks before each operation whether it shall fail. A failed operation is not performed, except
-// for the first part of a ShortWrite.
+// Faulty is an FS in front of another FS. Before each operation it calls a fault function, and if that returns an
+// error, the operation fails with it. A failed operation is not performed, except for the first part of a ShortWrite.
 type Faulty struct {
 	fs    FS
 	fault func(Op) error
 	count atomic.Int64
 }
 
-// NewFaulty wraps fs. fault is called before each operation, concurrently where the operations are; nil lets the
-// operation pass, an error fails it, wrapped in *fs.PathError. A nil fault passes everything.
+// NewFaulty returns a Faulty in front of fs. fault is called before each operation, and concurrently if operations are
+// concurrent. If it returns nil, the operation is performed. Otherwise the operation fails with that error, wrapped in
+// an *fs.PathError. If fault is nil, all operations are performed.
 func NewFaulty(fs FS, fault func(Op) error) *Faulty {
 	if fault == nil {
 		fault = func(Op) error { return nil }
@@ -96,7 +99,7 @@ func NewFaulty(fs FS, fault func(Op) error) *Faulty {
 	return &Faulty{fs: fs, fault: fault}
 }
 
-// FailNth fails the nth operation, counted from 1, with err, and lets all others pass.
+// FailNth returns a fault function that returns err for the nth operation, counted from 1, and nil for all others.
 func FailNth(nth int64, err error) func(Op) error {
 	return func(o Op) error {
 		if o.Nth == nth {
@@ -106,9 +109,11 @@ func FailNth(nth int64, err error) func(Op) error {
 	}
 }
 
-// Count returns how many operations there were so far, failed ones included.
+// Count returns the number of operations so far, including failed ones.
 func (f *Faulty) Count() int64 { return f.count.Load() }
 
+// ask counts an operation and calls the fault function. It returns the error with which the operation must fail, or
+// nil.
 func (f *Faulty) ask(kind OpKind, name string, bytes int) error {
 	err := f.fault(Op{Kind: kind, Name: name, Nth: f.count.Add(1), Bytes: bytes})
 	return pathError(kind.String(), name, err)
@@ -212,11 +217,11 @@ func (f *faultyFile) WriteParts(parts [][]byte, off int64, hint Hint) (int, erro
 	return f.file.WriteParts(parts, off, hint)
 }
 
-func (f *faultyFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+func (f *faultyFile) ReadUncached(sizeBytes int, off int64) ([]byte, error) {
 	if err := f.faulty.ask(OpReadAt, f.name, sizeBytes); err != nil {
 		return nil, err
 	}
-	return f.file.ReadPast(sizeBytes, off)
+	return f.file.ReadUncached(sizeBytes, off)
 }
 
 func (f *faultyFile) Close() error { return f.file.Close() }

@@ -70,7 +70,7 @@ func TestFaultyShortWrite(t *testing.T) {
 	}
 }
 
-// Faults are told which operation they meet.
+// The fault function gets each operation's kind, name, number and length.
 func TestFaultyOp(t *testing.T) {
 	var seen []string
 	f := NewFaulty(NewMem(), func(o Op) error { seen = append(seen, o.String()); return nil })

@@ -1,9 +1,10 @@
 package vfs
 
-// Linker is implemented by those FS that can give a file a second name for the same content: a copy that costs nothing,
-// and stays when the first name is removed.
+// Linker is implemented by an FS that can give a file a second name. The content stays accessible under the second name
+// when the first one is removed. The results of [Disk] and [NewOverlay] implement it.
 type Linker interface {
-	// Link fails with fs.ErrExist where newName is taken, and with other errors where the file system has no such thing.
+	// Link makes newName a second name of the file oldName. The new name is durable after SyncDir of its directory. The
+	// error matches fs.ErrExist if newName exists. A file system without links returns another error.
 	Link(oldName, newName string) error
 }
 

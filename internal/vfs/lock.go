@@ -1,5 +1,3 @@
-//go:build unix
-
 package vfs
 
 import (
@@ -9,23 +7,27 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
-// lockFile is the name of the file in a data directory that its owner holds locked. It holds the owner's process id
-// in decimal and stays behind when the owner ends; only the lock counts, which ends with the process.
+// lockFile is the name of the lock file in a data directory. The process that holds an exclusive lock on the file owns
+// the directory. The file contains the owner's process id in decimal. It stays when the owner ends, but the lock ends
+// with the process.
 const lockFile = "LOCK"
 
-// DirLock is the ownership of a data directory by this process.
+// errLocked is returned by lockWithoutWaiting if another lock on the file excludes the requested one.
+var errLocked = errors.New("vfs: the file is locked")
+
+// DirLock is the exclusive ownership of a data directory by this process. It is not safe for concurrent use.
 type DirLock struct{ f *os.File }
 
-// LockedError says that another process, or another owner in this one, holds the directory.
+// LockedError reports that a data directory has an owner: another process, or another DirLock or SharedLock in this
+// process.
 type LockedError struct {
 	Dir string
-	PID int // 0 when it could not be read
+	PID int // process id of the owner; 0 if it could not be read
 }
 
-// Error names the directory and the owner.
+// Error returns a message that names the directory and the owner's process id.
 func (e *LockedError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("%s is in use by another process", e.Dir)
@@ -33,20 +35,16 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by process %d", e.Dir, e.PID)
 }
 
-// Lock takes a real directory, which must exist, for this process, without waiting: *LockedError if it is taken. The
-// lock ends with Release or with the process, however it ends.
+// Lock takes the exclusive ownership of dir, a real directory which must exist. It does not wait: if dir has an owner
+// or a shared lock, the error is a *LockedError. The ownership ends with Release or when the process ends in any way.
+// On systems without file locks the error matches errors.ErrUnsupported.
 func Lock(dir string) (*DirLock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = lockWithoutWaiting(f, true)
+	if errors.Is(err, errLocked) {
 		defer f.Close()
 		return nil, &LockedError{Dir: dir, PID: readPID(f)}
 	}
@@ -63,8 +61,9 @@ func Lock(dir string) (*DirLock, error) {
 	return &DirLock{f: f}, nil
 }
 
-// Release gives the directory up. The file stays: removing it could take the lock from a process that opened it
-// meanwhile. Calling it again does nothing.
+// Release ends the ownership. It does not remove the lock file: a process that has opened the file before the removal
+// would lock a file that later processes do not find, and the directory could get two owners. Further calls do nothing
+// and return nil.
 func (l *DirLock) Release() error {
 	if l.f == nil {
 		return nil
@@ -74,6 +73,7 @@ func (l *DirLock) Release() error {
 	return err
 }
 
+// readPID returns the process id in a lock file, or 0 if there is none.
 func readPID(f *os.File) int {
 	var b [20]byte
 	n, _ := f.ReadAt(b[:], 0)

@@ -1,5 +1,3 @@
-//go:build unix
-
 package vfs
 
 import (
@@ -10,7 +8,7 @@ import (
 	"testing"
 )
 
-// A directory has one owner; the second is told who it is, and gets it when the first is gone.
+// A directory has one owner; an attempt to be the second returns the owner's process id, and succeeds after Release.
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	first, err := Lock(dir)
@@ -33,7 +31,7 @@ func TestLockEndsWithProcess(t *testing.T) {
 	if dir != "" {
 		lock, err := Lock(dir)
 		must(t, err)
-		defer lock.Release() // a lock that nobody holds is closed with its file by the garbage collector
+		defer lock.Release() // keeps the lock reachable: the garbage collector closes files that are not
 		os.Stdout.WriteString("locked\n")
 		select {}
 	}

@@ -5,14 +5,14 @@ import (
 	"sort"
 )
 
-// CrashClone returns the disk after a power cut at this moment; m itself goes on unaffected. What was synced is there.
-// Of what was not:
-//   - each 512-byte sector has its durable content, its last content, or one it had between;
-//   - a file's length is the durable one, the last one, or one between;
-//   - of the changes to each directory a prefix is kept, renames within it as a whole. A rename across directories is
-//     kept or lost as a whole, unless one of the two was synced.
+// CrashClone returns a copy of the tree as a power cut at this moment could leave it. m does not change. The copy
+// contains everything that was synced. For everything else it contains one of the possible outcomes, chosen by rng:
+//   - Each 512-byte sector has its durable content, its last content, or a content that it had in between.
+//   - The length of a file is the durable one, the last one, or one between these.
+//   - A prefix of the changes to each directory is kept. A rename within a directory is one change. A rename across
+//     directories is kept or lost as a whole, unless one of the two directories was synced.
 //
-// The same tree and the same state of rng give the same clone. It has no limit and its power is on.
+// The same tree and the same state of rng give the same copy. The copy has no limit, and its power is on.
 func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -23,15 +23,16 @@ func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 	return clone
 }
 
-// crash is one power cut being decided.
+// crash is the state of one call of CrashClone, which holds tree.mu.
 type crash struct {
 	rng    *rand.Rand
 	to     *Mem
-	kept   map[*memDir]int       // how many of its pending operations each directory keeps
-	clones map[*memNode]*memNode // a node that two names lead to stays one
+	kept   map[*memDir]int       // number of pending changes that each directory keeps
+	clones map[*memNode]*memNode // the copies of nodes, so that a node with two names is copied once
 }
 
-// choosePrefixes decides for every directory that can be reached, durably or not, how much it keeps.
+// choosePrefixes chooses, for every directory that can be reached through durable, current or pending entries, how many
+// of its pending changes it keeps.
 func (c *crash) choosePrefixes(root *memNode) {
 	var dirs []*memDir
 	var walk func(n *memNode)
@@ -49,7 +50,8 @@ func (c *crash) choosePrefixes(root *memNode) {
 				walk(entries[name])
 			}
 		}
-		// A directory that was made, filled and removed since the last sync stands in the operations alone.
+		// A directory that was created, filled and removed since the last sync can only be reached through pending
+		// changes.
 		for _, o := range n.dir.pending {
 			if o.node != nil {
 				walk(o.node)
@@ -60,7 +62,8 @@ func (c *crash) choosePrefixes(root *memNode) {
 	c.joinRenames(dirs)
 }
 
-// joinRenames shortens prefixes until no rename across directories of which both halves are unsynced is kept by half.
+// joinRenames shortens prefixes until each rename across directories is kept or lost as a whole. Renames of which one
+// half was synced are not considered.
 func (c *crash) joinRenames(dirs []*memDir) {
 	pending, lost := map[uint64]int{}, map[uint64]bool{}
 	for _, d := range dirs {
@@ -88,7 +91,7 @@ func (c *crash) joinRenames(dirs []*memDir) {
 	}
 }
 
-// prefix returns how many of n things are kept; all and none are as likely as everything between.
+// prefix returns a random number in [0, n]. 0 and n have a probability of at least one third each.
 func (c *crash) prefix(n int) int {
 	if n == 0 {
 		return 0
@@ -102,6 +105,7 @@ func (c *crash) prefix(n int) int {
 	return c.rng.Intn(n + 1)
 }
 
+// node returns the copy of n after the power cut. It copies each node once.
 func (c *crash) node(n *memNode) *memNode {
 	if done, ok := c.clones[n]; ok {
 		return done
@@ -111,7 +115,7 @@ func (c *crash) node(n *memNode) *memNode {
 		c.clones[n] = clone
 		return clone
 	}
-	clone := newMemDir()
+	clone := newMemDir(c.to)
 	c.clones[n] = clone
 	left := make(map[string]*memNode, len(n.dir.durable))
 	for name, child := range n.dir.durable {
@@ -128,7 +132,7 @@ func (c *crash) node(n *memNode) *memNode {
 	return clone
 }
 
-// content decides what is left of a file. The clone's content is durable: it is what the disk holds.
+// content returns the content of a file after the power cut. Everything in the result is durable.
 func (c *crash) content(f *memContent) *memContent {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -138,8 +142,8 @@ func (c *crash) content(f *memContent) *memContent {
 	left.pages = make([]*memPage, (left.sizeBytes+memPageBytes-1)/memPageBytes)
 	copy(left.pages, f.durable)
 
-	// In one cut most of a file's unsynced sectors may have been on their way, in another none: the chance is drawn
-	// per file, so that both ends are met often.
+	// In one power cut most unsynced sectors of a file may have reached the disk, in another one none. The probability
+	// is drawn per file, so that both extremes occur often.
 	chance := [...]float64{0, 1, 0.5, c.rng.Float64()}[c.rng.Intn(4)]
 	dirty := make([]int, 0, len(f.dirty))
 	for i := range f.dirty {
@@ -151,7 +155,7 @@ func (c *crash) content(f *memContent) *memContent {
 			left.pages[i] = c.page(pageAt(f.durable, i), pageAt(f.pages, i), f.dirty[i].between, chance)
 		}
 	}
-	// Past the length there is nothing, whatever the last page had there.
+	// Bytes after the end of the file must be zeros, even if the last page had others.
 	if within := left.sizeBytes % memPageBytes; within != 0 {
 		if last := left.pages[len(left.pages)-1]; last != nil {
 			cut := *last
@@ -166,7 +170,7 @@ func (c *crash) content(f *memContent) *memContent {
 	return left
 }
 
-// size chooses a length from durable to last.
+// size returns a random length between durable and last, inclusive.
 func (c *crash) size(durable, last int64) int64 {
 	if durable == last {
 		return last
@@ -180,7 +184,8 @@ func (c *crash) size(durable, last int64) int64 {
 	return min(durable, last) + c.rng.Int63n(max(durable, last)-min(durable, last)+1)
 }
 
-// page chooses each sector's state. The result is never changed again.
+// page returns a page in which each sector has a randomly chosen state: that of durable, last or between. between may
+// be nil. The result must not be changed.
 func (c *crash) page(durable, last, between *memPage, chance float64) *memPage {
 	if durable == nil {
 		durable = &zeroPage
@@ -201,6 +206,7 @@ func (c *crash) page(durable, last, between *memPage, chance float64) *memPage {
 	return &left
 }
 
+// pageAt returns pages[i], or nil if i is beyond the end.
 func pageAt(pages []*memPage, i int) *memPage {
 	if i < len(pages) {
 		return pages[i]
@@ -208,5 +214,5 @@ func pageAt(pages []*memPage, i int) *memPage {
 	return nil
 }
 
-// zeroPage stands in for pages that are nil; nobody changes it.
+// zeroPage is used in the place of pages that are nil. It must not be changed.
 var zeroPage memPage

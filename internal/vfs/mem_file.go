@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"io"
 	"io/fs"
 	"slices"
 	"sync"
@@ -11,36 +10,41 @@ import (
 )
 
 const (
-	sectorBytes    = 512  // what a disk writes whole or not at all
-	memPageBytes   = 4096 // the unit of copy-on-write
+	sectorBytes    = 512  // size of the unit that a disk writes as a whole or not at all
+	memPageBytes   = 4096 // unit of copy-on-write
 	sectorsPerPage = memPageBytes / sectorBytes
 )
 
-// memPage is a page of content. One that stands in memContent.durable never changes again, so that crash clones share
-// it; nil instead of a page is zeros.
+// memPage is a page of a file. A page in memContent.durable never changes, so that clones can share it. A nil *memPage
+// stands for a page of zeros.
 type memPage [memPageBytes]byte
 
-// memContent is the content of one file, in two states that share what is equal: as readers see it, and as it is sure
-// to be after a power cut.
+// memContent is the content of one file in two states: as readers see it, and as it is durable. The two states share
+// the pages that are equal.
+//
+// mu guards all fields below it. It is taken after the tree's mu. A page that is in both pages and durable at the same
+// index is never written to, since writable copies it first. dirty contains each page that differs from its durable
+// state.
 type memContent struct {
 	mem *Mem
 
 	mu        sync.RWMutex
 	sizeBytes int64
-	pages     []*memPage // what readers see; len is sizeBytes in pages, rounded up
+	pages     []*memPage // content as readers see it; its length is sizeBytes in pages, rounded up
 	modified  time.Time
-	counted   int64 // bytes of it that count against the limit of the tree
-	unlinked  bool  // no name left: counts no more
+	counted   int64 // how many bytes of the file are counted in Mem.usedBytes
+	unlinked  bool  // the file has no name any more, so that it is not counted
 
 	durableBytes int64
 	durable      []*memPage
-	dirty        map[int]memDirty // the pages that differ from durable, or may
+	dirty        map[int]memDirty // the pages that differ, or may differ, from their durable state, by index
 }
 
-// memDirty tells how a page came to differ from its durable state.
+// memDirty describes how a page has come to differ from its durable state.
 type memDirty struct {
-	writes int
-	// between is the page as it was some writes ago: a disk may have been given that state and not the last.
+	writes int // number of writes to the page since the last sync
+	// between is the page as it was before one of these writes, or nil. A disk may have that state and not the last
+	// one.
 	between *memPage
 }
 
@@ -48,20 +52,23 @@ func newMemContent(m *Mem) *memContent {
 	return &memContent{mem: m, modified: time.Now(), dirty: map[int]memDirty{}}
 }
 
-// readAt fills p from off; the caller has the lock of the tree.
+// open returns an open file. The methods of the file hold the tree's mu for reading, so that PowerOff does not happen
+// in the middle of one.
+func (c *memContent) open(name string, readOnly bool) (File, error) {
+	return &memFile{mem: c.mem, content: c, name: name, readOnly: readOnly}, nil
+}
+
+func (c *memContent) info(name string) Info {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return Info{Name: name, SizeBytes: c.sizeBytes, Modified: c.modified}
+}
+
+// readAt does what File.ReadAt does. The caller must hold the tree's mu.
 func (c *memContent) readAt(p []byte, off int64) (int, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if off >= c.sizeBytes {
-		if len(p) == 0 {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	short := int64(len(p)) > c.sizeBytes-off
-	if short {
-		p = p[:c.sizeBytes-off]
-	}
+	p, eof := clip(p, off, c.sizeBytes)
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
@@ -74,12 +81,11 @@ func (c *memContent) readAt(p []byte, off int64) (int, error) {
 		}
 		n += len(part)
 	}
-	if short {
-		return n, io.EOF
-	}
-	return n, nil
+	return n, eof
 }
 
+// writeAt writes p at off and extends the file if necessary. If the limit of the Mem allows only a part of the write,
+// writeAt writes that part and returns ENOSPC. The caller must hold the tree's mu.
 func (c *memContent) writeAt(p []byte, off int64) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,11 +98,11 @@ func (c *memContent) writeAt(p []byte, off int64) (int, error) {
 		if granted < end {
 			p, full = p[:max(0, granted-off)], syscall.ENOSPC
 		}
-		// Where not even the first byte fits, the file stays as it is.
+		// If not even the first byte fits, the file keeps its length.
 		if len(p) > 0 {
 			c.resize(off + int64(len(p)))
 		}
-		c.settle()
+		c.correctUsage()
 	}
 	n := 0
 	for n < len(p) {
@@ -108,7 +114,7 @@ func (c *memContent) writeAt(p []byte, off int64) (int, error) {
 	return n, full
 }
 
-// writable returns page i for writing, copied where the durable state has it.
+// writable returns page i for writing. It first copies a page that is part of the durable state. c.mu must be held.
 func (c *memContent) writable(i int) *memPage {
 	page := c.pages[i]
 	d, dirty := c.dirty[i]
@@ -121,8 +127,8 @@ func (c *memContent) writable(i int) *memPage {
 		page = &copied
 		c.pages[i] = page
 	case dirty && d.writes&(d.writes-1) == 0:
-		// Kept before the 2nd, 3rd, 5th, 9th… write: enough to have states between, at a cost that stays small
-		// where a page is filled by many small writes.
+		// The page is copied before the 2nd, 3rd, 5th, 9th, … write. That gives states in between, and costs little for
+		// a page that is filled by many small writes.
 		copied := *page
 		d.between = &copied
 	}
@@ -131,7 +137,8 @@ func (c *memContent) writable(i int) *memPage {
 	return page
 }
 
-// resize sets the length; pages beyond are dropped, new ones are zeros, and whatever comes to differ is dirty.
+// resize sets the length of the file. It drops pages beyond the new length, adds nil pages, and enters in dirty the
+// pages that then differ from the durable state. c.mu must be held.
 func (c *memContent) resize(sizeBytes int64) {
 	pages := int((sizeBytes + memPageBytes - 1) / memPageBytes)
 	if sizeBytes < c.sizeBytes {
@@ -164,7 +171,7 @@ func (c *memContent) truncate(sizeBytes int64) error {
 	if sizeBytes < 0 {
 		return syscall.EINVAL
 	}
-	defer c.settle()
+	defer c.correctUsage()
 	if sizeBytes > c.sizeBytes && c.reserve(sizeBytes) < sizeBytes {
 		return syscall.ENOSPC
 	}
@@ -178,7 +185,7 @@ func (c *memContent) allocate(sizeBytes int64) error {
 	if sizeBytes <= c.sizeBytes {
 		return nil
 	}
-	defer c.settle()
+	defer c.correctUsage()
 	if c.reserve(sizeBytes) < sizeBytes {
 		return syscall.ENOSPC
 	}
@@ -186,6 +193,7 @@ func (c *memContent) allocate(sizeBytes int64) error {
 	return nil
 }
 
+// sync makes the content and the length durable.
 func (c *memContent) sync() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,8 +213,8 @@ func (c *memContent) sync() {
 	c.durableBytes = c.sizeBytes
 }
 
-// reserve counts growth to sizeBytes against the limit and returns the length that is granted, which settle then
-// corrects to what was used. Caller holds mu.
+// reserve counts the growth of the file to sizeBytes in Mem.usedBytes and returns the length that the limit allows,
+// which is sizeBytes or less. The caller must call correctUsage after it has set the length. c.mu must be held.
 func (c *memContent) reserve(sizeBytes int64) int64 {
 	if c.unlinked {
 		return sizeBytes
@@ -224,8 +232,9 @@ func (c *memContent) reserve(sizeBytes int64) int64 {
 	return sizeBytes - over
 }
 
-// settle makes what is counted against the limit equal to the size. Caller holds mu.
-func (c *memContent) settle() {
+// correctUsage makes the number of bytes that are counted in Mem.usedBytes equal to the file's length. c.mu must be
+// held.
+func (c *memContent) correctUsage() {
 	if c.unlinked {
 		return
 	}
@@ -233,7 +242,7 @@ func (c *memContent) settle() {
 	c.counted = c.sizeBytes
 }
 
-// unlink takes the file out of the count when its name is gone.
+// unlink stops counting the file in Mem.usedBytes. It is called when the file has lost its name.
 func (c *memContent) unlink() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -245,7 +254,7 @@ func (c *memContent) unlink() {
 	c.counted = 0
 }
 
-// memFile is an open file of a Mem.
+// memFile is an open file of a Mem. Its methods are safe for concurrent use.
 type memFile struct {
 	mem      *Mem
 	content  *memContent
@@ -254,15 +263,17 @@ type memFile struct {
 	closed   atomic.Bool
 }
 
-// enter takes the lock of the tree for an operation on content, or says why there can be none.
+// enter takes the tree's mu for reading, for an operation on the content of the file; the caller must release it. If
+// the file is closed, the power is off, or changes is true for a file that is open for reading only, enter returns an
+// error and holds no lock.
 func (f *memFile) enter(op string, changes bool) error {
 	f.mem.mu.RLock()
 	var err error
 	switch {
 	case f.closed.Load():
 		err = fs.ErrClosed
-	case f.mem.off:
-		err = ErrPowerCut
+	case f.mem.failure != nil:
+		err = f.mem.failure
 	case changes && f.readOnly:
 		err = syscall.EBADF
 	default:
@@ -295,16 +306,16 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, pathError("write", f.name, err)
 }
 
-// WriteParts is one write: a power cut may keep any sectors of it, whatever part they are of.
+// WriteParts implements File. The parts are one write: a power cut may keep any of its sectors, from any part.
 func (f *memFile) WriteParts(parts [][]byte, off int64, _ Hint) (int, error) {
 	return f.WriteAt(slices.Concat(parts...), off)
 }
 
-func (f *memFile) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+func (f *memFile) ReadUncached(sizeBytes int, off int64) ([]byte, error) {
 	return readWhole(f, sizeBytes, off)
 }
 
-// Close works with the power off, too: it changes nothing on the disk.
+// Close implements File. It also works after PowerOff, since it changes nothing on the disk.
 func (f *memFile) Close() error {
 	if f.closed.Swap(true) {
 		return pathError("close", f.name, fs.ErrClosed)
@@ -338,7 +349,7 @@ func (f *memFile) Allocate(sizeBytes int64) error {
 	return pathError("allocate", f.name, f.content.allocate(sizeBytes))
 }
 
-// WriteOut does nothing: a power cut keeps any part of what is unsynced as it is.
+// WriteOut implements File. It does nothing, because CrashClone may keep or lose unsynced content in any case.
 func (f *memFile) WriteOut(from, sizeBytes int64, _ bool) error {
 	if err := f.enter("write out", true); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// outcomes cuts the power many times and counts what describe says of what is left.
+// outcomes cuts the power many times and counts the results of describe on what is left.
 func outcomes(t *testing.T, m *Mem, describe func(*Mem) string) map[string]int {
 	t.Helper()
 	seen := map[string]int{}
@@ -33,8 +33,8 @@ func wantOutcomes(t *testing.T, what string, seen map[string]int, want ...string
 	}
 }
 
-// tree describes the names and contents of a disk.
-func tree(t *testing.T, m *Mem, dir string) string {
+// dump describes the names and contents of a disk.
+func dump(t *testing.T, m *Mem, dir string) string {
 	t.Helper()
 	infos, err := m.List(dir)
 	must(t, err)
@@ -42,7 +42,7 @@ func tree(t *testing.T, m *Mem, dir string) string {
 	for _, i := range infos {
 		name := path.Join(dir, i.Name)
 		if i.Dir {
-			s = append(s, name+"/"+tree(t, m, name))
+			s = append(s, name+"/"+dump(t, m, name))
 		} else {
 			s = append(s, name+"="+content(t, m, name))
 		}
@@ -51,7 +51,7 @@ func tree(t *testing.T, m *Mem, dir string) string {
 }
 
 func whichTree(t *testing.T) func(*Mem) string {
-	return func(m *Mem) string { return tree(t, m, ".") }
+	return func(m *Mem) string { return dump(t, m, ".") }
 }
 
 // What a power cut leaves of names.
@@ -113,7 +113,7 @@ func TestCrashRenameAcross(t *testing.T) {
 	wantOutcomes(t, "old one", outcomes(t, m, whichTree(t)), "[x/[] y/[]]", "[x/[] y/[y/a=1]]")
 }
 
-// sectors tells for each sector of a file what is in it, by its first byte.
+// sectors returns the first byte of each sector of a file.
 func sectors(t *testing.T, m *Mem, name string) string {
 	t.Helper()
 	b := content(t, m, name)
@@ -272,11 +272,11 @@ func TestCrashCloneIsApart(t *testing.T) {
 	clone := m.CrashClone(rand.New(rand.NewSource(1)))
 	write(t, clone, "a", "clone")
 	must(t, clone.MkdirAll("d"))
-	if got := tree(t, m, "."); got != "[a=original]" {
+	if got := dump(t, m, "."); got != "[a=original]" {
 		t.Errorf("the original has %s", got)
 	}
 	write(t, m, "a", "changed!")
-	if got := tree(t, clone, "."); got != "[a=clone d/[]]" {
+	if got := dump(t, clone, "."); got != "[a=clone d/[]]" {
 		t.Errorf("the clone has %s", got)
 	}
 }
@@ -299,7 +299,7 @@ func TestPowerOff(t *testing.T) {
 	wantError(t, "mkdir", m.MkdirAll("d"), ErrPowerCut)
 	wantError(t, "sync directory", m.SyncDir("."), ErrPowerCut)
 	must(t, f.Close())
-	if got := tree(t, m.CrashClone(rand.New(rand.NewSource(1))), "."); got != "[a=synced]" {
+	if got := dump(t, m.CrashClone(rand.New(rand.NewSource(1))), "."); got != "[a=synced]" {
 		t.Errorf("left: %s", got)
 	}
 }

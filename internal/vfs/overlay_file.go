@@ -10,24 +10,29 @@ import (
 	"time"
 )
 
-// overlayPageBytes is the unit in which an Overlay copies what is written to.
+// overlayPageBytes is the size of a page, the unit in which an Overlay copies content that is written to.
 const overlayPageBytes = 16 << 10
 
-// overlayFile is the content of one file of an Overlay: pages that were written, over the file below.
+// overlayFile is the content of one file of an Overlay: the pages that were written to, in front of a file of the base.
+//
+// mu guards all fields below it. It is taken after the tree's mu. Invariants: visibleBytes <= sizeBytes; base is open
+// if and only if users > 0 and below is not nil. A byte of the file is that of its page if pages has the page.
+// Otherwise it is that of the base's file if its position is below visibleBytes, and zero if not.
 type overlayFile struct {
-	below FS // nil: there is no file below
-	name  string
+	below FS     // the base; nil if it has no such file
+	name  string // name of the file in below
 
-	mu        sync.RWMutex
-	shows     int64 // how many bytes of the file below can still be seen
-	sizeBytes int64
-	pages     map[int64]*[overlayPageBytes]byte
-	modified  time.Time
-	base      File // open while anybody has the file open
-	users     int
+	mu           sync.RWMutex
+	visibleBytes int64 // how many bytes of the base's file can still be seen
+	sizeBytes    int64
+	pages        map[int64]*[overlayPageBytes]byte // by position / overlayPageBytes; nil if nothing was written
+	modified     time.Time
+	// base is the file of the base, open for reading.
+	base  File
+	users int // number of open handles
 }
 
-// open returns a handle; name is for its errors. Caller holds the lock of the tree.
+// open returns a new handle on the file. name is used in errors.
 func (f *overlayFile) open(name string, readOnly bool) (File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,7 +47,7 @@ func (f *overlayFile) open(name string, readOnly bool) (File, error) {
 	return &overlayHandle{file: f, name: name, readOnly: readOnly}, nil
 }
 
-// release closes the file below with the last handle.
+// release ends the use of the file by one handle, which calls it once. The last call closes the base's file.
 func (f *overlayFile) release() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,19 +60,19 @@ func (f *overlayFile) release() error {
 	return err
 }
 
+func (f *overlayFile) info(name string) Info {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return Info{Name: name, SizeBytes: f.sizeBytes, Modified: f.modified}
+}
+
+// unlink does nothing: open handles stay usable, and no limit counts the bytes.
+func (f *overlayFile) unlink() {}
+
 func (f *overlayFile) readAt(p []byte, off int64) (int, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if off >= f.sizeBytes {
-		if len(p) == 0 {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	short := int64(len(p)) > f.sizeBytes-off
-	if short {
-		p = p[:f.sizeBytes-off]
-	}
+	p, eof := clip(p, off, f.sizeBytes)
 	for n := 0; n < len(p); {
 		at := off + int64(n)
 		within := at % overlayPageBytes
@@ -75,7 +80,7 @@ func (f *overlayFile) readAt(p []byte, off int64) (int, error) {
 		if page := f.pages[at/overlayPageBytes]; page != nil {
 			copy(part, page[within:])
 		} else {
-			// As far as the pages that nobody wrote to go, one read does.
+			// One read covers all consecutive pages that were not written to.
 			for end := n + len(part); end < len(p) && f.pages[(off+int64(end))/overlayPageBytes] == nil; {
 				end = min(len(p), end+overlayPageBytes)
 				part = p[n:end]
@@ -86,15 +91,13 @@ func (f *overlayFile) readAt(p []byte, off int64) (int, error) {
 		}
 		n += len(part)
 	}
-	if short {
-		return len(p), io.EOF
-	}
-	return len(p), nil
+	return len(p), eof
 }
 
-// readBelow fills p with what shows of the file below, and zeros behind it. Caller holds mu.
+// readBelow fills p with the bytes of the base's file from off on, as far as they can be seen, and then with zeros.
+// f.mu must be held.
 func (f *overlayFile) readBelow(p []byte, off int64) error {
-	seen := max(0, min(int64(len(p)), f.shows-off))
+	seen := max(0, min(int64(len(p)), f.visibleBytes-off))
 	clear(p[seen:])
 	if seen == 0 {
 		return nil
@@ -104,7 +107,7 @@ func (f *overlayFile) readBelow(p []byte, off int64) error {
 		return nil
 	}
 	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF // the file below was cut meanwhile
+		err = io.ErrUnexpectedEOF // the base's file was cut while the Overlay was in use
 	}
 	return err
 }
@@ -128,7 +131,7 @@ func (f *overlayFile) writeAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// writable returns a page for writing, copied from below the first time. Caller holds mu.
+// writable returns page i for writing. At its first call for i it copies the page from the base. f.mu must be held.
 func (f *overlayFile) writable(i int64) (*[overlayPageBytes]byte, error) {
 	if page := f.pages[i]; page != nil {
 		return page, nil
@@ -144,12 +147,12 @@ func (f *overlayFile) writable(i int64) (*[overlayPageBytes]byte, error) {
 	return page, nil
 }
 
-// truncate sets the length; what is cut shows no more, and comes back as zeros.
-func (f *overlayFile) truncate(sizeBytes int64) {
+// truncate sets the length of the file. Bytes that it cuts off are zeros when the file is extended again.
+func (f *overlayFile) truncate(sizeBytes int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.modified = time.Now()
-	f.shows = min(f.shows, sizeBytes)
+	f.visibleBytes = min(f.visibleBytes, sizeBytes)
 	for i, page := range f.pages {
 		switch first := i * overlayPageBytes; {
 		case first >= sizeBytes:
@@ -159,9 +162,10 @@ func (f *overlayFile) truncate(sizeBytes int64) {
 		}
 	}
 	f.sizeBytes = sizeBytes
+	return nil
 }
 
-// overlayHandle is an open file of an Overlay.
+// overlayHandle is an open file of an Overlay. Its methods are safe for concurrent use.
 type overlayHandle struct {
 	file     *overlayFile
 	name     string
@@ -192,7 +196,7 @@ func (h *overlayHandle) WriteParts(parts [][]byte, off int64, _ Hint) (int, erro
 	return h.WriteAt(slices.Concat(parts...), off)
 }
 
-func (h *overlayHandle) ReadPast(sizeBytes int, off int64) ([]byte, error) {
+func (h *overlayHandle) ReadUncached(sizeBytes int, off int64) ([]byte, error) {
 	return readWhole(h, sizeBytes, off)
 }
 
@@ -209,8 +213,7 @@ func (h *overlayHandle) Truncate(sizeBytes int64) error {
 	if err := h.check("truncate", sizeBytes, true); err != nil {
 		return err
 	}
-	h.file.truncate(sizeBytes)
-	return nil
+	return pathError("truncate", h.name, h.file.truncate(sizeBytes))
 }
 
 func (h *overlayHandle) Allocate(sizeBytes int64) error {
@@ -236,6 +239,8 @@ func (h *overlayHandle) Close() error {
 	return h.file.release()
 }
 
+// check returns an error if an operation at off is not possible: if the handle is closed, off is negative, or toWrite
+// is true and the handle is for reading only.
 func (h *overlayHandle) check(op string, off int64, toWrite bool) error {
 	switch {
 	case h.closed.Load():

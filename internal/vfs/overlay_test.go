@@ -111,33 +111,33 @@ func TestLink(t *testing.T) {
 	}
 }
 
-// Case: whoever watches a directory keeps owners out and other watchers not, and writes nothing. Where there is no lock
-// file, it is told in the end if somebody came.
+// Case: a shared lock keeps owners out, lets other shared locks in and writes nothing. Without a lock file, Release reports
+// whether an owner has come.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
-	w, err := Watch(dir)
+	w, err := LockShared(dir)
 	must(t, err)
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("watching left %v", left)
 	}
 	must(t, w.Release())
-	w, err = Watch(dir)
+	w, err = LockShared(dir)
 	must(t, err)
 	l, err := Lock(dir)
 	must(t, err)
 	if w.Release() == nil {
 		t.Error("an owner came, and nobody was told")
 	}
-	_, err = Watch(dir)
+	_, err = LockShared(dir)
 	if locked, ok := errors.AsType[*LockedError](err); !ok || locked.PID != os.Getpid() {
 		t.Errorf("watching what is owned: %v", err)
 	}
 	must(t, l.Release())
 	before, err := os.ReadFile(filepath.Join(dir, "LOCK"))
 	must(t, err)
-	w, err = Watch(dir)
+	w, err = LockShared(dir)
 	must(t, err)
-	also, err := Watch(dir)
+	also, err := LockShared(dir)
 	must(t, err)
 	if _, err := Lock(dir); err == nil {
 		t.Error("owned while it is watched")

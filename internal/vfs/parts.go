@@ -1,6 +1,6 @@
 package vfs
 
-// partsBytes is how many bytes the parts are together.
+// partsBytes returns the sum of the lengths of all parts.
 func partsBytes(parts [][]byte) int {
 	n := 0
 	for _, p := range parts {
@@ -9,13 +9,13 @@ func partsBytes(parts [][]byte) int {
 	return n
 }
 
-// partsReader hands out the bytes of some parts in order. The zero value has none.
+// partsReader reads the bytes of several parts in order. The zero value has no bytes.
 type partsReader struct {
 	parts [][]byte
-	at    int // in parts[0]
+	at    int // index of the next byte in parts[0]
 }
 
-// next returns what is left of the first part, at most n bytes, without a copy; nil at the end.
+// next returns the next bytes: at most n, from a single part, and without a copy. At the end it returns nil.
 func (r *partsReader) next(n int) []byte {
 	for len(r.parts) > 0 {
 		p := r.parts[0][r.at:]
@@ -30,7 +30,7 @@ func (r *partsReader) next(n int) []byte {
 	return nil
 }
 
-// fill copies the next bytes to b, as far as there are any, and says how many these were.
+// fill copies the next bytes to b until b is full or there are no more. It returns the number of bytes copied.
 func (r *partsReader) fill(b []byte) int {
 	n := 0
 	for n < len(b) {

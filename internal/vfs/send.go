@@ -2,12 +2,15 @@ package vfs
 
 import "net"
 
-// Sender is what a File of a Disk also is where the kernel can send files by itself: on Linux.
+// Sender is implemented by the files of a Disk on Linux, where the kernel can send the content of a file to a
+// connection.
 type Sender interface {
-	// Cached says whether all of a range is in the page cache. False also where the kernel can't tell (before Linux 6.5).
+	// Cached reports whether the whole range [off, off+sizeBytes) is in the page cache. It returns false if the kernel
+	// does not support the question (before Linux 6.5).
 	Cached(sizeBytes int, off int64) bool
-	// SendTo writes a range of the file to a connection by sendfile(2): the bytes don't pass through this process, and
-	// nobody has looked at them. It blocks as a Write does, and ends with the connection's write deadline. Fewer bytes
-	// than asked for come with an error; io.ErrUnexpectedEOF says that the file has no more.
+	// SendTo sends the range [off, off+sizeBytes) of the file to a connection by sendfile(2). The bytes do not pass
+	// through this process, so that the process cannot check them. SendTo blocks as a Write to the connection does, and
+	// fails at the connection's write deadline. If it sends fewer bytes than sizeBytes, it returns an error:
+	// io.ErrUnexpectedEOF if the file ends before.
 	SendTo(to *net.TCPConn, sizeBytes int, off int64) (sentBytes int, err error)
 }

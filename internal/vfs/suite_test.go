@@ -45,7 +45,7 @@ func TestFS(t *testing.T) {
 	}
 }
 
-// must fails the test at once on an error.
+// must fails the test at once if one of errs is not nil.
 func must(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -53,7 +53,7 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// wantError checks that err matches want and carries its path.
+// wantError checks that err matches want and is an *fs.PathError.
 func wantError(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -198,7 +198,7 @@ func testTruncate(t *testing.T, f FS) {
 	if whole(t, file) != text[:4500] {
 		t.Error("cut wrongly")
 	}
-	// What was cut doesn't come back.
+	// Case: what was cut is zeros when the file is extended.
 	must(t, file.Truncate(9000), file.Sync())
 	if whole(t, file) != text[:4500]+strings.Repeat("\x00", 4500) {
 		t.Error("extended by something else than zeros")
@@ -225,8 +225,8 @@ func testAllocate(t *testing.T, f FS) {
 	}
 }
 
-// What is written in parts reads as what is written joined: small and large, aligned and not, past the page cache and not,
-// over what is there and behind it.
+// What is written in parts reads as if it had been written joined: small and large, aligned and not, past the page cache
+// and not, over old content and behind it.
 func testWriteParts(t *testing.T, f FS) {
 	rng := rand.New(rand.NewSource(3))
 	want := make([]byte, 0, 8<<20)
@@ -280,8 +280,8 @@ func testWriteParts(t *testing.T, f FS) {
 	}
 }
 
-// What is read past the page cache is what is read otherwise: from any place, to the end of the file and beyond, whether the
-// cache has it, has some of it, or none.
+// ReadUncached returns what ReadAt reads: from any place, to the end of the file and beyond, whether the page cache has all
+// of it, some or none.
 func testReadPast(t *testing.T, f FS) {
 	rng := rand.New(rand.NewSource(4))
 	want := make([]byte, 5<<20+4321)
@@ -311,7 +311,7 @@ func testReadPast(t *testing.T, f FS) {
 		case 5:
 			off, size = 7, 0
 		}
-		got, err := file.ReadPast(size, int64(off))
+		got, err := file.ReadUncached(size, int64(off))
 		end := min(off+size, len(want))
 		if short := off+size > len(want); short != (err == io.EOF) || err != nil && err != io.EOF {
 			t.Fatalf("%d bytes at %d: %v", size, off, err)
@@ -320,19 +320,19 @@ func testReadPast(t *testing.T, f FS) {
 			t.Fatalf("%d bytes at %d: others came", size, off)
 		}
 	}
-	if _, err := file.ReadPast(1<<20, -1); err == nil {
+	if _, err := file.ReadUncached(1<<20, -1); err == nil {
 		t.Error("a negative position was taken")
 	}
 	must(t, file.Sync(), file.Close())
 	file, err = f.OpenRead("a")
 	must(t, err)
 	defer file.Close()
-	if got, err := file.ReadPast(len(want)-1, 1); err != nil || !bytes.Equal(got, want[1:]) {
+	if got, err := file.ReadUncached(len(want)-1, 1); err != nil || !bytes.Equal(got, want[1:]) {
 		t.Errorf("from a file opened to be read: %v, or other bytes", err)
 	}
 }
 
-// Writing out is asked for any range, and nothing that is read changes by it.
+// WriteOut of any range changes nothing that is read.
 func testWriteOut(t *testing.T, f FS) {
 	text := strings.Repeat("0123456789", 10000)
 	file := create(t, f, "a", text)
@@ -445,7 +445,7 @@ func testRename(t *testing.T, f FS) {
 	if err := f.Rename("e", "full"); !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
 		t.Errorf("rename over a full directory: %v", err)
 	}
-	// os.Root gives EEXIST where the kernel says EISDIR.
+	// os.Root returns EEXIST where the kernel returns EISDIR.
 	if err := f.Rename("file", "e"); !errors.Is(err, syscall.EISDIR) && !errors.Is(err, syscall.EEXIST) {
 		t.Errorf("rename a file over a directory: %v", err)
 	}

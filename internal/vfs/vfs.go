@@ -1,6 +1,10 @@
-// Package vfs is the only way the storage rooms touch files. An FS is rooted at one directory; names are
-// slash-separated paths below it. Three implementations pass one suite: Disk (on os.Root), Mem (which can lose
-// power) and Faulty (which fails the operations it is told to fail).
+// Package vfs defines the file system interface [FS], through which the storage packages use files, and its
+// implementations. An FS has one root directory. Names are slash-separated paths relative to it.
+//
+// [Disk] returns an FS whose files are in a real directory. [Mem] keeps files in memory and can derive what a power cut
+// would leave of them. [Overlay] shows the files of another FS and keeps changes in memory. [Faulty] and [Wrap] are in
+// front of another FS: the first fails chosen operations, the second replaces open files. One test suite, TestFS, runs
+// on all five.
 package vfs
 
 import (
@@ -8,72 +12,77 @@ import (
 	"time"
 )
 
-// FS is a tree of files below one directory. All methods are safe for concurrent use. Errors match the standard
-// library's: fs.ErrNotExist, fs.ErrExist, syscall.ENOSPC and so on, wrapped in *fs.PathError.
+// FS is a tree of files below one directory. All methods are safe for concurrent use. Errors are *fs.PathError values
+// that match the errors of the standard library, such as fs.ErrNotExist, fs.ErrExist and syscall.ENOSPC.
 type FS interface {
-	// Create makes an empty file, or empties the one that is there, open for reading and writing (mode 0600). The
-	// directory entry is durable only after SyncDir of its directory.
+	// Create creates an empty file with mode 0600, or empties an existing file, and opens it for reading and writing.
+	// The directory entry is durable only after SyncDir of the file's directory.
 	Create(name string) (File, error)
 	// Open opens an existing file for reading and writing.
 	Open(name string) (File, error)
-	// OpenRead opens an existing file for reading only; WriteAt, Truncate, Allocate and Sync on it fail.
+	// OpenRead opens an existing file for reading only. Methods of the File that change or sync it fail.
 	OpenRead(name string) (File, error)
-	// Remove removes a file or an empty directory; durable after SyncDir of the parent.
+	// Remove removes a file or an empty directory. The removal is durable after SyncDir of its directory.
 	Remove(name string) error
-	// RemoveAll removes a tree; a name that is not there is no error.
+	// RemoveAll removes a file, or a directory with everything in it. If name does not exist, it returns nil.
 	RemoveAll(name string) error
-	// Rename replaces newName by oldName atomically; durable after SyncDir of both parents.
+	// Rename renames oldName to newName and atomically replaces newName if it exists. The change is durable after
+	// SyncDir of both directories.
 	Rename(oldName, newName string) error
-	// MkdirAll makes a directory and its missing parents (mode 0700) and makes their entries durable.
+	// MkdirAll creates a directory and its missing parents with mode 0700 and makes their entries durable.
 	MkdirAll(name string) error
-	// List returns the entries of a directory in order of name.
+	// List returns the entries of a directory in the order of names.
 	List(dir string) ([]Info, error)
-	// Stat describes one name.
+	// Stat returns the Info of a file or directory.
 	Stat(name string) (Info, error)
 	// SyncDir makes the entries of a directory durable.
 	SyncDir(dir string) error
 }
 
-// File is one open file. ReadAt and the two ways to write may be called concurrently on different ranges.
+// File is an open file. ReadAt, WriteAt and WriteParts may be called concurrently on different ranges.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// WriteParts writes the parts one after the other, as WriteAt writes them joined. They are not changed. The hint may let
-	// them take another way to the disk.
+	// WriteParts writes the parts one after the other at off and returns the number of bytes written. It does not
+	// change the parts. hint may change how the bytes reach the disk; it changes neither what is read afterwards nor
+	// what is durable.
 	WriteParts(parts [][]byte, off int64, hint Hint) (int, error)
-	// ReadPast reads as ReadAt does, into memory that is the caller's from then on; fewer bytes than asked for come with
-	// io.EOF. Nobody is expected to read them again soon: what the page cache does not have may be read past it, large
-	// reads in several pieces at once.
-	ReadPast(sizeBytes int, off int64) ([]byte, error)
-	// Size returns the current length in bytes.
+	// ReadUncached reads sizeBytes bytes from off on and returns them in memory that belongs to the caller. If it
+	// returns fewer bytes, it also returns an error, which is io.EOF at the end of the file. It is for bytes that are
+	// not read again soon: bytes that are not in the page cache may be read past it, and a large read may be split into
+	// concurrent pieces.
+	ReadUncached(sizeBytes int, off int64) ([]byte, error)
+	// Size returns the current length of the file in bytes.
 	Size() (int64, error)
-	// Truncate sets the length in bytes, cutting or extending with zeros.
+	// Truncate sets the length of the file in bytes. It cuts the file or extends it with zeros.
 	Truncate(sizeBytes int64) error
-	// Allocate makes sure that the first sizeBytes bytes exist and have blocks, so that a later write and sync within
-	// them changes no metadata. It never shortens a file.
+	// Allocate makes sure that the first sizeBytes bytes of the file exist and have blocks on the disk, so that later
+	// writes and syncs within them change no metadata. New bytes are zeros. Allocate never shortens a file.
 	Allocate(sizeBytes int64) error
-	// Sync makes the content durable (fdatasync). After an error the content is in an unknown state: never retry.
+	// Sync makes the content of the file durable (fdatasync). After an error the state of the content is unknown, and a
+	// second Sync may wrongly succeed, so it must not be tried.
 	Sync() error
-	// WriteOut has the disk take what was written to [from, from+sizeBytes), so that Sync has less left to do at once;
-	// with wait it returns when the disk has it, else when it was asked. Nothing is durable by that. It may do nothing.
-	// An error is like one of Sync, which may not tell it again.
+	// WriteOut starts to send the bytes written to [from, from+sizeBytes) to the disk, so that a later Sync has less to
+	// do. If wait is true, it blocks until the disk has them. It makes nothing durable, and it may do nothing. An error
+	// means the same as an error of Sync, and a later Sync may not report it again.
 	WriteOut(from, sizeBytes int64, wait bool) error
 }
 
-// Hint says what is expected to come after a write.
+// Hint tells WriteParts what is expected to follow a write.
 type Hint uint8
 
 const (
-	NoHint   Hint = iota // the write goes to the page cache
-	WontRead             // nobody reads it soon: a large one may pass by the page cache
-	WillSync             // a Sync follows, and more of the same: a short one of whole sectors may pass by the page cache
+	NoHint   Hint = iota // no expectation: the write goes to the page cache
+	WontRead             // the bytes are not read soon: a large write may bypass the page cache
+	WillSync             // a Sync and similar writes follow: a short write of whole sectors may bypass the page cache
 )
 
-// Info describes one entry. Name is the base name.
+// Info describes a file or directory. Name is its base name.
 type Info struct {
 	Name      string
 	SizeBytes int64 // 0 for directories
 	Dir       bool
-	Modified  time.Time
+	// Modified is the time of the last change of the content. It is the zero time for directories of a Mem or Overlay.
+	Modified time.Time
 }

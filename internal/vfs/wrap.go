@@ -1,9 +1,11 @@
 package vfs
 
-// Wrap returns fs, but each file that it opens is what wrap makes of it: for tests that look at what is done with files, or
-// do it their own way. A File that wrap returns hides what else the one below it is, a Sender for one.
+// Wrap returns an FS that behaves like fs, except that it passes each file that it opens to wrap and returns the result
+// in its place. Tests use it to watch or change operations on files. Interfaces other than File that a file implements,
+// such as [Sender], are lost unless the result of wrap implements them.
 func Wrap(fs FS, wrap func(File) File) FS { return &wrapped{fs, wrap} }
 
+// wrapped is the FS that Wrap returns.
 type wrapped struct {
 	FS
 	wrap func(File) File

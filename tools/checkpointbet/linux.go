@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
 package main
 
@@ -12,10 +12,11 @@ import (
 	"syscall"
 )
 
-// Not in package syscall for every architecture; the kernel numbers them alike on amd64 only.
+// Numbers of system calls, by GOARCH. Package syscall does not have them on every architecture.
 var sysSyncfs, sysIoprioSet = map[string]uintptr{"amd64": 306, "arm64": 267}, map[string]uintptr{"amd64": 251, "arm64": 30}
 
-// sync_file_range(2): SYNC_FILE_RANGE_WRITE, and with WAIT_BEFORE and WAIT_AFTER.
+// Flags of sync_file_range(2). write is SYNC_FILE_RANGE_WRITE, which starts the writing. writeAndWait adds
+// WAIT_BEFORE and WAIT_AFTER.
 const (
 	write        = 2
 	writeAndWait = 1 | 2 | 4
@@ -23,16 +24,18 @@ const (
 
 func fdatasync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
 
-// syncFileRange takes a length of 0 for all that follows.
+// syncFileRange writes the dirty pages of sizeBytes bytes of f, starting at offset from. If sizeBytes is 0, it writes
+// up to the end of the file.
 func syncFileRange(f *os.File, from, sizeBytes int64, flags int) error {
 	return syscall.SyncFileRange(int(f.Fd()), from, sizeBytes, flags)
 }
 
 func syncfs(f *os.File) error { return call(sysSyncfs, f.Fd(), 0, 0) }
 
-// idleClass puts the calling thread into IOPRIO_CLASS_IDLE.
+// idleClass sets the I/O priority of the calling thread to IOPRIO_CLASS_IDLE.
 func idleClass() error { return call(sysIoprioSet, 1, 0, 3<<13) }
 
+// call makes the system call whose number for this architecture is in numbers.
 func call(numbers map[string]uintptr, a, b, c uintptr) error {
 	number, ok := numbers[runtime.GOARCH]
 	if !ok {
@@ -44,48 +47,55 @@ func call(numbers map[string]uintptr, a, b, c uintptr) error {
 	return nil
 }
 
-// place is a directory to measure in.
-type place struct{ name, dir, image, device string }
+// fileSystem is a file system to be measured.
+type fileSystem struct {
+	name   string // name in the printed table
+	dir    string // directory to measure in
+	image  string // image file of the file system; "" if it was not mounted by this program
+	device string // loop device of the image
+}
 
+// imageBytes is the size of an image file.
 const imageBytes = 4 << 30
 
-// mount makes a file system of a kind in a file and mounts it. The file's own blocks are written first, and the loop
-// device goes past the page cache, so that what lies below has little to add.
-func mount(dir, kind string) (place, error) {
-	p := place{name: kind + " on a loop device", dir: filepath.Join(dir, "checkpointbet-"+kind)}
-	p.image = p.dir + ".img"
+// mount creates a file system of the given kind in an image file in dir and mounts it. It writes all blocks of the
+// image first, and the loop device bypasses the page cache, so that the file system below has little influence on
+// what is measured. The caller must call unmount.
+func mount(dir, kind string) (fileSystem, error) {
+	f := fileSystem{name: kind + " on a loop device", dir: filepath.Join(dir, "checkpointbet-"+kind)}
+	f.image = f.dir + ".img"
 	for _, command := range [][]string{
-		{"mkdir", "-p", p.dir},
-		{"dd", "if=/dev/zero", "of=" + p.image, "bs=1M", fmt.Sprint("count=", imageBytes>>20), "conv=fsync", "status=none"},
-		{"mkfs." + kind, "-q", p.image},
-		{"losetup", "--find", "--show", "--direct-io=on", p.image},
-		{"mount", "", p.dir},
+		{"mkdir", "-p", f.dir},
+		{"dd", "if=/dev/zero", "of=" + f.image, "bs=1M", fmt.Sprint("count=", imageBytes>>20), "conv=fsync", "status=none"},
+		{"mkfs." + kind, "-q", f.image},
+		{"losetup", "--find", "--show", "--direct-io=on", f.image},
+		{"mount", "", f.dir},
 	} {
 		if command[0] == "mount" {
-			command[1] = p.device
+			command[1] = f.device
 		}
 		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 		if err != nil {
-			p.unmount()
-			return p, fmt.Errorf("%v: %w: %s", command, err, out)
+			f.unmount()
+			return f, fmt.Errorf("%v: %w: %s", command, err, out)
 		}
 		if command[0] == "losetup" {
-			p.device = strings.TrimSpace(string(out))
+			f.device = strings.TrimSpace(string(out))
 		}
 	}
-	return p, nil
+	return f, nil
 }
 
-// unmount takes back what mount has done, or as far as it came.
-func (p place) unmount() {
-	if out, err := exec.Command("umount", p.dir).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "umount %s: %v: %s\n", p.dir, err, out)
+// unmount undoes mount, also if mount has failed halfway.
+func (f fileSystem) unmount() {
+	if out, err := exec.Command("umount", f.dir).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "umount %s: %v: %s\n", f.dir, err, out)
 	}
-	if p.device != "" {
-		if out, err := exec.Command("losetup", "--detach", p.device).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "losetup --detach %s: %v: %s\n", p.device, err, out)
+	if f.device != "" {
+		if out, err := exec.Command("losetup", "--detach", f.device).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "losetup --detach %s: %v: %s\n", f.device, err, out)
 		}
 	}
-	os.Remove(p.image)
-	os.Remove(p.dir)
+	os.Remove(f.image)
+	os.Remove(f.dir)
 }

@@ -1,14 +1,15 @@
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
-// Command checkpointbet settles a bet: one disk for journal and checkpoints (docs/adr/0005-checkpoint-writeback.md).
-// One goroutine plays the journal: it writes 4 to 64 KiB to a preallocated, recycled file and syncs it, again and again.
-// Beside it 1,000 files, each grown by some KiB that are still in the page cache, are made durable in one of several
-// ways. What the journal's writes take meanwhile is compared with what they take alone.
+// Command checkpointbet measures how much checkpoints delay the journal when both are on one disk
+// (docs/adr/0005-checkpoint-writeback.md). One goroutine does what the journal does: it repeatedly writes 4 to 64 KiB
+// to a preallocated, recycled file and syncs it. At the same time, 1,000 files, each of which has some KiB in the
+// page cache only, are made durable in one of several ways. The time that the journal's writes take is compared with
+// the time that they take without the other files.
 //
-// Ways are interleaved round by round, and each figure is the median of the rounds'. Run it on an idle machine, as root
-// for -loop:
+// The ways are measured in turn in each round, and each figure is the median over the rounds. Run the program on an
+// idle machine, as root for -loop:
 //
-//	go run ./checkpointbet -dir /var/tmp -loop ext4,xfs
+//	go run ./tools/checkpointbet -dir /var/tmp -loop ext4,xfs
 package main
 
 import (
@@ -44,7 +45,7 @@ func run(dir, loop string, files int, dirty string, rounds int, only string) err
 		names := append(strings.Split(only, ";"), quiet)
 		chosen = slices.DeleteFunc(slices.Clone(ways), func(w way) bool { return !slices.Contains(names, w.name) })
 	}
-	places := []place{{name: "own disk", dir: dir}}
+	fileSystems := []fileSystem{{name: "own disk", dir: dir}}
 	if loop != "" {
 		for kind := range strings.SplitSeq(loop, ",") {
 			p, err := mount(dir, kind)
@@ -52,10 +53,10 @@ func run(dir, loop string, files int, dirty string, rounds int, only string) err
 				return err
 			}
 			defer p.unmount()
-			places = append(places, p)
+			fileSystems = append(fileSystems, p)
 		}
 	}
-	for _, p := range places {
+	for _, p := range fileSystems {
 		for text := range strings.SplitSeq(dirty, ",") {
 			var kib int
 			if _, err := fmt.Sscan(text, &kib); err != nil {
@@ -75,13 +76,15 @@ func run(dir, loop string, files int, dirty string, rounds int, only string) err
 	return nil
 }
 
-// figures are what one round of one way gave, or medians of several.
+// figures are the measurements of one round of one way, or the medians over rounds.
 type figures struct {
-	checkpoint           time.Duration // until all was durable
-	syncs                float64       // of the journal meanwhile
+	checkpoint time.Duration // time until all files were durable
+	syncs      float64       // number of syncs of the journal in that time
+	// Quantiles and the maximum of the time that a write of the journal and its sync took.
 	p50, p99, p999, most time.Duration
 }
 
+// summarize returns the figures of a round. took has the times of the journal's writes.
 func summarize(checkpoint time.Duration, took []time.Duration) figures {
 	slices.Sort(took)
 	at := func(q float64) time.Duration { return took[min(int(q*float64(len(took))), len(took)-1)] }
@@ -108,7 +111,8 @@ func median[T cmp.Ordered](rounds []figures, of func(figures) T) T {
 	return all[len(all)/2]
 }
 
-// table measures the ways in alternation and prints them.
+// table measures the chosen ways in turn, for a number of rounds, and prints their medians. The first way must be
+// quiet.
 func (b *bench) table(title string, chosen []way, rounds int) error {
 	results := make([][]figures, len(chosen))
 	for range rounds {
@@ -125,7 +129,8 @@ func (b *bench) table(title string, chosen []way, rounds int) error {
 	fmt.Fprintln(out, "way\tcheckpoint ms\tsyncs\tp50\tp99\tp99.9\tmax\tp99.9 / quiet\tof rounds\t")
 	base := medians(results[0])
 	for i, w := range chosen {
-		// The ratio of each round to its own quiet, so that a disk that changes its mind in between is seen.
+		// Each round is compared with the quiet way of the same round, because a disk that is slow during a round is
+		// slow for both.
 		var ratios []figures
 		for r, f := range results[i] {
 			ratios = append(ratios, figures{syncs: float64(f.p999) / float64(results[0][r].p999)})
@@ -140,17 +145,20 @@ func (b *bench) table(title string, chosen []way, rounds int) error {
 	return out.Flush()
 }
 
-// bench is a directory with a journal file and segment files, each in a directory of its own as the engine has them.
+// bench is a directory with a journal file and segment files. Each segment file is in a directory of its own, as in
+// the engine.
 type bench struct {
-	dir        string
-	journal    *os.File
-	at         int64 // where the journal writes next
-	segments   []*os.File
-	sizeBytes  int64 // of each segment
+	dir       string
+	journal   *os.File
+	at        int64 // offset of the next write to the journal
+	segments  []*os.File
+	sizeBytes int64 // current size of each segment
+	// dirtyBytes is how many bytes dirtySegments writes to each segment.
 	dirtyBytes int
 	content    []byte
 }
 
+// journalBytes is the size of the journal file.
 const journalBytes = 16 << 20
 
 func newBench(dir string, files, dirtyBytes int) (*bench, error) {
@@ -189,9 +197,9 @@ func (b *bench) remove() {
 	os.RemoveAll(b.dir)
 }
 
-// soil makes all segments dirty and nothing else.
-func (b *bench) soil() error {
-	if int(b.sizeBytes) >= 16*b.dirtyBytes { // they start over, so that the disk does not fill up
+// dirtySegments makes the segments durable and then writes dirtyBytes to each of them.
+func (b *bench) dirtySegments() error {
+	if int(b.sizeBytes) >= 16*b.dirtyBytes { // start again, so that the disk does not fill up
 		for _, f := range b.segments {
 			if err := f.Truncate(0); err != nil {
 				return err
@@ -211,9 +219,9 @@ func (b *bench) soil() error {
 	return nil
 }
 
-// measure runs the journal for as long as the way takes to make the segments durable.
+// measure runs the journal while way w makes the segments durable.
 func (b *bench) measure(w way) (figures, error) {
-	if err := b.soil(); err != nil {
+	if err := b.dirtySegments(); err != nil {
 		return figures{}, err
 	}
 	if w.name == quiet {
@@ -232,7 +240,7 @@ func (b *bench) measure(w way) (figures, error) {
 	took := make([]time.Duration, 0, 1<<16)
 	rng := rand.New(rand.NewSource(2))
 	for {
-		// What was under way when the checkpoint ended counts.
+		// A write that was under way when the checkpoint ended is counted.
 		d, err := b.commit(4<<10 + rng.Intn(60<<10+1)&^511)
 		if err != nil {
 			return figures{}, err
@@ -246,7 +254,7 @@ func (b *bench) measure(w way) (figures, error) {
 	}
 }
 
-// commit is the journal's write and sync.
+// commit writes sizeBytes to the journal, syncs it, and returns the time that both took.
 func (b *bench) commit(sizeBytes int) (time.Duration, error) {
 	if b.at+int64(sizeBytes) > journalBytes {
 		b.at = 0

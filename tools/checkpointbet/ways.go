@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
 package main
 
@@ -9,16 +9,19 @@ import (
 	"time"
 )
 
-// way is one way to make 1,000 dirty files durable.
+// way is a way to make the dirty files durable.
 type way struct {
 	name string
 	run  func(*bench) error
 }
 
+// quiet is the name of the way that only waits, so that the journal is measured alone.
 const quiet = "quiet"
 
+// pieceBytes is the size of the pieces that bench.pieces writes.
 const pieceBytes = 2 << 20
 
+// ways are all ways, the quiet one first.
 var ways = []way{
 	{quiet, func(*bench) error { time.Sleep(2 * time.Second); return nil }},
 	{"each", each(fdatasync)},
@@ -35,7 +38,7 @@ var ways = []way{
 	{"groups of 32, 3×", groups(32, 3)},
 }
 
-// each does it file by file.
+// each returns a way that calls do for each file, one after the other.
 func each(do func(*os.File) error) func(*bench) error {
 	return func(b *bench) error {
 		for _, f := range b.segments {
@@ -47,7 +50,7 @@ func each(do func(*os.File) error) func(*bench) error {
 	}
 }
 
-// both does one after the other.
+// both returns a way that runs two ways one after the other.
 func both(first, second func(*bench) error) func(*bench) error {
 	return func(b *bench) error {
 		if err := first(b); err != nil {
@@ -57,7 +60,7 @@ func both(first, second func(*bench) error) func(*bench) error {
 	}
 }
 
-// paced leaves the disk alone for some times as long as it was used.
+// paced returns a function that calls do and then pauses for the given multiple of the time that do has taken.
 func paced(do func(*os.File) error, times int) func(*os.File) error {
 	return func(f *os.File) error {
 		began := time.Now()
@@ -67,18 +70,22 @@ func paced(do func(*os.File) error, times int) func(*os.File) error {
 	}
 }
 
+// rest pauses for the given multiple of took, but for at most 50 ms.
 func rest(took time.Duration, times int) {
-	// Nothing that short has used a disk, and a sleep would be longer.
+	// A call as short as this has not used the disk, and a sleep would take longer than it.
 	if took >= 20*time.Microsecond {
 		time.Sleep(min(time.Duration(times)*took, 50*time.Millisecond))
 	}
 }
 
-// writeOut has the file's dirty pages written and waits for them, without metadata and without flushing the disk's cache.
+// writeOut writes the dirty pages of a file and waits until they are written. It writes no metadata and does not
+// flush the disk's cache.
 func writeOut(f *os.File) error { return syncFileRange(f, 0, 0, writeAndWait) }
 
-// groups starts the writing of some files, waits for all, syncs all, and rests. What the file system commits for the
-// first covers the others. A file with more than pieceBytes to write is a group of its own, and is written in pieces first.
+// groups returns a way that handles the files in groups of the given size: it starts the writing of all files of a
+// group, waits for it, syncs the files, and pauses. The first sync lets the file system commit metadata for the
+// others as well. If a file has more than pieceBytes to write, it is a group of its own, and is written in pieces
+// first.
 func groups(size, times int) func(*bench) error {
 	return func(b *bench) error {
 		for from := 0; from < len(b.segments); from += size {
@@ -107,7 +114,7 @@ func groups(size, times int) func(*bench) error {
 	}
 }
 
-// pieces writes a file out piece by piece and rests in between.
+// pieces writes the dirty pages of a file in pieces of pieceBytes, with a pause after each.
 func (b *bench) pieces(f *os.File, times int) error {
 	for at := b.sizeBytes - int64(b.dirtyBytes); at < b.sizeBytes; at += pieceBytes {
 		began := time.Now()
@@ -119,7 +126,7 @@ func (b *bench) pieces(f *os.File, times int) error {
 	return nil
 }
 
-// sixteen keeps 16 syncs under way.
+// sixteen is a way that syncs 16 files at a time.
 func sixteen(b *bench) error {
 	next := make(chan *os.File)
 	errs := make(chan error, 16)
@@ -148,7 +155,8 @@ func sixteen(b *bench) error {
 	return nil
 }
 
-// idle runs with the I/O priority class that a scheduler which knows it (mq-deadline, bfq) serves last.
+// idle returns a way that runs with the idle I/O priority class. Schedulers that support it (mq-deadline, bfq) serve
+// this class last.
 func idle(do func(*bench) error) func(*bench) error {
 	return func(b *bench) error {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine

@@ -13,8 +13,8 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-// kafkaClient is kgo, for Tidings and for Apache Kafka alike: its defaults, but without its wait of 10 ms for more
-// records to a batch, and 1 partition.
+// kafkaClient uses kgo, for both Tidings and Apache Kafka. It has kgo's default options, except that it does not wait
+// up to 10 ms for more records to a batch. Topics have 1 partition.
 type kafkaClient struct{ endpoint bench.Endpoint }
 
 func newKafkaClient(address string, server *process) *kafkaClient {
@@ -33,7 +33,7 @@ func (k *kafkaClient) fill(ctx context.Context, p plan) error {
 }
 
 func (k *kafkaClient) replay(ctx context.Context, p plan) (bench.Measured, error) {
-	return bench.Consume(ctx, k.endpoint, replayed, bench.Reading{Records: p.replayRecords(), Partitions: 1}, nil)
+	return bench.Consume{Topic: replayed, Records: p.replayRecords(), Partitions: 1}.Run(ctx, k.endpoint, nil)
 }
 
 func (k *kafkaClient) produce(ctx context.Context, p plan) (bench.Measured, error) {
@@ -46,19 +46,21 @@ func (k *kafkaClient) one(ctx context.Context, p plan) (bench.Measured, error) {
 	return k.onTopic(ctx, l)
 }
 
+// onTopic runs a load on a new topic, which it deletes afterwards.
 func (k *kafkaClient) onTopic(ctx context.Context, l bench.Load) (bench.Measured, error) {
 	topic := newStream()
 	if err := k.endpoint.CreateTopic(ctx, bench.Topic{Name: topic, Partitions: 1}); err != nil {
 		return bench.Measured{}, err
 	}
-	m, err := bench.Produce(ctx, k.endpoint, topic, l, nil)
+	m, err := bench.Produce{Topic: topic, Load: l}.Run(ctx, k.endpoint, nil)
 	if removeErr := k.endpoint.DeleteTopic(context.WithoutCancel(ctx), topic); err == nil {
 		err = removeErr
 	}
 	return m, err
 }
 
-// startTidings starts this tree's own program: the broker as benchmarks have it, or with all that belongs to it.
+// startTidings returns a function that starts the program of this source tree, with the given command: "bench serve"
+// runs the broker only, and "serve" also the indexer.
 func startTidings(command ...string) func(context.Context, *setup, peer) (*contender, error) {
 	return func(ctx context.Context, s *setup, p peer) (*contender, error) {
 		program, err := s.program(ctx, "tidings.dev/cmd/tidings", "../..")
@@ -78,9 +80,10 @@ func startTidings(command ...string) func(context.Context, *setup, peer) (*conte
 	}
 }
 
+// kafkaPom is the directory of the Maven project that fetches Apache Kafka.
 const kafkaPom = "../../conformance/kafka"
 
-// startKafka starts one node of Apache Kafka (KRaft). Its jars are those of the conformance suite.
+// startKafka starts one node of Apache Kafka (KRaft), with the jars of the conformance suite.
 func startKafka(ctx context.Context, s *setup, p peer) (*contender, error) {
 	jars, err := filepath.Abs(filepath.Join(kafkaPom, "jars"))
 	if err != nil {
@@ -123,7 +126,7 @@ transaction.state.log.min.isr=1
 	if err := command(ctx, "", "java", "-cp", classpath, "kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config); err != nil {
 		return nil, err
 	}
-	// The options of kafka-server-start.sh and kafka-run-class.sh.
+	// These are the options that kafka-server-start.sh and kafka-run-class.sh pass.
 	server, err := startProcess(ctx, address, "java", "-Xmx1G", "-Xms1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
 		"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
 		"-cp", classpath, "kafka.Kafka", config)
@@ -133,9 +136,10 @@ transaction.state.log.min.isr=1
 	return &contender{peer: p, version: kafkaVersion(jars), server: server, client: newKafkaClient(address, server)}, nil
 }
 
-// kafkaVersion is in the name of the jar.
+// kafkaVersion returns the version of Apache Kafka, which it reads from the name of its jar, or "" if there is no
+// such jar.
 func kafkaVersion(jars string) string {
-	found, _ := filepath.Glob(filepath.Join(jars, "kafka_2.13-*.jar")) // its only error is of the pattern
+	found, _ := filepath.Glob(filepath.Join(jars, "kafka_2.13-*.jar")) // Glob fails only for a malformed pattern
 	if len(found) == 0 {
 		return ""
 	}

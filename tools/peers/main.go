@@ -1,15 +1,16 @@
 //go:build linux
 
-// Command peers measures Tidings beside the brokers that it would be chosen over, each by a client of its own, in the
-// same minutes and on the same disk: NATS JetStream, Redis Streams and Apache Kafka. In each round every row is measured
-// with all of them in turn, and what counts are the ratios within a round.
+// Command peers compares Tidings with other brokers: NATS JetStream, Redis Streams and Apache Kafka. Each broker is
+// used through its own client, on the same disk. In each round, each row of the report is measured with all brokers
+// in turn, so that the ratios within a round are meaningful.
 //
-// It brings what it can itself (nats-server by the Go toolchain, redis-server by apt, Apache Kafka by Maven); what can't
-// be had is named and left out.
+// The program installs what it can (nats-server with the Go toolchain, redis-server with apt, Apache Kafka with
+// Maven). Brokers that cannot be installed are named in the report and left out.
 //
 //	go run -C tools/peers . -data /var/tmp
 //
-// docs/performance.md says how to read it. Every server is a process of its own, and idle while others are measured.
+// docs/performance.md explains how to read the report. Each server is a separate process, and is idle while others
+// are measured.
 package main
 
 import (
@@ -29,19 +30,19 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-func init() { runtime.LockOSThread() } // servers die with the thread that has started them: see process
+func init() { runtime.LockOSThread() } // the kernel kills servers when the thread that started them ends, see startProcess
 
-// plan says what is measured.
+// plan has the parameters of the measurements.
 type plan struct {
 	rounds      int
-	duration    time.Duration // of one measure
-	warmup      time.Duration // before it, with the same load
+	duration    time.Duration // measured time of one measurement
+	warmup      time.Duration // time before it with the same load
 	recordBytes int
 	replayBytes int64
 	rest        time.Duration
 }
 
-// replayRecords is how many records each peer's stream has that is replayed.
+// replayRecords returns the number of records in the stream that is replayed.
 func (p plan) replayRecords() int64 { return max(p.replayBytes/int64(p.recordBytes), 1) }
 
 func main() {
@@ -78,7 +79,7 @@ func main() {
 	}
 }
 
-// errAbsent matches errors of a peer that can't be had on this machine.
+// errAbsent matches errors of peers that are not available on this machine.
 var errAbsent = errors.New("it can't be had here")
 
 func run(ctx context.Context, p plan, dir, only, output string) (missed []string, err error) {
@@ -130,7 +131,8 @@ func run(ctx context.Context, p plan, dir, only, output string) (missed []string
 	return missed, r.writeTable(os.Stdout)
 }
 
-// choose finds the peers of a list of names; Tidings is the first, whatever is asked for.
+// choose returns the peers in a comma-separated list of names, and always Tidings, which comes first. For "" it
+// returns all peers except those that are measured on request only.
 func choose(only string) ([]peer, error) {
 	if only == "" {
 		return slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.onRequest }), nil
@@ -145,7 +147,7 @@ func choose(only string) ([]peer, error) {
 	return slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return !wanted[p.name] }), nil
 }
 
-// lineUp is the order of a round: each row with all peers in turn.
+// lineUp returns the measurements of a round in order: each row with all peers in turn.
 func lineUp(p plan, contenders []*contender) []bench.Contender {
 	var all []bench.Contender
 	for _, row := range rows {
@@ -162,18 +164,21 @@ func lineUp(p plan, contenders []*contender) []bench.Contender {
 	return all
 }
 
+// key returns the name under which a bench.Round has the measurement of a row with a peer.
 func key(row, peer string) string { return row + " " + peer }
 
-// say tells who waits how far it is.
+// say prints a line of progress to stderr.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "peers: "+format+"\n", args...) }
 
-// setup is what peers are started with.
+// setup has what is needed to start peers.
 type setup struct {
-	dir  string // for their data, on the disk that is measured
+	dir string // directory for the data of all peers, on the disk that is measured
+	// made has the paths of the programs that were built, by package.
 	made map[string]string
 }
 
-// program builds a program with the Go toolchain, once, from this module's folder, and returns its path.
+// program builds the Go program of package name and returns its path. The build runs in directory from. Each program
+// is built once.
 func (s *setup) program(ctx context.Context, name, from string) (string, error) {
 	if at, ok := s.made[name]; ok {
 		return at, nil

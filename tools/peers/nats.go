@@ -18,21 +18,25 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-// Messages published and not acknowledged, and bytes that a consumer asks for ahead: what was fastest of 128 to 16,384
-// messages, and of the client's own default, 1 to 64 MiB, 5,000 and 20,000 messages, and a push consumer.
+// Parameters of the JetStream client. They were the fastest of 128 to 16,384 unacknowledged messages, of pull sizes
+// from 1 to 64 MiB, and of the client's defaults, 5,000 and 20,000 messages, and a push consumer.
 const (
-	natsPending       = 4096
-	natsPendingAlways = 1024 // where each is synced
-	natsPullBytes     = 8 << 20
+	natsPending = 4096
+	// natsPendingAlways is the maximum number of unacknowledged messages if the server syncs each message, and
+	// natsPending the maximum otherwise.
+	natsPendingAlways = 1024
+	// natsPullBytes is how many bytes a consumer requests ahead.
+	natsPullBytes = 8 << 20
 )
 
-// natsClient is JetStream's own: publishing asynchronously, and an ordered consumer, which needs no acknowledgements.
+// natsClient uses JetStream's client: asynchronous publishing, and an ordered consumer, which acknowledges nothing.
 type natsClient struct {
 	server *process
 	js     jetstream.JetStream
-	failed atomic.Pointer[error] // of an asynchronous publish
+	failed atomic.Pointer[error] // first error of an asynchronous publish
 }
 
+// startNATS returns a function that starts nats-server with the given sync_interval; "" means the server's default.
 func startNATS(sync string) func(context.Context, *setup, peer) (*contender, error) {
 	return func(ctx context.Context, s *setup, p peer) (*contender, error) {
 		program, err := s.program(ctx, "github.com/nats-io/nats-server/v2", "")
@@ -73,7 +77,7 @@ func startNATS(sync string) func(context.Context, *setup, peer) (*contender, err
 	}
 }
 
-// stream makes one with one subject of the same name.
+// stream creates a stream with one subject. Both have the given name.
 func (c *natsClient) stream(ctx context.Context, name string) error {
 	_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}, Storage: jetstream.FileStorage})
 	return err
@@ -92,7 +96,8 @@ func (c *natsClient) fill(ctx context.Context, p plan) error {
 	return c.settle(ctx)
 }
 
-// publish sends one message and returns before it is acknowledged. It blocks while too many are not.
+// publish sends one message without waiting for its acknowledgement. It blocks while too many messages are
+// unacknowledged.
 func (c *natsClient) publish(ctx context.Context, subject string, value []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -100,7 +105,8 @@ func (c *natsClient) publish(ctx context.Context, subject string, value []byte) 
 	if err := c.failed.Load(); err != nil {
 		return *err
 	}
-	// The client waits for a free place for a fifth of a second only, and then gives up; a server that syncs may need longer.
+	// The client waits for only 200 ms until a message is acknowledged, and then gives up. A server that syncs may
+	// need longer.
 	for {
 		_, err := c.js.PublishAsync(subject, value)
 		if !errors.Is(err, jetstream.ErrTooManyStalledMsgs) || ctx.Err() != nil {
@@ -109,7 +115,7 @@ func (c *natsClient) publish(ctx context.Context, subject string, value []byte) 
 	}
 }
 
-// settle waits until all is acknowledged.
+// settle waits until all messages are acknowledged.
 func (c *natsClient) settle(ctx context.Context) error {
 	select {
 	case <-c.js.PublishAsyncComplete():
@@ -188,4 +194,5 @@ func (c *natsClient) replay(ctx context.Context, p plan) (bench.Measured, error)
 	}, p.recordBytes)
 }
 
+// replayTimeout is the maximum time for a replay.
 const replayTimeout = 5 * time.Minute

@@ -11,19 +11,19 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-// peer is a broker in one of its settings.
+// peer is a broker with one configuration.
 type peer struct {
 	name      string
-	setting   string // what it is told
-	promise   string // what an acknowledgement then says
-	syncs     bool   // that the record is on the disk
-	onRequest bool   // measured only where -only names it
+	setting   string // description of the configuration, for the report
+	promise   string // what an acknowledgement guarantees in this configuration
+	syncs     bool   // an acknowledgement guarantees that the record is on disk
+	onRequest bool   // measured only if -only has the name
 	start     func(context.Context, *setup, peer) (*contender, error)
 }
 
 const tidingsName = "tidings"
 
-// peers are in the order in which they are measured.
+// peers are all peers, in the order in which they are measured.
 var peers = []peer{
 	{name: tidingsName, setting: "defaults; the broker without the story's index", syncs: true,
 		promise: "the record is on the disk (fdatasync of the journal, one for all that came meanwhile)", start: startTidings("bench", "serve")},
@@ -47,40 +47,44 @@ func names() []string {
 	return all
 }
 
-// contender is a peer that runs.
+// contender is a running peer.
 type contender struct {
 	peer    peer
 	version string
 	server  *process
-	loaded  bench.Usage // the server's, while it was produced to as fast as it goes, in this round
+	loaded  bench.Usage // usage of the server during the produce row of the current round
 	client
 }
 
-// client is how a peer is used at its best. Streams are made by who produces to them, and removed, except for the one
-// that fill makes for replay.
+// client uses a peer in its fastest way. Except for the stream that fill creates, streams are created by the method
+// that produces to them and deleted at its end.
 type client interface {
-	// fill makes the stream for replay.
+	// fill creates the stream that replay reads.
 	fill(context.Context, plan) error
-	// replay reads that stream with one consumer, from its beginning to its end.
+	// replay reads the stream of fill with one consumer, from beginning to end.
 	replay(context.Context, plan) (bench.Measured, error)
-	// produce sends records asynchronously, as fast as it goes, with one producer, to a stream of its own.
+	// produce sends records to a new stream asynchronously, as fast as possible, with one producer.
 	produce(context.Context, plan) (bench.Measured, error)
-	// one sends one record at a time and waits for its acknowledgement.
+	// one sends one record at a time to a new stream, and waits for each acknowledgement.
 	one(context.Context, plan) (bench.Measured, error)
 }
 
-// row is one thing that is measured with all peers in turn.
+// row is one measurement that is taken with all peers in turn.
 type row struct {
 	name, title string
 	run         func(context.Context, *contender, plan) (bench.Measured, error)
-	figure      func(bench.Measured) string
-	of          func(bench.Measured) float64
-	unit        string // of that
-	goal        func(peer) bench.Goal
+	// figure formats the figure for the progress output, and of returns it as a number.
+	figure func(bench.Measured) string
+	of     func(bench.Measured) float64
+	unit   string // unit of the result of of
+	// goal returns the goal for the ratio of Tidings to a peer.
+	goal func(peer) bench.Goal
 }
 
+// ahead is the goal that Tidings is at least as fast as the peer.
 func ahead(peer) bench.Goal { return bench.Goal{AtLeast: 1} }
 
+// rows are all rows, in the order in which they are measured.
 var rows = []row{
 	{
 		name: "produce", title: "durable produce: one asynchronous producer",
@@ -102,7 +106,7 @@ var rows = []row{
 			if p.syncs {
 				return bench.Goal{AtMost: 1}
 			}
-			return bench.Goal{} // who does not sync is allowed to be faster
+			return bench.Goal{} // a peer that does not sync may be faster
 		},
 	},
 	{
@@ -134,6 +138,7 @@ var rows = []row{
 	},
 }
 
+// lean is the goal that Tidings uses at most as much memory as the peer.
 func lean(peer) bench.Goal { return bench.Goal{AtMost: 1} }
 
 func megabytes(m bench.Measured) string { return fmt.Sprintf("%.0f MB", rss(m)) }
@@ -144,12 +149,13 @@ func recordsPerSecond(m bench.Measured) string {
 
 func rss(m bench.Measured) float64 { return float64(m.Server.RSSBytes) / 1e6 }
 
-// values hands out records' values from bytes that do not compress, without making any.
+// values has record values that do not compress. It takes them from a buffer, without allocating.
 type values struct {
 	source []byte
 	size   int
 }
 
+// sourceBytes is the number of positions at which a value can begin.
 const sourceBytes = 1 << 20
 
 func newValues(size int) values {
@@ -165,11 +171,11 @@ func newValues(size int) values {
 }
 
 func (v values) value(n int64) []byte {
-	at := int(n * 8191 % sourceBytes) // a prime: neighbours differ
+	at := int(n * 8191 % sourceBytes) // 8191 is prime, so consecutive values differ
 	return v.source[at : at+v.size : at+v.size]
 }
 
-// meter takes what server and client use while something runs.
+// meter measures the resources that the server and this process use while run runs.
 func meter(server *process, run func() (records int64, err error), recordBytes int) (bench.Measured, error) {
 	before, err := server.usage()
 	if err != nil {
@@ -190,8 +196,8 @@ func meter(server *process, run func() (records int64, err error), recordBytes i
 	return m, err
 }
 
-// counted measures how far a counter of acknowledgements moves, after the warm-up, while send runs in the background.
-// send ends when its context does, and returns when all is acknowledged.
+// counted measures how much the counter acked grows in the measured time after the warm-up, while send runs in
+// another goroutine. When its context is done, send must stop, wait until everything is acknowledged, and return.
 func counted(ctx context.Context, server *process, p plan, acked func() int64, send func(context.Context) error) (bench.Measured, error) {
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
@@ -225,7 +231,7 @@ func counted(ctx context.Context, server *process, p plan, acked func() int64, s
 	return m, err
 }
 
-// oneByOne times one call after the other, after the warm-up.
+// oneByOne measures the time of each call of send, after the warm-up. The calls are made one after the other.
 func oneByOne(ctx context.Context, server *process, p plan, send func(n int64) error) (bench.Measured, error) {
 	hist := &bench.Histogram{}
 	var n int64
@@ -253,9 +259,9 @@ func oneByOne(ctx context.Context, server *process, p plan, send func(n int64) e
 	return m, err
 }
 
-// streams numbers the streams that are made.
+// streams is the number of streams that newStream has named.
 var streams atomic.Int64
 
 func newStream() string { return fmt.Sprintf("measured-%d", streams.Add(1)) }
 
-const replayed = "replayed" // the stream of fill
+const replayed = "replayed" // name of the stream that fill creates

@@ -19,23 +19,23 @@ import (
 )
 
 const (
-	startTimeout = time.Minute // until a server takes connections
+	startTimeout = time.Minute // maximum time until a server accepts connections
 	stopTimeout  = 30 * time.Second
 )
 
-// process is a server under measure. It can't outlive this program.
+// process is a server under test. It cannot outlive this program.
 type process struct {
 	cmd   *exec.Cmd
 	said  *lastBytes
 	ended chan struct{}
-	input io.Closer // its standard input: what it reads ends with this program
+	input io.Closer // its stdin, which is closed when this program ends
 }
 
-// startProcess starts a server and waits until it takes connections at an address.
+// startProcess starts a server and waits until it accepts connections at an address.
 func startProcess(ctx context.Context, address, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...), said: &lastBytes{}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
-	// Ctrl-C is ours to handle; and if we are killed, it is killed.
+	// This program handles ctrl-C. If this program is killed, the kernel kills the server.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	input, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -46,7 +46,7 @@ func startProcess(ctx context.Context, address, name string, args ...string) (*p
 		return nil, err
 	}
 	go func() {
-		_ = p.cmd.Wait() // how it ended is seen in what it said
+		_ = p.cmd.Wait() // its output shows why it ended
 		close(p.ended)
 	}()
 	for deadline := time.Now().Add(startTimeout); ; {
@@ -67,9 +67,9 @@ func startProcess(ctx context.Context, address, name string, args ...string) (*p
 	}
 }
 
-// stop asks it to end, and kills it if it does not.
+// stop asks the process to end, and kills it if it does not end within stopTimeout.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails if the process has ended
 	p.input.Close()
 	select {
 	case <-p.ended:
@@ -83,12 +83,14 @@ func (p *process) stop() error {
 
 func (p *process) usage() (bench.Usage, error) { return bench.ProcessUsage(p.cmd.Process.Pid) }
 
-// lastBytes keeps the end of what is written to it, to say why a server has ended.
+// lastBytes is a writer that keeps the last keptOutputBytes bytes written to it, for error messages about a server
+// that has ended. It is safe for concurrent use. mu protects b.
 type lastBytes struct {
 	mu sync.Mutex
 	b  []byte
 }
 
+// keptOutputBytes is the number of bytes of output that are kept.
 const keptOutputBytes = 4 << 10
 
 func (l *lastBytes) Write(b []byte) (int, error) {
@@ -105,7 +107,8 @@ func (l *lastBytes) String() string {
 	return string(bytes.TrimSpace(l.b))
 }
 
-// command runs a tool to its end; what it said is in the error. A tool that is not there matches errAbsent.
+// command runs a program to its end. Its error has the end of the program's output. The error matches errAbsent if
+// there is no such program.
 func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -119,7 +122,7 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// absent is an error of getting a peer, so that it matches errAbsent.
+// absent returns err as an error that matches errAbsent.
 func absent(err error) error {
 	if errors.Is(err, errAbsent) {
 		return err
@@ -127,7 +130,7 @@ func absent(err error) error {
 	return fmt.Errorf("%w: %w", errAbsent, err)
 }
 
-// output is what a tool says in one line.
+// output returns the first line of the output of a program, or "" if the program fails.
 func output(name string, args ...string) string {
 	out, err := exec.Command(name, args...).Output()
 	if err != nil {
@@ -137,7 +140,7 @@ func output(name string, args ...string) string {
 	return string(line)
 }
 
-// freeAddress is one of this machine that nobody listens on.
+// freeAddress returns a loopback address with a port on which no process listens.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -21,22 +21,23 @@ import (
 )
 
 const (
-	// What was fastest of 1 to 16 pipelines of 32 to 2,048 commands. It is generous: the order of records is kept only
-	// within one pipeline, where one alone, which keeps it, has a third of this rate.
-	redisPipeline  = 512 // commands that are sent together
-	redisPipelines = 16  // that are under way, each on a connection of one client
+	// These were the fastest of 1 to 16 pipelines of 32 to 2,048 commands. The comparison favours Redis: the order of
+	// records is kept only within a pipeline, and a single pipeline reaches only a third of this rate.
+	redisPipeline  = 512 // number of commands in a pipeline
+	redisPipelines = 16  // number of pipelines in flight, each on a connection of its own
 
-	// What was fastest of reads of 100 to 8,192 records and buffers of 32 KiB to 1 MiB.
-	redisRead        = 2048 // records that are read together
+	// These were the fastest of reads of 100 to 8,192 records and of buffers of 32 KiB to 1 MiB.
+	redisRead        = 2048 // number of records in one read
 	redisBufferBytes = 256 << 10
 )
 
-// redisClient is go-redis: XADD in pipelines, and XREAD in large pieces.
+// redisClient uses go-redis: XADD in pipelines, and XREAD of many records at a time.
 type redisClient struct {
 	server *process
 	rdb    *redis.Client
 }
 
+// startRedis starts redis-server, which it installs with apt if necessary.
 func startRedis(ctx context.Context, s *setup, p peer) (*contender, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Geteuid() != 0 {
@@ -78,7 +79,8 @@ func startRedis(ctx context.Context, s *setup, p peer) (*contender, error) {
 	return &contender{peer: p, version: version, server: server, client: c}, nil
 }
 
-// pipelines sends records through several pipelines at once until next says that there are no more.
+// pipelines sends records to a stream, through several pipelines at once, until next returns false. next returns the
+// number of the next record. acked is increased for each pipeline that was acknowledged.
 func (c *redisClient) pipelines(ctx context.Context, stream string, v values, next func() (int64, bool), acked *atomic.Int64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range redisPipelines {

@@ -14,13 +14,13 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-// report is what -o json prints. Its names are stable.
+// report is the output with -o json. The names of its fields are stable.
 type report struct {
 	At          time.Time     `json:"at"`
 	Machine     bench.Machine `json:"machine"`
 	FileSystem  string        `json:"file_system"`
 	Rounds      int           `json:"rounds"`
-	Seconds     float64       `json:"seconds"` // of one measure
+	Seconds     float64       `json:"seconds"` // measured time of one measurement
 	RecordBytes int           `json:"record_bytes"`
 	ReplayBytes int64         `json:"replay_bytes"`
 	TookSeconds float64       `json:"took_s"`
@@ -33,24 +33,24 @@ type peerReport struct {
 	Version string `json:"version,omitempty"`
 	Setting string `json:"setting"`
 	Promise string `json:"promise"`
-	Syncs   bool   `json:"syncs"`            // an acknowledgement says that the record is on the disk
-	Absent  string `json:"absent,omitempty"` // why it was not measured
+	Syncs   bool   `json:"syncs"`            // an acknowledgement guarantees that the record is on disk
+	Absent  string `json:"absent,omitempty"` // reason why the peer was not measured
 }
 
 type rowReport struct {
 	Name  string       `json:"name"`
 	Title string       `json:"title"`
-	Unit  string       `json:"unit"` // of the figure that ratios are of
+	Unit  string       `json:"unit"` // unit of Figure and Each, of which Ratio is the ratio
 	Cells []cellReport `json:"cells"`
 }
 
-// cellReport is one peer in one row. Figures are medians of the rounds'.
+// cellReport is the result of one peer in one row. Figure is the median over the rounds.
 type cellReport struct {
 	Peer   string       `json:"peer"`
 	Figure float64      `json:"figure"`
-	Each   []float64    `json:"each"`            // round's figure
-	Result bench.Result `json:"result"`          // all that was measured
-	Ratio  *bench.Ratio `json:"ratio,omitempty"` // Tidings / this peer; not of Tidings
+	Each   []float64    `json:"each"`            // figures of the rounds
+	Result bench.Result `json:"result"`          // all measurements
+	Ratio  *bench.Ratio `json:"ratio,omitempty"` // figure of Tidings divided by that of this peer; nil for Tidings
 }
 
 func newReport(p plan, dir string) *report {
@@ -64,7 +64,7 @@ func (r *report) absent(p peer, why error) {
 	r.Peers = append(r.Peers, peerReport{Name: p.name, Setting: p.setting, Promise: p.promise, Syncs: p.syncs, Absent: why.Error()})
 }
 
-// take fills in what the rounds gave, and returns the goals that were missed.
+// take adds the results of the rounds to the report, and returns descriptions of the goals that were missed.
 func (r *report) take(rounds []bench.Round, contenders []*contender) (missed []string) {
 	for _, c := range contenders {
 		r.Peers = append(r.Peers, peerReport{Name: c.peer.name, Version: c.version, Setting: c.peer.setting, Promise: c.peer.promise, Syncs: c.peer.syncs})
@@ -77,9 +77,9 @@ func (r *report) take(rounds []bench.Round, contenders []*contender) (missed []s
 			for _, round := range rounds {
 				cell.Each = append(cell.Each, row.of(round[name]))
 			}
-			cell.Figure = bench.Compare(rounds, []bench.Compared{{Of: func(round bench.Round) float64 { return row.of(round[name]) }}})[0].Median
+			cell.Figure = bench.Compare(rounds, []bench.Comparison{{Of: func(round bench.Round) float64 { return row.of(round[name]) }}})[0].Median
 			if c.peer.name != tidingsName {
-				ratio := bench.Compare(rounds, []bench.Compared{{
+				ratio := bench.Compare(rounds, []bench.Comparison{{
 					Name: fmt.Sprintf("%s %s: %s / %s", row.name, row.unit, tidingsName, c.peer.name), Goal: row.goal(c.peer),
 					Of: func(round bench.Round) float64 {
 						return bench.Divide(row.of(round[key(row.name, tidingsName)]), row.of(round[name]))
@@ -142,7 +142,7 @@ func (r *report) writeTable(w io.Writer) error {
 	return t.Flush()
 }
 
-// figure writes a number with three digits that count; nothing for 0.
+// figure formats a number with three significant digits, or as a whole number from 100 on. It returns "" for 0.
 func figure(f float64) string {
 	switch {
 	case f == 0:

@@ -1,5 +1,5 @@
-// Package analytics is a view: revenue by country and day, out of what was ordered and what was paid. It announces
-// nothing.
+// Package analytics is the shop's analytics service. It keeps a view of the revenue by country and day, folded from
+// the facts OrderPlaced and PaymentCaptured. It emits nothing.
 package analytics
 
 import (
@@ -7,21 +7,22 @@ import (
 	"tidings.dev/examples/shop/facts"
 )
 
-// Sale is what analytics knows of one order.
+// Sale is the state that analytics keeps of one order.
 type Sale struct {
 	Country string
-	Day     string // 2010-12-01, the day of the order
-	Pence   int64  // paid; 0 until then
+	Day     string // the day of the order, such as 2010-12-01
+	Pence   int64  // the amount paid; 0 until the payment is captured
 }
 
-// Revenue is the view.
+// Revenue is the view of the revenue by country and day. Its methods are safe for concurrent use.
 type Revenue struct{ sales *tidings.States[Sale] }
 
-// Register makes app the analytics service and returns its view, which is empty until the app runs.
+// Register adds the analytics service to app and returns its view, which is empty until the app runs.
 func Register(app *tidings.App) *Revenue {
 	return &Revenue{tidings.ReactWith[Sale](app, tidings.Facts(facts.OrderPlaced, facts.PaymentCaptured), fold, nil, tidings.FromBeginning())}
 }
 
+// fold changes the state of an order by what the event e says about it.
 func fold(s *Sale, e tidings.Any) {
 	if order, ok, err := facts.OrderPlaced.From(e); ok && err == nil {
 		s.Country, s.Day = order.Data.Country, order.Data.At.Format("2006-01-02")
@@ -31,10 +32,10 @@ func fold(s *Sale, e tidings.Any) {
 	}
 }
 
-// Row names a row of the view.
+// Row identifies a row of the view. Day is formatted like 2010-12-01.
 type Row struct{ Country, Day string }
 
-// Rows returns the revenue in pence of each country and day that has any.
+// Rows returns the revenue in pence by country and day. Rows without revenue are left out.
 func (r *Revenue) Rows() map[Row]int64 {
 	rows := map[Row]int64{}
 	for _, s := range r.sales.All() {
@@ -45,7 +46,7 @@ func (r *Revenue) Rows() map[Row]int64 {
 	return rows
 }
 
-// Pence is the sum over all rows.
+// Pence returns the revenue of all countries and days, in pence.
 func (r *Revenue) Pence() (sum int64) {
 	for _, s := range r.sales.All() {
 		sum += s.Pence

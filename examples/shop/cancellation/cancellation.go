@@ -1,5 +1,5 @@
-// Package cancellation calls off an order whose payment was declined. Who has begun something for the order reacts to
-// that and undoes it.
+// Package cancellation is the shop's cancellation service. It cancels an order when its payment is declined: it emits
+// OrderCancelled, and the services that have done something for the order react to that and undo it.
 package cancellation
 
 import (
@@ -9,7 +9,7 @@ import (
 	"tidings.dev/examples/shop/facts"
 )
 
-// Register makes app the cancellation service.
+// Register adds the cancellation service to app.
 func Register(app *tidings.App) {
 	tidings.React(app, facts.PaymentDeclined, cancel, tidings.FromBeginning())
 }

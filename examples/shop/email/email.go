@@ -1,5 +1,5 @@
-// Package email writes to customers: a receipt for what they paid, and word of a cancellation. That a customer could not
-// be written to is a fact too, and holds nothing up.
+// Package email is the shop's email service. It sends customers a receipt when they have paid, and a notice when an
+// order is cancelled. If an email cannot be sent, it emits the fact EmailFailed; the handler does not fail.
 package email
 
 import (
@@ -9,13 +9,13 @@ import (
 	"tidings.dev/examples/shop/facts"
 )
 
-// The kinds of email.
+// The kinds of email, as in the field Kind of [facts.Email].
 const (
 	Receipt      = "receipt"
 	Cancellation = "cancellation"
 )
 
-// Register makes app the email service.
+// Register adds the email service to app.
 func Register(app *tidings.App) {
 	tidings.React(app, facts.PaymentCaptured, func(ctx context.Context, e tidings.Event[facts.Payment]) error {
 		return write(ctx, e.Data.No, e.Data.Customer, Receipt)
@@ -25,7 +25,8 @@ func Register(app *tidings.App) {
 	}, tidings.FromBeginning())
 }
 
-// write would hand the email to a mail server under the event's idempotency key; the shop's mail server is the log.
+// write emits the fact that an email was sent, or that it failed because the customer is not known. It takes the place
+// of a call of a mail server, which a real service would make with the event's idempotency key, [tidings.Meta.Key].
 func write(ctx context.Context, no, customer, kind string) error {
 	email := facts.Email{No: no, Customer: customer, Kind: kind}
 	if customer == "" {

@@ -1,8 +1,9 @@
-// Package facts holds what the shop's services tell each other: that something happened. It is all that they share.
+// Package facts defines the facts of the shop. Its services have no other code in common.
 //
-// Every fact about an order is on topic orders under the order's subject, order/<InvoiceNo>, whoever announces it; and
-// every fact about a return under return/<InvoiceNo>. So the log's sequence is the sequence of what happened to it.
-// Money is in whole pence. New fields may be added to a fact: services that do not know them go on.
+// All facts are on the topic orders. A fact about an order has the subject order/<InvoiceNo>, and a fact about a
+// return has the subject return/<InvoiceNo>, whichever service emits it, so that the facts about one order are handled
+// in the order in which they happened. Money is in whole pence. Fields may be added to a fact; services that do not
+// know them ignore them.
 package facts
 
 import (
@@ -11,10 +12,10 @@ import (
 	"tidings.dev"
 )
 
-// Topic carries all facts of the shop.
+// Topic is the topic of all facts of the shop.
 const Topic = "orders"
 
-// The facts of an order, and of a return.
+// The facts about orders and returns.
 var (
 	OrderPlaced    = define("shop.order.placed", func(f Order) string { return OrderSubject(f.No) })
 	OrderRefused   = define("shop.order.refused", func(f Refusal) string { return OrderSubject(f.No) })
@@ -38,17 +39,18 @@ var (
 	EmailFailed = define("shop.email.failed", func(f Email) string { return OrderSubject(f.No) })
 )
 
+// define defines a fact on Topic.
 func define[T any](name string, subject func(T) string) *tidings.Fact[T] {
 	return tidings.Define[T](name, tidings.In(Topic), tidings.Subject(subject))
 }
 
-// OrderSubject is what the facts of an order are about.
+// OrderSubject returns the subject of the facts of an order, by its InvoiceNo.
 func OrderSubject(no string) string { return "order/" + no }
 
-// ReturnSubject is what the facts of a return are about.
+// ReturnSubject returns the subject of the facts of a return, by its InvoiceNo.
 func ReturnSubject(no string) string { return "return/" + no }
 
-// Line is so many units of one article.
+// Line is a line of an order or a return: a number of units of one article.
 type Line struct {
 	StockCode   string `json:"stock_code"`
 	Description string `json:"description,omitempty"`
@@ -56,18 +58,18 @@ type Line struct {
 	UnitPence   int64  `json:"unit_pence"`
 }
 
-// Order is OrderPlaced: somebody ordered something.
+// Order is the data of OrderPlaced: a customer has ordered something.
 type Order struct {
 	No          string    `json:"no"`
 	At          time.Time `json:"at"`                 // when the customer ordered
-	Customer    string    `json:"customer,omitempty"` // "": nobody we know
+	Customer    string    `json:"customer,omitempty"` // empty if unknown
 	Country     string    `json:"country"`
 	Lines       []Line    `json:"lines"`
-	Adjustments []Line    `json:"adjustments,omitempty"` // lines that count for nothing: gifts, corrections
+	Adjustments []Line    `json:"adjustments,omitempty"` // lines that do not count for the total: gifts, corrections
 	TotalPence  int64     `json:"total_pence"`
 }
 
-// Refusal is OrderRefused: there is nothing in the order that could be sold.
+// Refusal is the data of OrderRefused: an order had no line that could be sold.
 type Refusal struct {
 	No          string    `json:"no"`
 	At          time.Time `json:"at"`
@@ -76,32 +78,32 @@ type Refusal struct {
 	Adjustments []Line    `json:"adjustments,omitempty"`
 }
 
-// Cancellation is OrderCancelled: an order that was placed will not be delivered.
+// Cancellation is the data of OrderCancelled: an order that was placed will not be delivered.
 type Cancellation struct {
 	No       string `json:"no"`
 	Customer string `json:"customer,omitempty"`
 	Reason   string `json:"reason"`
 }
 
-// Return is ReturnAccepted: a customer brought something back.
+// Return is the data of ReturnAccepted: a customer has brought something back.
 type Return struct {
 	No          string    `json:"no"`
 	At          time.Time `json:"at"`
 	Customer    string    `json:"customer,omitempty"`
 	Country     string    `json:"country"`
-	Lines       []Line    `json:"lines"` // quantities below zero, as they stand in the books
+	Lines       []Line    `json:"lines"` // with negative quantities, as in the input
 	Adjustments []Line    `json:"adjustments,omitempty"`
 	RefundPence int64     `json:"refund_pence"`
 }
 
-// Payment is PaymentCaptured.
+// Payment is the data of PaymentCaptured: a customer has paid Pence for an order.
 type Payment struct {
 	No       string `json:"no"`
 	Customer string `json:"customer,omitempty"`
 	Pence    int64  `json:"pence"`
 }
 
-// Decline is PaymentDeclined.
+// Decline is the data of PaymentDeclined: the payment of an order was declined.
 type Decline struct {
 	No       string `json:"no"`
 	Customer string `json:"customer,omitempty"`
@@ -109,37 +111,38 @@ type Decline struct {
 	Reason   string `json:"reason"`
 }
 
-// Refund is PaymentRefunded. It may be of 0 pence.
+// Refund is the data of PaymentRefunded: a customer got back Pence for a return; may be 0.
 type Refund struct {
-	No       string `json:"no"` // of the return
+	No       string `json:"no"` // number of the return
 	Customer string `json:"customer,omitempty"`
 	Pence    int64  `json:"pence"`
 }
 
-// Stock is StockReserved, StockReleased or StockRestocked: units set aside for an order, given back, or returned.
+// Stock is the data of StockReserved, StockReleased and StockRestocked: units were set aside for an order, given back,
+// or taken in from a return.
 type Stock struct {
-	No       string `json:"no"` // of the order; of the return for StockRestocked
+	No       string `json:"no"` // number of the order, or of the return for StockRestocked
 	Articles int    `json:"articles"`
 	Units    int64  `json:"units"`
 }
 
-// Parcel is ParcelShipped.
+// Parcel is the data of ParcelShipped: a parcel with Units units was shipped for an order.
 type Parcel struct {
 	No    string `json:"no"`
 	Units int64  `json:"units"`
 }
 
-// Points is PointsEarned or PointsRevoked.
+// Points is the data of PointsEarned and PointsRevoked: points that a customer has got or lost.
 type Points struct {
-	About    string `json:"about"` // subject of the order or the return
+	About    string `json:"about"` // subject of the order or return that the points are for
 	Customer string `json:"customer"`
 	Points   int64  `json:"points"`
 }
 
-// Email is EmailSent or EmailFailed.
+// Email is the data of EmailSent and EmailFailed: an email to a customer about an order.
 type Email struct {
 	No       string `json:"no"`
 	Customer string `json:"customer,omitempty"`
 	Kind     string `json:"kind"`             // receipt or cancellation
-	Reason   string `json:"reason,omitempty"` // why it failed
+	Reason   string `json:"reason,omitempty"` // why it failed; empty if it was sent
 }

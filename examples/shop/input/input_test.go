@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-const header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+const headerLine = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
 // read returns what Read gives for some lines after the header, and the bad rows as text.
 func read(t *testing.T, lines string) (*Batch, []string) {
 	t.Helper()
 	var bad []string
-	b, err := Read(strings.NewReader(header+lines), func(r BadRow) { bad = append(bad, r.String()) })
+	b, err := Read(strings.NewReader(headerLine+lines), func(r BadRow) { bad = append(bad, r.String()) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,13 +151,13 @@ func TestCarriedDay(t *testing.T) {
 func FuzzRows(f *testing.F) {
 	zipped, _ := gzip.NewReader(bytes.NewReader(CarriedDay))
 	some, _ := io.ReadAll(io.LimitReader(zipped, 2000))
-	f.Add(some[len(header):])
+	f.Add(some[len(headerLine):])
 	f.Add([]byte("1,A,\"x\ny\",1,2010-12-01 08:00:00,1.00,1.0,UK\n"))
 	f.Add([]byte("1,\"\"\"\",,,,,\"\n"))
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		var rows []Row
 		bad := 0
-		_ = ReadRows(io.MultiReader(strings.NewReader(header), bytes.NewReader(lines)), func(r Row) { rows = append(rows, r) }, func(b BadRow) {
+		_, failed := Options{}.ReadRows(io.MultiReader(strings.NewReader(headerLine), bytes.NewReader(lines)), func(r Row) { rows = append(rows, r) }, func(b BadRow) {
 			bad++
 			if b.Line < 2 || b.Column < 1 {
 				t.Errorf("%v: no such place", b)
@@ -165,7 +165,7 @@ func FuzzRows(f *testing.F) {
 		})
 		strict := csv.NewReader(bytes.NewReader(lines))
 		all, err := strict.ReadAll()
-		if err != nil || bad > 0 || bytes.ContainsAny(lines, "\r\ufeff") || !bytes.Equal(bytes.ToValidUTF8(lines, nil), lines) {
+		if failed != nil || err != nil || bad > 0 || bytes.ContainsAny(lines, "\r\ufeff") || !bytes.Equal(bytes.ToValidUTF8(lines, nil), lines) {
 			return
 		}
 		if len(all) != len(rows) {

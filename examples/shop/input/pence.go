@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// maxPence bounds one price: ten million pounds.
+// maxPence is the highest price that is accepted, in pence: ten million pounds.
 const maxPence = 1_000_000_000
 
-// price is a parsed UnitPrice. A price above zero may round to zero pence, so the sign is kept beside the pence.
+// price is a parsed price. A positive price may be rounded to zero pence, so the sign is kept as well.
 type price struct {
 	pence int64
-	sign  int // of the price as written: -1, 0 or 1
+	sign  int // sign of the price as it is written: -1, 0 or 1
 }
 
 var (
@@ -20,8 +20,8 @@ var (
 	errPriceSize = errors.New("a price beyond ten million pounds")
 )
 
-// parsePrice turns pounds as written ("2.55") into pence, halves rounded up: floor(100·pounds + 1/2). It works on the
-// digits, since binary floating point turns 1.005 pounds into 100 pence.
+// parsePrice parses an amount in pounds, such as "2.55", and rounds it to pence, half a penny up: floor(100·pounds +
+// 1/2). It computes with the digits, because binary floating point would round 1.005 pounds to 100 pence.
 func parsePrice(s string) (price, error) {
 	if s == "" {
 		return price{}, errNoPrice
@@ -38,7 +38,8 @@ func parsePrice(s string) (price, error) {
 		return price{}, errNotPrice
 	}
 
-	// The first two decimals are pence; what follows is less than a penny, and only its size against a half matters.
+	// The first two decimals are pence. Of the decimals after them it only matters whether they are less than, equal
+	// to or more than half a penny.
 	padded := fraction + "00"
 	var pence int64
 	for _, c := range whole + padded[:2] {
@@ -62,6 +63,7 @@ func parsePrice(s string) (price, error) {
 	return p, nil
 }
 
+// allDigits reports whether s has only decimal digits. It returns true for "".
 func allDigits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

@@ -5,15 +5,16 @@ import (
 	"fmt"
 )
 
-// Pounds is an amount of money in pence that is written in pounds ("5000.00"). As a pointer it is a value for flags.
+// Pounds is an amount of money in pence that is written in pounds, such as "5000.00". *Pounds implements flag.Value.
 type Pounds int64
 
+// String implements flag.Value.
 func (p *Pounds) String() string { return fmt.Sprintf("%d.%02d", *p/100, *p%100) }
 
-// Type names the kind of value in a help text.
+// Type returns the name of the kind of value, for help texts.
 func (p *Pounds) Type() string { return "pounds" }
 
-// Set takes pounds of at most two decimals, not below zero.
+// Set implements flag.Value. It parses an amount in pounds, such as 5000.00, and returns an error if it is negative.
 func (p *Pounds) Set(s string) error {
 	amount, err := parsePrice(s)
 	switch {

@@ -1,38 +1,35 @@
 package input
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"iter"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Row is one good line of the file.
+// Row is a row that could be parsed.
 type Row struct {
-	Line        int // the first is 1
+	Line        int // line number, from 1
 	InvoiceNo   string
 	StockCode   string
 	Description string
 	Quantity    int64
-	At          time.Time // in UTC, as the file names no zone
-	UnitPence   int64     // round-half-up of the price
-	PriceSign   int       // of the price as written: a price above zero may round to zero pence
-	Customer    string    // "" if the row names none
+	At          time.Time // in UTC; a date without a zone is taken to be in UTC
+	UnitPence   int64     // the price, rounded half up
+	PriceSign   int       // sign of the price as it is written; a positive price may be rounded to zero pence
+	Customer    string    // empty if the row does not name one
 	Country     string
 }
 
 // BadRow is a row that could not be parsed.
 type BadRow struct {
-	Line   int    // where the row begins; the first line is 1
-	Column int    // of the fault, in characters; the first is 1
-	Field  string // the column's name in the header; "" where the row itself is broken
+	Line   int    // number of the line where the row begins, from 1
+	Column int    // where the fault is, in characters from 1
+	Field  string // the column's name in the header; "" if the row itself is malformed
 	Reason string
 }
 
@@ -43,123 +40,140 @@ func (b BadRow) String() string {
 	return fmt.Sprintf("line %d, column %d (%s): %s", b.Line, b.Column, b.Field, b.Reason)
 }
 
-// HeaderError says that the file is not one of orders at all.
-type HeaderError struct{ Reason string }
-
-func (e *HeaderError) Error() string { return "line 1: " + e.Reason }
-
 const (
 	maxQuantity    = 10_000_000
-	maxQuotedLines = 64 // that one quoted field may span
-	dateLayout     = "2006-01-02 15:04:05"
+	maxQuotedLines = 64 // number of further lines that a quoted field may extend over
 )
 
-// The columns, by their names in the header; they may stand in any sequence there.
-var columnNames = [...]string{"InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"}
-
-const (
-	colInvoiceNo = iota
-	colStockCode
-	colDescription
-	colQuantity
-	colInvoiceDate
-	colUnitPrice
-	colCustomerID
-	colCountry
-)
-
-// ReadRows reads a CSV, plain or gzipped, and hands over each row in the file's order: good, or bad. A broken row costs
-// that row only: reading goes on at the line after the one where it began. An error means that the file as a whole could
-// not be read (*HeaderError, a cut gzip stream, the reader's own), after the rows handed over so far.
-func ReadRows(r io.Reader, good func(Row), bad func(BadRow)) error {
-	in := bufio.NewReaderSize(r, 64<<10)
-	if magic, err := in.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		unzipped, err := gzip.NewReader(in)
-		if err != nil {
-			return fmt.Errorf("gzip: %w", err)
-		}
-		defer unzipped.Close()
-		in = bufio.NewReaderSize(unzipped, 64<<10)
-	}
-	lines := &lineReader{in: in}
-	header, ok := lines.next()
-	if !ok {
-		if lines.err != nil {
-			return lines.err
-		}
-		return &HeaderError{"the file is empty"}
-	}
-	where, width, err := readHeader(strings.TrimPrefix(header, "\ufeff"))
-	if err != nil {
-		return err
-	}
-
-	p := rowParser{where: where, width: width, texts: map[string]string{}}
-	for {
-		first := lines.number + 1
-		text, ok := lines.next()
-		if !ok {
-			break
-		}
-		if text == "" {
-			continue // an empty line is no row
-		}
-		row, err := p.parse(text)
-		if errors.Is(err, errQuoteOpen) {
-			row, err = p.parseOn(text, err, lines)
-		}
-		if err != nil {
-			bad(asBadRow(first, err))
-			continue
-		}
-		row.Line = first
-		good(row)
-	}
-	return lines.err
+// Options are how to read a file where the file itself does not show it. The zero value takes everything from the
+// file.
+type Options struct {
+	Dates DateOrder // order of day and month
 }
 
-// parseOn goes on with a row whose line ended inside quotes. If the lines that follow do not complete it the quote was
-// stray: the row ends where its line does (open says why), and those lines are rows of their own.
-func (p *rowParser) parseOn(text string, open error, lines *lineReader) (Row, error) {
-	for n := 1; n <= maxQuotedLines; n++ {
-		more, ok := lines.ahead(n)
+// ReadRows reads a CSV file, plain or gzipped, and calls good or bad with each row, in the order of the file. After a
+// row that cannot be parsed, it continues with the line after the one where that row began, so that no other row is
+// lost. It keeps the whole text in memory and reads it twice, because only all dates and numbers of a file together
+// show how each of them is to be read.
+//
+// It returns an error, and calls neither function, if the file cannot be read as a whole: a *HeaderError, a
+// *DateOrderError, an error of its encoding or compression, or an error of r.
+func (o Options) ReadRows(r io.Reader, good func(Row), bad func(BadRow)) (Format, error) {
+	text, encoding, err := readText(r)
+	if err != nil {
+		return Format{}, err
+	}
+	l := lines{rest: text}
+	h, err := readHeader(&l)
+	if err != nil {
+		return Format{}, err
+	}
+	f := Format{Encoding: encoding, Separator: h.separator}
+	if err := f.choose(h, l, o.Dates); err != nil {
+		return Format{}, err
+	}
+	p := rowParser{header: h, format: f, texts: map[string]string{}, times: map[string]time.Time{}}
+	for row := range h.rows(l) {
+		err := row.err
+		if err == nil {
+			var parsed Row
+			if parsed, err = p.parse(row.fields); err == nil {
+				parsed.Line = row.line
+				good(parsed)
+				continue
+			}
+		}
+		bad(asBadRow(row.line, err))
+	}
+	return f, nil
+}
+
+// rawRow is a row whose fields are not parsed yet. If err is nil, it has as many fields as the header. The fields are
+// valid until the next row is read.
+type rawRow struct {
+	line   int // number of the line where the row begins
+	fields []field
+	err    error
+}
+
+// rows returns an iterator over the rows in l, which has the lines after the header. Empty lines are left out.
+func (h header) rows(l lines) iter.Seq[rawRow] {
+	return func(yield func(rawRow) bool) {
+		var fields []field
+		for {
+			text, ok := l.first(1)
+			if !ok {
+				return
+			}
+			if text == "" { // an empty line is not a row
+				l.skip(1)
+				continue
+			}
+			row := rawRow{line: l.number + 1}
+			var n int
+			fields, n, row.err = h.splitLines(fields[:0], &l, text)
+			l.skip(n)
+			if row.fields = fields; !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// splitLines splits the row that begins with line, the first line of l, and returns the number of lines that the row
+// has. If the line ends inside quotes, the row continues in the following lines. If these do not complete it within
+// maxQuotedLines, the quote is stray: then the error is that of the first line, and the other lines are rows of their
+// own.
+func (h header) splitLines(dst []field, l *lines, line string) (fields []field, n int, err error) {
+	fields, first := h.split(dst, line)
+	if !errors.Is(first, errQuoteOpen) {
+		return fields, 1, first
+	}
+	for n := 2; n <= maxQuotedLines+1; n++ {
+		text, ok := l.first(n)
 		if !ok {
 			break
 		}
-		text += "\n" + more
-		row, err := p.parse(text)
+		fields, err := h.split(dst, text)
 		if err == nil {
-			lines.skip(n)
-			return row, nil
+			return fields, n, nil
 		}
 		if !errors.Is(err, errQuoteOpen) {
 			break
 		}
 	}
-	return Row{}, open
+	return fields, 1, first
 }
 
-// readHeader returns the index in a row of each column.
-func readHeader(line string) (where [len(columnNames)]int, width int, err error) {
-	fields, err := split(nil, line)
-	if err != nil {
-		return where, 0, &HeaderError{"not CSV: " + err.Error()}
+// split splits one row into fields and appends them to dst. It returns an error if the row does not have as many
+// fields as the header.
+func (h header) split(dst []field, text string) ([]field, error) {
+	if column := invalidUTF8(text); column > 0 {
+		return dst, &splitError{column, errNotUTF8}
 	}
-	for i, name := range columnNames {
-		where[i] = -1
-		for j, f := range fields {
-			if strings.EqualFold(strings.TrimSpace(f.text), name) {
-				where[i] = j
-			}
-		}
-		if where[i] < 0 {
-			return where, 0, &HeaderError{fmt.Sprintf("no column %s (the header must name %s)", name, strings.Join(columnNames[:], ", "))}
-		}
+	fields, err := split(dst, text, h.separator)
+	if err == nil && len(fields) != h.width {
+		last := fields[min(len(fields), h.width+1)-1]
+		err = &splitError{last.column, fmt.Errorf("%d fields where the header has %d", len(fields), h.width)}
 	}
-	return where, len(fields), nil
+	return fields, err
 }
 
-// rowError is why a row is bad: a field's fault, or the row's own.
+// invalidUTF8 returns the column, from 1, of the first byte that is not valid UTF-8, or 0 if there is none.
+func invalidUTF8(text string) (column int) {
+	if utf8.ValidString(text) {
+		return 0
+	}
+	for column = 1; ; column++ {
+		r, size := utf8.DecodeRuneInString(text)
+		if r == utf8.RuneError && size <= 1 {
+			return column
+		}
+		text = text[size:]
+	}
+}
+
+// rowError is the error of a row with a field that cannot be parsed.
 type rowError struct {
 	column int
 	field  string
@@ -169,6 +183,7 @@ type rowError struct {
 func (e *rowError) Error() string { return e.err.Error() }
 func (e *rowError) Unwrap() error { return e.err }
 
+// asBadRow returns the BadRow for a row that begins at line and has failed with err.
 func asBadRow(line int, err error) BadRow {
 	b := BadRow{Line: line, Column: 1, Reason: err.Error()}
 	if e, ok := errors.AsType[*rowError](err); ok {
@@ -180,63 +195,81 @@ func asBadRow(line int, err error) BadRow {
 	return b
 }
 
+// rowParser parses the fields of rows.
 type rowParser struct {
-	where  [len(columnNames)]int
-	width  int
-	fields []field
-	texts  map[string]string // descriptions and the like repeat: each is kept once
+	header header
+	format Format
+	texts  map[string]string    // strings that shared has returned
+	times  map[string]time.Time // dates that were parsed, by their text
 }
 
-func (p *rowParser) parse(text string) (Row, error) {
-	var err error
-	if p.fields, err = split(p.fields[:0], text); err != nil {
-		return Row{}, err
-	}
-	if len(p.fields) != p.width {
-		last := p.fields[min(len(p.fields), p.width+1)-1]
-		return Row{}, &rowError{column: last.column, err: fmt.Errorf("%d fields where the header has %d", len(p.fields), p.width)}
-	}
+// parse parses the fields of a row, all but its line number. The error is a *rowError.
+func (p *rowParser) parse(fields []field) (Row, error) {
+	raw := func(col int) string { return strings.TrimSpace(fields[p.header.where[col]].text) }
+	text := func(col int) string { return p.shared(raw(col)) }
 	fault := func(col int, err error) (Row, error) {
-		return Row{}, &rowError{column: p.fields[p.where[col]].column, field: columnNames[col], err: err}
+		return Row{}, &rowError{column: fields[p.header.where[col]].column, field: p.header.names[col], err: err}
 	}
 	r := Row{
-		InvoiceNo: p.text(colInvoiceNo), StockCode: p.text(colStockCode), Description: p.text(colDescription),
-		Customer: strings.TrimSuffix(p.text(colCustomerID), ".0"), Country: p.text(colCountry),
+		InvoiceNo: text(colInvoiceNo), StockCode: text(colStockCode), Description: text(colDescription),
+		Customer: p.shared(customer(raw(colCustomerID))), Country: text(colCountry),
 	}
 	if err := checkInvoiceNo(r.InvoiceNo); err != nil {
 		return fault(colInvoiceNo, err)
 	}
-	if r.Quantity, err = strconv.ParseInt(p.text(colQuantity), 10, 64); err != nil {
-		return fault(colQuantity, fmt.Errorf("%q is not a whole number", p.text(colQuantity)))
+	var err error
+	if r.Quantity, err = quantityOf(raw(colQuantity), p.format.mark); err != nil {
+		return fault(colQuantity, err)
 	}
-	if r.Quantity > maxQuantity || r.Quantity < -maxQuantity {
-		return fault(colQuantity, fmt.Errorf("a quantity beyond ±%d", maxQuantity))
+	if r.At, err = p.time(raw(colInvoiceDate)); err != nil {
+		return fault(colInvoiceDate, err)
 	}
-	if r.At, err = time.Parse(dateLayout, p.text(colInvoiceDate)); err != nil {
-		return fault(colInvoiceDate, fmt.Errorf("%q is not a date like 2010-12-01 08:26:00", p.text(colInvoiceDate)))
-	}
-	unit, err := parsePrice(p.text(colUnitPrice))
+	unit, err := priceOf(raw(colUnitPrice), p.format.mark)
 	if err != nil {
-		return fault(colUnitPrice, fmt.Errorf("%q: %w", p.text(colUnitPrice), err))
+		return fault(colUnitPrice, fmt.Errorf("%q: %w", raw(colUnitPrice), err))
 	}
 	r.UnitPence, r.PriceSign = unit.pence, unit.sign
 	return r, nil
 }
 
-// text is a column's field, trimmed, in valid UTF-8, and shared with all earlier equal ones.
-func (p *rowParser) text(col int) string {
-	s := strings.TrimSpace(p.fields[p.where[col]].text)
-	if shared, ok := p.texts[s]; ok {
-		return shared
-	}
-	shared := strings.Clone(strings.ToValidUTF8(s, "\ufffd"))
-	if col != colQuantity && col != colUnitPrice {
+// shared returns a string equal to s that does not keep the text of the file in memory. It returns the same string for
+// equal arguments, since descriptions and the like repeat.
+func (p *rowParser) shared(s string) string {
+	shared, ok := p.texts[s]
+	if !ok {
+		shared = strings.Clone(s)
 		p.texts[shared] = shared
 	}
 	return shared
 }
 
-// checkInvoiceNo refuses what could not stand in a subject: order/<InvoiceNo>.
+// time parses a date of the file.
+func (p *rowParser) time(s string) (time.Time, error) {
+	if at, ok := p.times[s]; ok {
+		return at, nil
+	}
+	d, ok := scanDate(s)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%q is not a date like 2010-12-01 08:26:00", s)
+	}
+	at, ok := d.time(p.format.Dates)
+	switch {
+	case !ok && d.needsOrder():
+		return time.Time{}, fmt.Errorf("the calendar does not have %q, taken as %s", s, p.format.Dates.words())
+	case !ok:
+		return time.Time{}, fmt.Errorf("the calendar does not have %q", s)
+	}
+	p.times[strings.Clone(s)] = at
+	return at, nil
+}
+
+// customer returns a customer's number without the suffix ".0" or ",0", which programs add that have read it as a
+// decimal number.
+func customer(s string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(s, ".0"), ",0")
+}
+
+// checkInvoiceNo returns an error if no cannot be part of a subject such as order/<InvoiceNo>.
 func checkInvoiceNo(no string) error {
 	if no == "" {
 		return errors.New("no invoice number")
@@ -250,49 +283,4 @@ func checkInvoiceNo(no string) error {
 		}
 	}
 	return nil
-}
-
-// lineReader gives lines without their ends, and can look ahead.
-type lineReader struct {
-	in     *bufio.Reader
-	number int // of the line given last
-	queue  []string
-	err    error // why reading ended, nil at the end of the file
-	ended  bool
-}
-
-func (l *lineReader) next() (string, bool) {
-	line, ok := l.ahead(1)
-	if ok {
-		l.skip(1)
-	}
-	return line, ok
-}
-
-// ahead returns the nth line after the one given last.
-func (l *lineReader) ahead(n int) (string, bool) {
-	for len(l.queue) < n && !l.ended {
-		line, err := l.in.ReadString('\n')
-		if err != nil {
-			l.ended = true
-			if !errors.Is(err, io.EOF) {
-				l.err = fmt.Errorf("after line %d: %w", l.number+len(l.queue), err)
-				break // half a line is no line
-			}
-			if line == "" {
-				break
-			}
-		}
-		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
-		l.queue = append(l.queue, line)
-	}
-	if len(l.queue) < n {
-		return "", false
-	}
-	return l.queue[n-1], true
-}
-
-func (l *lineReader) skip(n int) {
-	l.queue = append(l.queue[:0], l.queue[n:]...)
-	l.number += n
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// A field of a row, and the column (in characters, the first is 1) in the file's line where it begins.
+// field is a field of a row. column is where the field begins in its row, in characters from 1.
 type field struct {
 	text   string
 	column int
@@ -16,9 +16,10 @@ var (
 	errBareQuote  = errors.New("a quote inside a field that is not quoted")
 	errAfterQuote = errors.New("text after a closing quote")
 	errQuoteOpen  = errors.New("a quote that is never closed")
+	errNotUTF8    = errors.New("bytes that are not UTF-8, in a file that is otherwise")
 )
 
-// splitError says where in a row the CSV itself is broken.
+// splitError is the error of a row that is not CSV. column is where the fault is, in characters from 1.
 type splitError struct {
 	column int
 	err    error
@@ -27,22 +28,23 @@ type splitError struct {
 func (e *splitError) Error() string { return e.err.Error() }
 func (e *splitError) Unwrap() error { return e.err }
 
-// split cuts one row (RFC 4180, without its line end) into fields, appended to dst. A quoted field may hold line
-// breaks; errQuoteOpen says that the row may go on in the next line. encoding/csv is not used because it reads on to the
-// end of the file after a stray quote, and so loses good rows with the bad one.
-func split(dst []field, row string) ([]field, error) {
+// split splits a row of CSV (RFC 4180), without the line break at its end, into fields and appends them to dst. A
+// quoted field may contain line breaks, so errQuoteOpen means that the row may continue in the next line. encoding/csv
+// is not used because it reads to the end of the file after a stray quote, so that good rows are lost with the bad
+// one.
+func split(dst []field, row string, separator byte) ([]field, error) {
 	column := columns{row: row}
 	for at := 0; ; {
 		begin := at
 		if at < len(row) && row[at] == '"' {
-			text, end, err := unquote(row, at)
+			text, end, err := unquote(row, at, separator)
 			if err != nil {
 				return dst, &splitError{column.of(end), err}
 			}
 			dst = append(dst, field{text, column.of(begin)})
 			at = end
 		} else {
-			end := strings.IndexByte(row[at:], ',')
+			end := strings.IndexByte(row[at:], separator)
 			if end < 0 {
 				end = len(row) - at
 			}
@@ -56,13 +58,13 @@ func split(dst []field, row string) ([]field, error) {
 		if at == len(row) {
 			return dst, nil
 		}
-		at++ // the comma
+		at++ // skip the separator
 	}
 }
 
-// unquote reads the quoted field that begins at row[at] and returns the index after its closing quote, which is that
-// of a comma or the row's end. On an error the index is that of the fault.
-func unquote(row string, at int) (text string, end int, err error) {
+// unquote returns the text of the quoted field that begins at row[at], and the index after its closing quote, where
+// there is a separator or the end of the row. If there is an error, the index is that of the fault.
+func unquote(row string, at int, separator byte) (text string, end int, err error) {
 	var b strings.Builder
 	for i := at + 1; i < len(row); i++ {
 		if row[i] != '"' {
@@ -70,7 +72,7 @@ func unquote(row string, at int) (text string, end int, err error) {
 			continue
 		}
 		switch {
-		case i+1 == len(row) || row[i+1] == ',':
+		case i+1 == len(row) || row[i+1] == separator:
 			return b.String(), i + 1, nil
 		case row[i+1] == '"':
 			b.WriteByte('"')
@@ -82,12 +84,14 @@ func unquote(row string, at int) (text string, end int, err error) {
 	return "", at, errQuoteOpen
 }
 
-// columns turns rising byte indexes of a row into columns, counting each character once.
+// columns converts byte indexes of a row to columns. It is fast if the indexes ascend, because it counts on from the
+// last one.
 type columns struct {
 	row        string
 	at, column int
 }
 
+// of returns the column, from 1, of a byte index.
 func (c *columns) of(index int) int {
 	if index < c.at {
 		c.at, c.column = 0, 0

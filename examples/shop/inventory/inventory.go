@@ -1,5 +1,5 @@
-// Package inventory sets stock aside for an order, gives it back when the order is cancelled, and takes in what is
-// returned.
+// Package inventory is the shop's inventory service. It reserves stock for an order, releases it when the order is
+// cancelled, and restocks what is returned.
 package inventory
 
 import (
@@ -9,23 +9,25 @@ import (
 	"tidings.dev/examples/shop/facts"
 )
 
-// Reservation is what inventory knows of one order: what is set aside for it.
+// Reservation is the state that inventory keeps of one order: the stock that is reserved for it.
 type Reservation struct {
 	Articles int
 	Units    int64
 }
 
-// Register makes app the inventory service.
+// Register adds the inventory service to app.
 func Register(app *tidings.App) {
 	tidings.ReactWith(app, tidings.Facts(facts.OrderPlaced, facts.OrderCancelled, facts.ReturnAccepted), fold, react, tidings.FromBeginning())
 }
 
+// fold changes the state of an order by what the event e says about it.
 func fold(r *Reservation, e tidings.Any) {
 	if order, ok, err := facts.OrderPlaced.From(e); ok && err == nil {
 		*r = reserve(order.Data.Lines)
 	}
 }
 
+// reserve returns the reservation for the lines of an order.
 func reserve(lines []facts.Line) Reservation {
 	r := Reservation{Articles: len(lines)}
 	for _, l := range lines {
@@ -34,6 +36,7 @@ func reserve(lines []facts.Line) Reservation {
 	return r
 }
 
+// react emits the fact about stock that follows from the event e.
 func react(ctx context.Context, r Reservation, e tidings.Any) error {
 	if order, ok, err := facts.OrderPlaced.From(e); ok || err != nil {
 		return emit(ctx, facts.StockReserved, order.Data.No, r, err)
@@ -43,10 +46,11 @@ func react(ctx context.Context, r Reservation, e tidings.Any) error {
 	}
 	back, _, err := facts.ReturnAccepted.From(e)
 	returned := reserve(back.Data.Lines)
-	returned.Units = -returned.Units // the books have what is returned below zero
+	returned.Units = -returned.Units // quantities of a return are negative
 	return emit(ctx, facts.StockRestocked, back.Data.No, returned, err)
 }
 
+// emit emits a fact about stock, unless err is not nil: then it returns err.
 func emit(ctx context.Context, fact *tidings.Fact[facts.Stock], no string, r Reservation, err error) error {
 	if err != nil {
 		return err

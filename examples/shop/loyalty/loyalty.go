@@ -1,4 +1,5 @@
-// Package loyalty gives a customer a point for each whole pound, and takes points back for what is cancelled or returned.
+// Package loyalty is the shop's loyalty service. It gives a customer one point for each whole pound of an order, and
+// takes points back for orders that are cancelled and for returns.
 package loyalty
 
 import (
@@ -8,24 +9,26 @@ import (
 	"tidings.dev/examples/shop/facts"
 )
 
-// Grant is what loyalty knows of one order: the points given for it.
+// Grant is the state that loyalty keeps of one order: the points that were given for it. Customer is empty if the
+// customer is unknown.
 type Grant struct {
 	Customer string
 	Points   int64
 }
 
-// Register makes app the loyalty service.
+// Register adds the loyalty service to app.
 func Register(app *tidings.App) {
 	tidings.ReactWith(app, tidings.Facts(facts.OrderPlaced, facts.OrderCancelled, facts.ReturnAccepted), fold, react, tidings.FromBeginning())
 }
 
+// fold changes the state of an order by what the event e says about it.
 func fold(g *Grant, e tidings.Any) {
 	if order, ok, err := facts.OrderPlaced.From(e); ok && err == nil {
 		*g = grant(order.Data.Customer, order.Data.TotalPence)
 	}
 }
 
-// grant is what so many pence are worth to a customer; nobody we know earns nothing.
+// grant returns the points for a total in pence. An unknown customer gets none.
 func grant(customer string, pence int64) Grant {
 	if customer == "" {
 		return Grant{}
@@ -33,6 +36,7 @@ func grant(customer string, pence int64) Grant {
 	return Grant{Customer: customer, Points: pence / 100}
 }
 
+// react emits the fact about points that follows from the event e.
 func react(ctx context.Context, g Grant, e tidings.Any) error {
 	if _, ok, err := facts.OrderPlaced.From(e); ok || err != nil {
 		return emit(ctx, facts.PointsEarned, e.Subject, g, err)
@@ -44,6 +48,7 @@ func react(ctx context.Context, g Grant, e tidings.Any) error {
 	return emit(ctx, facts.PointsRevoked, e.Subject, grant(back.Data.Customer, back.Data.RefundPence), err)
 }
 
+// emit emits a fact about points, or skips the event if there are none. If err is not nil, it returns err.
 func emit(ctx context.Context, fact *tidings.Fact[facts.Points], about string, g Grant, err error) error {
 	switch {
 	case err != nil:

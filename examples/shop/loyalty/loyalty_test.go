@@ -2,7 +2,7 @@ package loyalty
 
 import "testing"
 
-// Case: a point for each whole pound; nobody we know earns nothing.
+// Case: a point for each whole pound; an unknown customer earns none.
 func TestGrant(t *testing.T) {
 	for _, c := range []struct {
 		customer string

@@ -1,5 +1,5 @@
-// Package orders announces the invoices of a file as facts: orders placed, orders refused, returns accepted. It only
-// emits. What follows from its facts is the business of whoever reacts.
+// Package orders is the shop's orders service. It announces the invoices of a file as facts: orders placed, orders
+// refused, and returns accepted. It reacts to nothing; the other services react to its facts.
 package orders
 
 import (
@@ -10,16 +10,18 @@ import (
 	"tidings.dev/examples/shop/input"
 )
 
-// An announcement is the one fact that an invoice becomes.
+// announcement is the one fact that is emitted for an invoice.
 type announcement struct {
-	id   string // derived from the invoice number, the same in every run
+	id string // derived from the invoice number, so the same in every run
+	// emit emits the fact with this id, and blocks until it is durable.
 	emit func(ctx context.Context, id string) error
 }
 
-// EventID is the id of the fact that an invoice becomes, and so of the story that begins with it.
+// EventID returns the id of the fact that is emitted for an invoice. It is also the id of the story that begins with
+// the fact.
 func EventID(i *input.Invoice) string { return announce(i).id }
 
-// announce decides what an invoice becomes.
+// announce returns the announcement of an invoice.
 func announce(i *input.Invoice) announcement {
 	subject := facts.OrderSubject(i.No)
 	switch {
@@ -40,6 +42,7 @@ func announce(i *input.Invoice) announcement {
 	})
 }
 
+// of returns the announcement of data as a fact with this id.
 func of[T any](fact *tidings.Fact[T], id string, data T) announcement {
 	return announcement{id, func(ctx context.Context, id string) error {
 		_, err := fact.Emit(ctx, data, tidings.ID(id))
@@ -47,6 +50,7 @@ func of[T any](fact *tidings.Fact[T], id string, data T) announcement {
 	}}
 }
 
+// lines returns invoice lines as lines of a fact.
 func lines(in []input.Line) []facts.Line {
 	var out []facts.Line
 	for _, l := range in {

@@ -11,10 +11,11 @@ import (
 
 	"tidings.dev"
 	"tidings.dev/examples/shop/facts"
+	"tidings.dev/kgolink"
 )
 
-// MakeTopic makes the topic of the shop's facts if nobody has. It keeps its records for ever, since from them Import
-// knows what was announced.
+// MakeTopic creates the topic of the shop's facts if it does not exist. The topic keeps its records for ever, because
+// Import finds out from them which invoices were announced before.
 func MakeTopic(ctx context.Context, where tidings.Connection) error {
 	link, err := where.Connect(ctx)
 	if err != nil {
@@ -23,7 +24,7 @@ func MakeTopic(ctx context.Context, where tidings.Connection) error {
 	if link.Close != nil {
 		defer link.Close()
 	}
-	admin, err := kadm.NewOptClient(link.Options()...)
+	admin, err := kadm.NewOptClient(kgolink.Options(link)...)
 	if err != nil {
 		return err
 	}
@@ -39,8 +40,8 @@ func MakeTopic(ctx context.Context, where tidings.Connection) error {
 	return nil
 }
 
-// announced returns the ids of this service's facts that are in the log. An acknowledgement that was lost with a killed
-// process is thereby found: what counts is the log, not what a run remembers.
+// announced returns the ids of all facts in the log that this service has emitted, including those whose
+// acknowledgement never arrived because the process was killed.
 func announced(ctx context.Context, where tidings.Connection) (map[string]bool, error) {
 	link, err := where.Connect(ctx)
 	if err != nil {
@@ -49,7 +50,7 @@ func announced(ctx context.Context, where tidings.Connection) (map[string]bool, 
 	if link.Close != nil {
 		defer link.Close()
 	}
-	admin, err := kadm.NewOptClient(link.Options()...)
+	admin, err := kadm.NewOptClient(kgolink.Options(link)...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func announced(ctx context.Context, where tidings.Connection) (map[string]bool, 
 	return readIDs(ctx, link, starts, ends)
 }
 
-// readIDs reads the topic from its first records to ends.
+// readIDs returns the ids of the facts that this service has emitted between starts and ends.
 func readIDs(ctx context.Context, link *tidings.Link, starts, ends kadm.ListedOffsets) (map[string]bool, error) {
 	from := map[int32]kgo.Offset{}
 	ends.Each(func(o kadm.ListedOffset) {
@@ -83,7 +84,7 @@ func readIDs(ctx context.Context, link *tidings.Link, starts, ends kadm.ListedOf
 	if len(from) == 0 {
 		return ids, nil
 	}
-	client, err := kgo.NewClient(append(link.Options(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{facts.Topic: from}))...)
+	client, err := kgo.NewClient(append(kgolink.Options(link), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{facts.Topic: from}))...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func readIDs(ctx context.Context, link *tidings.Link, starts, ends kadm.ListedOf
 	return ids, nil
 }
 
-// ownID is the event's id if this service announced it, else "".
+// ownID returns the id of the event in r if this service emits events of its type, and "" otherwise.
 func ownID(r *kgo.Record) (id string) {
 	own := false
 	for _, h := range r.Headers {

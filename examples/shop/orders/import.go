@@ -11,21 +11,23 @@ import (
 	"tidings.dev/examples/shop/input"
 )
 
-// inFlight is how many announcements wait for the log at a time: enough that they share its syncs.
+// inFlight is the number of emissions that may wait for their acknowledgement at the same time: enough of them that
+// one sync of the log makes many durable.
 const inFlight = 64
 
-// drainTimeout is how long announcements under way may still take once the import is asked to stop.
+// drainTimeout is how long emissions may still take after the context of Import is done.
 const drainTimeout = 15 * time.Second
 
-// Result tells what an import did.
+// Result counts what an import did.
 type Result struct {
-	Emitted int // facts that this run announced
+	Emitted int // facts that this run emitted
 	Known   int // facts that were in the log already
 }
 
-// Import announces each invoice once, whoever imported a part of them before: it reads back from the log what is there
-// and announces the rest, at most perSecond a second (0: as fast as the log takes them). It blocks until all are durable.
-// When ctx ends it starts no more, waits for those under way, and returns ctx's cause.
+// Import announces each invoice once. It reads from the log which invoices were announced before, by this process or
+// an earlier one, and emits facts for the others, at most perSecond of them a second; 0 means no limit. It blocks
+// until all facts are durable. When ctx is done, it begins no further emissions, waits for running ones for at most
+// drainTimeout, and returns ctx's cause. The Result is valid also if there is an error.
 func Import(ctx context.Context, app *tidings.App, where tidings.Connection, invoices []*input.Invoice, perSecond float64) (Result, error) {
 	if err := MakeTopic(ctx, where); err != nil {
 		return Result{}, err
@@ -68,9 +70,10 @@ func Import(ctx context.Context, app *tidings.App, where tidings.Connection, inv
 	return result, context.Cause(ctx)
 }
 
-// pace lets through so many a second.
+// pace limits how many invoices are announced in a second.
 type pace struct{ ticker *time.Ticker }
 
+// newPace returns a pace for so many invoices a second; 0 or less means no limit. The caller must call stop.
 func newPace(perSecond float64) *pace {
 	if perSecond <= 0 {
 		return &pace{}
@@ -78,7 +81,8 @@ func newPace(perSecond float64) *pace {
 	return &pace{time.NewTicker(max(time.Duration(float64(time.Second)/perSecond), time.Microsecond))}
 }
 
-// wait reports whether another one may begin; false once one of the contexts is done.
+// wait blocks until the next invoice is due. It returns false if a or b is done, so that the invoice must not be
+// announced.
 func (p *pace) wait(a, b context.Context) bool {
 	if p.ticker != nil {
 		select {
@@ -90,6 +94,7 @@ func (p *pace) wait(a, b context.Context) bool {
 	return a.Err() == nil && b.Err() == nil
 }
 
+// stop releases the pace's timer.
 func (p *pace) stop() {
 	if p.ticker != nil {
 		p.ticker.Stop()

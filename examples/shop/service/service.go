@@ -1,4 +1,4 @@
-// Package service runs a service of the shop as a program of its own. It is the same for all of them and knows none.
+// Package service runs a service of the shop as a program. All services use it; it imports none of them.
 package service
 
 import (
@@ -16,7 +16,7 @@ import (
 	"tidings.dev"
 )
 
-// Exit codes, as those of the program tidings.
+// Exit codes. They are those of the program tidings.
 const (
 	exitFailed      = 1
 	exitUsage       = 2
@@ -26,15 +26,16 @@ const (
 
 var errInterrupted = errors.New("interrupted")
 
-// Program is a service that runs against the log at --brokers (or TIDINGS_BROKERS). Add its own flags to Flags; each may
-// be given as a TIDINGS_ variable too.
+// Program is a service of the shop that runs as a program on the log at --brokers. New returns one. The caller may add
+// flags of its own to Flags before it calls React or Emit. A flag that is not given on the command line is taken from
+// an environment variable if that is set: TIDINGS_BROKERS for --brokers.
 type Program struct {
 	Flags   *flag.FlagSet
 	name    string
 	brokers *string
 }
 
-// New makes the program of the service called name.
+// New returns the program of the service called name. about is shown after the name in the help text.
 func New(name, about string) *Program {
 	p := &Program{Flags: flag.NewFlagSet(name, flag.ContinueOnError), name: name}
 	p.brokers = p.Flags.String("brokers", "localhost:9092", "the log's addresses, HOST:PORT with commas between")
@@ -45,8 +46,10 @@ func New(name, about string) *Program {
 	return p
 }
 
-// React runs a service that reacts, until the process is asked to end; it does not return. It drains: what is being
-// handled is finished and recorded first. A second signal ends it at once.
+// React runs a service that reacts to facts. It calls register with the app and runs the app until the process
+// receives SIGINT or SIGTERM. Then the app drains: running handlers finish, and their events are marked as handled. A
+// second signal ends the process at once. React does not return: it ends the process with one of the exit codes above,
+// or with 0 after SIGTERM.
 func (p *Program) React(register func(*tidings.App)) {
 	p.main(func(ctx context.Context, app *tidings.App, _ tidings.Connection) error {
 		register(app)
@@ -65,7 +68,8 @@ func (p *Program) React(register func(*tidings.App)) {
 	})
 }
 
-// Emit runs a service that only emits: work, once. It does not return.
+// Emit runs a service that only emits facts. It calls work once, with a context that ends at SIGINT or SIGTERM, and
+// ends the process as React does.
 func (p *Program) Emit(work func(ctx context.Context, app *tidings.App, where tidings.Connection) error) {
 	p.main(work)
 }
@@ -74,6 +78,7 @@ func (p *Program) main(work func(context.Context, *tidings.App, tidings.Connecti
 	os.Exit(p.run(os.Args[1:], os.Stderr, work))
 }
 
+// run runs the program and returns its exit code.
 func (p *Program) run(args []string, stderr io.Writer, work func(context.Context, *tidings.App, tidings.Connection) error) int {
 	p.Flags.SetOutput(stderr)
 	if err := p.parse(args); err != nil {
@@ -110,7 +115,7 @@ func (p *Program) run(args []string, stderr io.Writer, work func(context.Context
 	return exitFailed
 }
 
-// parse reads the arguments, and the environment for what they leave open.
+// parse sets the flags from the arguments, and flags that are not given from the environment.
 func (p *Program) parse(args []string) error {
 	if err := p.Flags.Parse(args); err != nil {
 		return err
@@ -132,11 +137,13 @@ func (p *Program) parse(args []string) error {
 	return err
 }
 
+// say prints a line about the state of the program to stderr.
 func (p *Program) say(what string) { fmt.Fprintf(p.Flags.Output(), "%s: %s\n", p.name, what) }
 
 var errTerminated = errors.New("asked to end")
 
-// signals returns a context that ends at the first SIGINT or SIGTERM, with the cause. The second one kills.
+// signals returns a context that ends at the first SIGINT or SIGTERM, with errInterrupted or errTerminated as its
+// cause. A second signal ends the process. The caller must call the returned function to release the signals.
 func signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	got := make(chan os.Signal, 1)

@@ -1,4 +1,5 @@
-// Command analytics runs the shop's analytics service: revenue by country and day, printed as it changes.
+// Command analytics runs the shop's analytics service. It keeps the revenue by country and day, and prints it with
+// --print.
 package main
 
 import (
@@ -25,6 +26,7 @@ func main() {
 	})
 }
 
+// printing prints the view to stdout every so often, for ever.
 func printing(revenue *analytics.Revenue, every time.Duration) {
 	for range time.Tick(every) {
 		rows := revenue.Rows()

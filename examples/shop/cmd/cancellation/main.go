@@ -1,4 +1,4 @@
-// Command cancellation runs the shop's cancellation service: calls off orders whose payment was declined.
+// Command cancellation runs the shop's cancellation service, which cancels orders whose payment was declined.
 package main
 
 import (
@@ -7,5 +7,5 @@ import (
 )
 
 func main() {
-	service.New("cancellation", "calls off orders whose payment was declined").React(cancellation.Register)
+	service.New("cancellation", "cancels orders whose payment was declined").React(cancellation.Register)
 }

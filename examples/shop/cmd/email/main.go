@@ -1,4 +1,4 @@
-// Command email runs the shop's email service: writes to customers.
+// Command email runs the shop's email service, which writes to customers.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command fraud flags orders that deserve a second look. Start it while the shop runs: it begins at the beginning.
+// Command fraud runs the shop's fraud service, which flags suspicious orders. It may be started for the first time
+// while the shop is running, and begins with the oldest order.
 package main
 
 import (
@@ -11,6 +12,6 @@ import (
 func main() {
 	p := service.New("fraud", "flags orders that deserve a second look, from the beginning of history")
 	above := input.Pounds(fraud.DefaultAbovePence)
-	p.Flags.Var(&above, "above", "flag orders of nobody we know above so many `pounds`")
+	p.Flags.Var(&above, "above", "flag orders of unknown customers above so many `pounds`")
 	p.React(func(app *tidings.App) { fraud.Register(app, int64(above)) })
 }

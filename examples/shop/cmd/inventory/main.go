@@ -1,4 +1,5 @@
-// Command inventory runs the shop's inventory service: reserves, releases and restocks.
+// Command inventory runs the shop's inventory service, which reserves stock for orders, releases it when they are
+// cancelled, and restocks what is returned.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command loyalty runs the shop's loyalty service: gives points, and takes them back.
+// Command loyalty runs the shop's loyalty service, which gives points for orders and takes them back.
 package main
 
 import (

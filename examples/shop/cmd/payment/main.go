@@ -1,4 +1,5 @@
-// Command payment runs the shop's payment service: it captures, declines and refunds.
+// Command payment runs the shop's payment service, which captures or declines the payment of orders and refunds
+// returns.
 package main
 
 import (

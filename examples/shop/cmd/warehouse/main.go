@@ -1,4 +1,4 @@
-// Command warehouse runs the shop's warehouse service: ships what is paid and reserved.
+// Command warehouse runs the shop's warehouse service, which ships orders that are paid and reserved.
 package main
 
 import (

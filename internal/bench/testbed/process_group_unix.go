@@ -1,0 +1,9 @@
+//go:build unix
+
+package testbed
+
+import "syscall"
+
+// ownProcessGroup returns attributes that put a new process into a process group of its own, so that an interrupt
+// from the terminal does not reach it.
+func ownProcessGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

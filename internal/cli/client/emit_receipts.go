@@ -1,0 +1,266 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tidings.dev"
+	"tidings.dev/internal/cli/shell"
+)
+
+// interruptGrace is how long emit waits for acknowledgements after an interrupt.
+const interruptGrace = 2 * time.Second
+
+// sentLine is an input line with the outcome of its event.
+type sentLine struct {
+	number int // from 1
+
+	// receipt and err are the outcome of the event. They may be read once answered is true, and do not change
+	// afterwards.
+	receipt  receipt
+	err      error
+	answered atomic.Bool
+}
+
+var (
+	// errNotSent is the outcome of a line that was read but not sent, because an earlier line has failed.
+	errNotSent = errors.New("not sent")
+	// errNotAnswered is the outcome of an event that was not acknowledged within interruptGrace after an interrupt.
+	errNotAnswered = errors.New("the log has not answered")
+)
+
+// refuse sets the error of a line that was not sent, before any other goroutine has the line.
+func (l *sentLine) refuse(err error) { l.err = err; l.answered.Store(true) }
+
+// awaitedLine is the line whose outcome collect waits for. A goroutine that sets the outcome of a line wakes collect
+// only if collect waits for this line, so that other outcomes cost little.
+type awaitedLine struct {
+	line atomic.Pointer[sentLine] // nil if collect does not wait
+	wake chan struct{}            // has capacity 1; receives a value when line is answered
+}
+
+// answer sets the outcome of a line and wakes collect if it waits for the line. It does not block.
+func (a *awaitedLine) answer(l *sentLine, r receipt, err error) {
+	l.receipt, l.err = r, err
+	l.answered.Store(true)
+	if a.line.Load() == l {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await blocks until a line has an outcome and returns true. If over is closed before that, it returns false. Only
+// one goroutine may call await.
+func (a *awaitedLine) await(l *sentLine, over <-chan struct{}) bool {
+	a.line.Store(l) // store the line before loading answered; answer does both in the opposite order, so no wake-up is missed
+	defer a.line.Store(nil)
+	for !l.answered.Load() {
+		select {
+		case <-a.wake:
+		case <-over:
+			return false
+		}
+	}
+	return true
+}
+
+// receipts prints the receipts of events in the order of their lines, and keeps what has failed.
+type receipts struct {
+	format shell.Format
+	out    *bufio.Writer
+	line   []byte // buffer for encoding one line of output
+	stop   func() // ends the sending of further lines
+
+	awaited awaitedLine
+
+	emitted atomic.Int64 // events that are durable
+	failed  *failedLine  // the first line that failed
+	broken  error        // the first error of writing to out
+}
+
+// failedLine is the first line that could not be emitted, with the outcomes of the lines that were sent after it.
+type failedLine struct {
+	number int
+	err    error
+	before int   // number of events of earlier lines, all of which are durable
+	after  []int // later lines whose events are durable
+	doubt  []int // lines, perhaps including this one, whose events may or may not be durable
+}
+
+// newReceipts returns receipts that are printed to out. stop is called when a line has failed or out cannot be
+// written.
+func newReceipts(out *shell.Output, stop func()) *receipts {
+	return &receipts{
+		format: out.Format, out: bufio.NewWriterSize(out, 64<<10), stop: stop, awaited: awaitedLine{wake: make(chan struct{}, 1)},
+	}
+}
+
+// durable returns the number of events that are durable. Another goroutine may call it while collect runs.
+func (r *receipts) durable() int { return int(r.emitted.Load()) }
+
+// collect prints the outcome of each line until sent is closed. It returns the fault of the first line that failed,
+// or the error of writing to the output. After ctx is done, it waits for outcomes for at most interruptGrace.
+func (r *receipts) collect(ctx context.Context, sent <-chan []sentLine) error {
+	over := make(chan struct{})
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, func() { close(over) }) })()
+	for {
+		lines, more := next(sent, r.flush)
+		if !more {
+			break
+		}
+		for i := range lines {
+			l := &lines[i]
+			if l.answered.Load() {
+				r.add(l.number, l.receipt, l.err)
+				continue
+			}
+			r.flush() // show what is written before waiting
+			if r.awaited.await(l, over) {
+				r.add(l.number, l.receipt, l.err)
+			} else {
+				r.add(l.number, receipt{}, fmt.Errorf("%w: %w", errNotAnswered, context.Cause(ctx)))
+			}
+		}
+	}
+	r.flush()
+	switch {
+	case r.broken != nil:
+		return r.broken
+	case r.failed != nil:
+		return r.failed.fault()
+	}
+	return nil
+}
+
+// next receives a value from a channel. If it has to block, it calls idle first.
+func next[T any](from <-chan T, idle func()) (v T, more bool) {
+	select {
+	case v, more = <-from:
+	default:
+		idle()
+		v, more = <-from
+	}
+	return v, more
+}
+
+// add prints or keeps the outcome of a line.
+func (r *receipts) add(line int, where receipt, err error) {
+	switch {
+	case err == nil:
+		r.emitted.Add(1)
+		r.write(where)
+		if r.failed != nil {
+			r.failed.after = append(r.failed.after, line)
+		}
+		return
+	case errors.Is(err, errNotSent):
+		return
+	case r.failed == nil:
+		r.failed = &failedLine{number: line, err: err, before: r.durable()}
+		r.stop()
+	}
+	why, ok := errors.AsType[*tidings.UnacknowledgedError](err)
+	if ok && why.MayBeInLog || errors.Is(err, errNotAnswered) {
+		r.failed.doubt = append(r.failed.doubt, line)
+	}
+}
+
+// write prints one receipt. After an error of the output it does nothing.
+func (r *receipts) write(where receipt) {
+	if r.broken != nil {
+		return
+	}
+	r.line = where.append(r.line[:0], r.format)
+	_, err := r.out.Write(r.line)
+	r.broke(err)
+}
+
+// append appends the receipt as one line. It is for ids that tidings.NewID has made: neither they nor the names of topics have a
+// character that JSON escapes or a terminal cannot show.
+func (r receipt) append(b []byte, format shell.Format) []byte {
+	id, topic, partition, offset, end := "", "\t", "\t", "\t", "\n"
+	if format.Machine() {
+		id, topic, partition, offset, end = `{"id":"`, `","topic":"`, `","partition":`, `,"offset":`, "}\n"
+	}
+	b = append(append(b, id...), r.ID...)
+	b = append(append(b, topic...), r.Topic...)
+	b = strconv.AppendInt(append(b, partition...), int64(r.Partition), 10)
+	b = strconv.AppendInt(append(b, offset...), r.Offset, 10)
+	return append(b, end...)
+}
+
+func (r *receipts) flush() { r.broke(r.out.Flush()) }
+
+// broke keeps the first error of writing to the output, and stops the sending of further lines.
+func (r *receipts) broke(err error) {
+	if err != nil && r.broken == nil {
+		r.broken = err
+		r.stop()
+	}
+}
+
+// fault returns the fault for the failed line. Its hint tells which events are durable and from which line to
+// continue.
+func (l *failedLine) fault() error {
+	f := *shell.AsFault(l.err)
+	if f.Exit == shell.ExitFailed {
+		f.Code = "bad_input"
+	}
+	f.Err = l.err
+	f.Message = fmt.Sprintf("stdin, line %d: %s", l.number, f.Message)
+	if bad, ok := errors.AsType[*jsonError](l.err); ok {
+		f.Message = fmt.Sprintf("stdin, line %d, column %d: %v", l.number, bad.column, bad.err)
+	}
+	were := shell.Plural(l.before, "event") + " were"
+	if l.before == 1 {
+		were = "1 event was"
+	}
+	f.Hint = were + " emitted and durable"
+	if len(l.after) > 0 {
+		f.Hint += fmt.Sprintf(" before it, and after it also %s, since many are on their way at a time", lineRanges(l.after))
+	}
+	if len(l.doubt) > 0 {
+		f.Hint += fmt.Sprintf("; of %s it is not known: look with `tidings tail`", lineRanges(l.doubt))
+	}
+	if len(l.after) > 0 || len(l.doubt) > 0 {
+		f.Hint += fmt.Sprintf("; go on with the other lines from %d on", l.number)
+		return &f
+	}
+	f.Hint += fmt.Sprintf("; go on with the rest: tail -n +%d FILE | tidings emit …", l.number)
+	return &f
+}
+
+// maxLineRanges is the maximum number of ranges in a result of lineRanges.
+const maxLineRanges = 20
+
+// lineRanges returns ascending line numbers as text, with ranges joined: "line 7", "lines 7-9, 12".
+func lineRanges(numbers []int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		first := i
+		for i++; i < len(numbers) && numbers[i] == numbers[i-1]+1; i++ {
+		}
+		if len(parts) == maxLineRanges {
+			parts = append(parts, fmt.Sprintf("and %d more", len(numbers)-first))
+			break
+		}
+		part := strconv.Itoa(numbers[first])
+		if i-1 > first {
+			part += "-" + strconv.Itoa(numbers[i-1])
+		}
+		parts = append(parts, part)
+	}
+	noun := "lines "
+	if len(numbers) == 1 {
+		noun = "line "
+	}
+	return noun + strings.Join(parts, ", ")
+}

@@ -1,0 +1,81 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"tidings.dev/story"
+)
+
+// IndexName is the name of the file of a story's index, both in a data directory and in the user's cache directory.
+const IndexName = "story.db"
+
+// OpenIndex opens the user's index of the log at a target: a file in the user's cache directory, in a directory named
+// after the cluster id. If another command has the file open, or if the file cannot be written, OpenIndex makes a
+// temporary index instead; in the latter case it also prints a note to Stderr. The caller must close the indexer and
+// then call discard, which removes a temporary index.
+func (s *Session) OpenIndex(ctx context.Context, t Target, options story.Options) (x *story.Indexer, discard func(), err error) {
+	log, err := t.Log(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	listing, err := log.Topics(ctx, func(string) bool { return false }) // asks only for the cluster id
+	log.Close()
+	if err != nil {
+		return nil, nil, err
+	}
+	cache, why := os.UserCacheDir()
+	if why == nil {
+		path := filepath.Join(cache, "tidings", fileName(listing.Cluster), IndexName)
+		if x, why = story.Open(ctx, t, path, options); why == nil {
+			return x, func() {}, nil
+		}
+		if !errors.Is(why, story.ErrInUse) && !unwritable(why) {
+			return nil, nil, why
+		}
+	}
+	if !errors.Is(why, story.ErrInUse) {
+		s.Note("tidings: the story's index cannot be kept, so all of the log is read each time (%v)", why)
+	}
+	dir, err := os.MkdirTemp("", "tidings-story-")
+	if err != nil {
+		return nil, nil, err
+	}
+	discard = func() { os.RemoveAll(dir) }
+	if x, err = story.Open(ctx, t, filepath.Join(dir, IndexName), options); err != nil {
+		discard()
+		return nil, nil, err
+	}
+	return x, discard, nil
+}
+
+// unwritable reports whether an error of the file system means that a file cannot be created or changed: no
+// permission, a read-only file system, or a file in place of a directory.
+func unwritable(err error) bool {
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// fileName returns s with each character other than ASCII letters, digits, - and _ replaced by _, so that it is a
+// valid file name everywhere.
+func fileName(s string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, s)
+	if name == "" {
+		return "unnamed"
+	}
+	return name
+}
+
+// WriteStory prints a story to o: encoded, or as text for the width and the colours of the terminal.
+func WriteStory(o *Output, s *story.Story) error {
+	return o.Value(s, func(w io.Writer) error { return s.Render(w, story.Format{Width: o.Width, Color: o.Color}) })
+}

@@ -1,0 +1,103 @@
+package datadir
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"slices"
+	"testing"
+
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/faults"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/partition"
+)
+
+func sampleCheckpoint() *Checkpoint {
+	return &Checkpoint{
+		Sequence: 7, Boundary: 12345, Epoch: 2, Cluster: [16]byte{1, 2, 3}, ProducerIDs: []byte("ids"), Catalogue: []byte("catalogue"),
+		Partitions: []PartitionCheckpoint{
+			{ID: Partition{meta.TopicID{9}, 0}, ProducersEnd: 100, State: partition.State{End: 100}, Producers: []byte("producers")},
+			{ID: Partition{meta.TopicID{9}, 1}},
+		},
+	}
+}
+
+// Case: a checkpoint comes back as it was, and with any byte changed, or cut anywhere, it is refused by name.
+func TestCheckpointEncoding(t *testing.T) {
+	whole := sampleCheckpoint().Encode()
+	c, err := DecodeCheckpoint("checkpoint-7", whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := c.Encode(); !bytes.Equal(again, whole) {
+		t.Errorf("%x came back as %x", whole, again)
+	}
+	refused := func(b []byte, what string, at int) {
+		t.Helper()
+		_, err := DecodeCheckpoint("checkpoint-7", b)
+		if ce, ok := errors.AsType[*CheckpointError](err); !ok || ce.File != "checkpoint-7" {
+			t.Errorf("%s at byte %d: %v", what, at, err)
+		}
+	}
+	for i := range whole {
+		flipped := bytes.Clone(whole)
+		flipped[i] ^= 0x10
+		refused(flipped, "flipped", i)
+		refused(whole[:i], "cut", i)
+	}
+}
+
+func sampleBatch() batch.View {
+	var b batch.Builder
+	b.Producer(7, 0, 0)
+	b.Add(1, []byte("key"), []byte("a"))
+	return b.Batch()
+}
+
+// Whatever the bytes, they are an error or a value that encodes to them again, and never a panic; and they take time and
+// memory in proportion to their number.
+func FuzzDecode(f *testing.F) {
+	f.Add(sampleCheckpoint().Encode())
+	f.Add(EncodePartitionOffset(Partition{meta.TopicID{1}, 2}, 3))
+	f.Add(EncodeEpoch(4))
+	f.Add([]byte("{\"path\":\"topics\",\"size\":0,\"dir\":true}\n{\"path\":\"FORMAT\",\"size\":10}\n"))
+	f.Add(append(make([]byte, BatchesHeadSize), sampleBatch()...))
+	decode := func(t *testing.T, b []byte) {
+		if c, err := DecodeCheckpoint("f", b); err == nil && len(c.Encode()) > 2*len(b)+64 {
+			t.Errorf("%d bytes became %d", len(b), len(c.Encode()))
+		}
+		if files, err := DecodeSnapshotContent(b); err == nil {
+			again, err := EncodeSnapshotContent(files)
+			if err != nil {
+				t.Error(err)
+			}
+			if twice, err := DecodeSnapshotContent(again); err != nil || !slices.Equal(twice, files) {
+				t.Errorf("%v came back as %v, %v", files, twice, err)
+			}
+		}
+		if p, start, err := ParsePartitionOffset(b); err == nil && !bytes.Equal(EncodePartitionOffset(p, start), b) {
+			t.Error("log start")
+		}
+		if epoch, err := ParseEpoch(b); err == nil && !bytes.Equal(EncodeEpoch(epoch), b) {
+			t.Error("epoch")
+		}
+		if _, _, records, err := ParseBatches(b); err == nil {
+			for v, err := range batch.Split(records) {
+				if err == nil {
+					v.NextOffset()
+				}
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		faults.Bound(t, len(b), 256<<10, 512, func() { decode(t, b) })
+		if len(b) >= checkpointHead+crcSize { // and behind a checksum that holds
+			body := bytes.Clone(b[:len(b)-crcSize])
+			copy(body, checkpointMagic)
+			sealed := binary.BigEndian.AppendUint32(body, crc32.Checksum(body, castagnoli))
+			faults.Bound(t, len(b), 256<<10, 512, func() { decode(t, sealed) })
+		}
+	})
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"tidings.dev/internal/group"
+	"tidings.dev/internal/meta"
+	"tidings.dev/internal/vfs"
+)
+
+// Config contains the parameters of an engine. The zero value of a field stands for the default that its comment names.
+type Config struct {
+	FS                vfs.FS           // the data directory; required
+	Now               func() time.Time // the clock for timestamps and retention; default time.Now
+	Logger            *slog.Logger     // default: a logger that discards everything
+	AutoCreateTopics  bool             // whether AutoCreate may create topics; default false
+	DefaultPartitions int32            // number of partitions of a topic whose creation names no number; default 4
+	SegmentBytes      int64            // size of a segment, which a topic's segment.bytes overrides; default 64 MiB
+	JournalFileBytes  int64            // size of one file of the journal; default: that of journal.Options.FileBytes
+	// CheckpointBytes is how much is journaled between two checkpoints. The default is 64 MiB. With more than 256 busy
+	// partitions it is up to four times as much.
+	CheckpointBytes int64
+	// TailBytes is the memory for recent batches of all partitions together, while consumers read them. The default is
+	// 32 MiB.
+	TailBytes int64
+	// MaxBatchBytes is the size of the largest accepted batch. The default is 1 MiB + 12 bytes, as in Apache Kafka. A
+	// topic's max.message.bytes overrides it.
+	MaxBatchBytes   int64
+	MaxPendingBytes int64 // upper bound for appends that are queued for the journal; default 64 MiB
+	CompactionBytes int   // memory for the keys of the partition that is being compacted; default 16 MiB
+	// RetentionInterval is the time between applications of retention. The default is 5 min. After each, the engine
+	// checks whether a compaction is due.
+	RetentionInterval time.Duration
+	// FullDiskRetry is the time between checks for free space while the disk is full. The default is 1 s. A deletion
+	// causes an extra check.
+	FullDiskRetry time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.DefaultPartitions <= 0 {
+		c.DefaultPartitions = 4
+	}
+	if c.SegmentBytes <= 0 {
+		c.SegmentBytes = 64 << 20
+	}
+	if c.CheckpointBytes <= 0 {
+		c.CheckpointBytes = 64 << 20
+	}
+	if c.TailBytes <= 0 {
+		c.TailBytes = 32 << 20
+	}
+	if c.MaxBatchBytes <= 0 {
+		c.MaxBatchBytes = 1<<20 + 12
+	}
+	if c.MaxPendingBytes <= 0 {
+		c.MaxPendingBytes = 64 << 20
+	}
+	if c.RetentionInterval <= 0 {
+		c.RetentionInterval = 5 * time.Minute
+	}
+	if c.FullDiskRetry <= 0 {
+		c.FullDiskRetry = time.Second
+	}
+	return c
+}
+
+// topicDefaults returns the values of configurations that a topic does not set itself.
+func (c Config) topicDefaults() meta.Defaults {
+	return meta.Defaults{SegmentBytes: c.SegmentBytes, MaxMessageBytes: c.MaxBatchBytes}
+}
+
+// groupOptions returns the parameters of the group coordinator. They are Apache Kafka's defaults, except that the
+// initial rebalance delay is 0: with Kafka's 3 s an embedded program would wait for 3 s at each start.
+func (c Config) groupOptions() group.Options {
+	return group.Options{
+		MinSessionTimeout: 6 * time.Second,
+		MaxSessionTimeout: 30 * time.Minute,
+		OffsetRetention:   7 * 24 * time.Hour,
+		MaxMetadataBytes:  4096,
+	}
+}
+
+// Settings returns the values of configurations that topics do not set themselves, and the broker's own settings, for
+// DescribeConfigs.
+func (e *Engine) Settings() (meta.Defaults, meta.BrokerSettings) {
+	g := e.config.groupOptions()
+	return e.config.topicDefaults(), meta.BrokerSettings{
+		AutoCreateTopics:      e.config.AutoCreateTopics,
+		DefaultPartitions:     e.config.DefaultPartitions,
+		SegmentBytes:          e.config.SegmentBytes,
+		MaxMessageBytes:       e.config.MaxBatchBytes,
+		InitialRebalanceDelay: g.InitialRebalanceDelay,
+		MinSessionTimeout:     g.MinSessionTimeout,
+		MaxSessionTimeout:     g.MaxSessionTimeout,
+		OffsetRetention:       g.OffsetRetention,
+		MaxOffsetMetadata:     g.MaxMetadataBytes,
+	}
+}

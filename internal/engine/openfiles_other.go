@@ -1,0 +1,6 @@
+//go:build !unix
+
+package engine
+
+// maxOpenFiles returns how many segment files may be open at once.
+func maxOpenFiles() int { return defaultOpenFiles }

@@ -1,0 +1,94 @@
+package reactor
+
+import (
+	"context"
+	"fmt"
+
+	"tidings.dev/internal/logclient"
+)
+
+// Lost is the error of a reaction whose next events were deleted: retention deleted the offsets [From, To) of a
+// partition before they were handled.
+type Lost struct {
+	Reaction  string
+	Topic     string
+	Partition int32
+	From, To  int64
+}
+
+func (e *Lost) Error() string {
+	return fmt.Sprintf("lost: retention deleted offsets %d–%d of %s/%d before reaction %q handled them; to go on, move its position with `tidings group seek %s --topic %s`",
+		e.From, e.To-1, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
+}
+
+// Beyond is the error of a reaction that is past the end of a partition: the topic was deleted and made again, or its
+// tail was cut. Position is the committed position when the partition was assigned or, while the reaction runs, the
+// next offset that it would have read. End is the offset after the last record.
+type Beyond struct {
+	Reaction      string
+	Topic         string
+	Partition     int32
+	Position, End int64
+}
+
+func (e *Beyond) Error() string {
+	return fmt.Sprintf("reaction %q stands at offset %d of %s/%d, but the log ends at %d: was the topic made anew? To go on, move its position with `tidings group seek %s --topic %s`",
+		e.Reaction, e.Position, e.Topic, e.Partition, e.End, e.Reaction, e.Topic)
+}
+
+// bounds has the first offset that the log keeps of each partition, and the high watermark.
+type bounds struct{ starts, ends logclient.Offsets }
+
+// of returns the bounds of a partition: it has the offsets [start, end).
+func (b bounds) of(tp topicPartition) (start, end int64) {
+	return b.starts[tp.topic][tp.partition], b.ends[tp.topic][tp.partition]
+}
+
+// boundsOf asks the log for the bounds of all partitions of topics.
+func (r *Reactor) boundsOf(ctx context.Context, topics ...string) (b bounds, err error) {
+	if b.starts, err = r.client.Starts(ctx, topics...); err != nil {
+		return b, fmt.Errorf("where the log begins: %w", err)
+	}
+	if b.ends, err = r.client.Ends(ctx, topics...); err != nil {
+		return b, fmt.Errorf("where the log ends: %w", err)
+	}
+	return b, nil
+}
+
+// checkPosition returns a *Lost if position is below start, a *Beyond if it is above end, and otherwise nil.
+func (r *Reactor) checkPosition(tp topicPartition, position, start, end int64) error {
+	switch {
+	case position < start:
+		return &Lost{r.spec.Name, tp.topic, tp.partition, position, start}
+	case position > end:
+		return &Beyond{r.spec.Name, tp.topic, tp.partition, position, end}
+	}
+	return nil
+}
+
+// onOutOfRange is called when the log does not have the next offset that the reaction would read of a partition. It
+// makes the reaction fail with a *Lost or *Beyond, or begins a new session if the topic was made again.
+func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
+	if r.restartIfRemade(ctx, tp.topic) {
+		return
+	}
+	b, err := r.boundsOf(ctx, tp.topic)
+	if err != nil {
+		r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
+		return
+	}
+	r.mu.Lock()
+	p := r.scheduler.partitions[tp]
+	var position, next int64
+	if p != nil {
+		position, next = p.tracker.position, p.tracker.next
+	}
+	r.mu.Unlock()
+	switch start, end := b.of(tp); {
+	case p == nil: // lost meanwhile
+	case position < start:
+		r.fail(&Lost{r.spec.Name, tp.topic, tp.partition, position, start})
+	default:
+		r.fail(&Beyond{r.spec.Name, tp.topic, tp.partition, next, end})
+	}
+}

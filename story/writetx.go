@@ -1,0 +1,342 @@
+package story
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/obligation"
+)
+
+// maxCached is the number of entries above which a cache of an Index is emptied at the end of a transaction.
+const maxCached = 1 << 14
+
+// writeTx is one write transaction on the index. It changes the file and the parts of it that the Index has in
+// memory. Index.write makes a writeTx and holds Index.mu from before the transaction begins until it is committed.
+// writeTx is the judge's eventStore.
+//
+// Memory is changed at once. Some rows are written to the file at once; those with random keys are collected and
+// written by flush, because a B+tree takes rows faster in the order of their keys. If the transaction fails, memory
+// is ahead of the file, and Index.write marks the index as failed.
+//
+// The first error is kept in err, and later writes do nothing. Methods do not return errors.
+type writeTx struct {
+	ix  *Index
+	err error
+
+	meta, names, topics, positions, events, ids, stories, storyEvents *bolt.Bucket
+	find, listeners, coverage, notes, times, due, ahead               *bolt.Bucket
+
+	// The following fields hold what flush will write. Code that looks up a row must look here before it looks in the
+	// bucket.
+	moved    map[partition]struct{}  // partitions whose position or tail has changed
+	touched  map[*listener]struct{}  // listeners whose coverage may have changed
+	ends     logclient.Offsets       // ends of partitions, by the names of topics; see applyWithin
+	dirty    []storyNum              // stories in ix.stories that have changed, each once
+	newIDs   map[eventKey][]location // all locations, old and new, of each event that got a new location
+	newTerms map[string]struct{}     // new keys of the bucket find
+}
+
+func newWriteTx(ix *Index, tx *bolt.Tx) *writeTx {
+	w := &writeTx{
+		ix:   ix,
+		meta: tx.Bucket(bucketMeta), names: tx.Bucket(bucketNames), topics: tx.Bucket(bucketTopics),
+		positions: tx.Bucket(bucketPositions), events: tx.Bucket(bucketEvents), ids: tx.Bucket(bucketIDs),
+		stories: tx.Bucket(bucketStories), storyEvents: tx.Bucket(bucketStoryEvents), find: tx.Bucket(bucketFind),
+		listeners: tx.Bucket(bucketListeners), coverage: tx.Bucket(bucketCoverage), notes: tx.Bucket(bucketNotes),
+		times: tx.Bucket(bucketTimes), due: tx.Bucket(bucketDue), ahead: tx.Bucket(bucketAhead),
+		moved: make(map[partition]struct{}), touched: make(map[*listener]struct{}),
+		newIDs: make(map[eventKey][]location), newTerms: make(map[string]struct{}),
+	}
+	// Rows that are added in the order of their keys can fill their pages.
+	w.events.FillPercent, w.times.FillPercent, w.storyEvents.FillPercent = 0.9, 0.9, 0.9
+	return w
+}
+
+// write runs do in a write transaction, commits it, and wakes all goroutines that wait on ix.changes. It locks ix.mu.
+//
+// After an error, memory and file may differ. Every later write returns the same error, while reads still work.
+func (ix *Index) write(do func(*writeTx)) (err error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.failed != nil {
+		return ix.failed
+	}
+	defer func() {
+		if p := recover(); p != nil { // bbolt panics on some kinds of damage
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+		if err != nil {
+			ix.failed = fmt.Errorf("story: index %s: %w", ix.path, err)
+			err = ix.failed
+			ix.noteDamage(err)
+		}
+		close(ix.changed)
+		ix.changed = make(chan struct{})
+	}()
+	tx, err := ix.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	w := newWriteTx(ix, tx)
+	committing := false
+	defer func() {
+		if !committing {
+			tx.Rollback()
+		}
+	}()
+	do(w)
+	w.flush()
+	if w.err != nil {
+		return w.err
+	}
+	committing = true
+	return tx.Commit()
+}
+
+// fail keeps err if it is the first error. A nil err is ignored.
+func (tx *writeTx) fail(err error) {
+	if tx.err == nil {
+		tx.err = err
+	}
+}
+
+// put writes a row. bbolt keeps k and v until the transaction ends, so the caller must not change them.
+func (tx *writeTx) put(b *bolt.Bucket, k, v []byte) {
+	if tx.err == nil {
+		tx.fail(b.Put(k, v))
+	}
+}
+
+// nameNum returns the number of a name. It assigns a number to a new name.
+func (tx *writeTx) nameNum(s string) nameNum {
+	n, ok := tx.ix.names[s]
+	if !ok {
+		n = nameNum(len(tx.ix.nameOf))
+		s = strings.Clone(s) // it may be part of a larger string
+		tx.ix.names[s] = n
+		tx.ix.nameOf = append(tx.ix.nameOf, s)
+		tx.put(tx.names, u32Key(uint32(n)), []byte(s))
+	}
+	return n
+}
+
+// topicNum returns the number of the topic that has the name now. It assigns a number to a new topic.
+func (tx *writeTx) topicNum(name string) topicNum {
+	n, ok := tx.ix.topics[name]
+	if !ok {
+		n = topicNum(len(tx.ix.topicOf) + 1)
+		tx.ix.topics[name] = n
+		tx.addTopic(n, &topicRow{name: name})
+	}
+	return n
+}
+
+// addTopic adds a new topic with number n.
+func (tx *writeTx) addTopic(n topicNum, t *topicRow) {
+	tx.ix.topicOf[n] = t
+	tx.ix.topicByID[topicKey{t.name, t.id}] = n
+	tx.putTopic(n)
+}
+
+// putTopic writes the row of topic n.
+func (tx *writeTx) putTopic(n topicNum) {
+	tx.put(tx.topics, u32Key(uint32(n)), tx.ix.topicOf[n].encode())
+}
+
+// listener returns the listener of a reaction on topic n, whose name is topic. If there is none, it adds one that has
+// no subscription and has done nothing.
+func (tx *writeTx) listener(reaction, topic string, n topicNum) *listener {
+	j := tx.ix.judge
+	key := obligation.SubscriptionKey(reaction, topic)
+	li := j.listener(key, n)
+	if li == nil {
+		tx.ix.lastListener++
+		li = &listener{num: tx.ix.lastListener, key: key, reaction: reaction, topic: n, covers: make(map[int32]*coverage)}
+		j.add(li)
+		tx.putListener(li)
+	}
+	return li
+}
+
+// putListener writes a listener's row, which does not include its coverage.
+func (tx *writeTx) putListener(li *listener) { tx.put(tx.listeners, u32Key(li.num), li.encode()) }
+
+// writeCoverage makes flush write the coverages of a listener that are dirty.
+func (tx *writeTx) writeCoverage(li *listener) { tx.touched[li] = struct{}{} }
+
+// findStory returns the number of the story with a correlation, and whether there is one.
+func (tx *writeTx) findStory(correlation string) (storyNum, bool) {
+	n, ok := tx.ix.byCorrelation[correlation]
+	if ok {
+		return n, true
+	}
+	if n, ok = findStory(tx.find, correlation); ok {
+		tx.ix.byCorrelation[correlation] = n
+	}
+	return n, ok
+}
+
+// findStory looks up the story with a correlation in the bucket find, and reports whether there is one.
+func findStory(find *bolt.Bucket, correlation string) (storyNum, bool) {
+	prefix := findKey(findCorrelation, correlation)
+	k, _ := find.Cursor().Seek(prefix)
+	if len(k) != len(prefix)+storyLen || !bytes.HasPrefix(k, prefix) {
+		return 0, false
+	}
+	return storyNum(binary.BigEndian.Uint64(k[len(prefix):])), true
+}
+
+// storyOf returns the number of the story of an event. It assigns a number to a new story.
+func (tx *writeTx) storyOf(e cloudevent.Event) storyNum {
+	if n, ok := tx.findStory(e.Correlation); ok {
+		return n
+	}
+	tx.ix.stats.Stories++
+	n := storyNum(tx.ix.stats.Stories)
+	tx.ix.byCorrelation[e.Correlation] = n
+	tx.ix.stories[n] = &storyRow{correlation: e.Correlation, dirty: true}
+	tx.dirty = append(tx.dirty, n)
+	tx.addSearchTerm(findCorrelation, e.Correlation, n)
+	return n
+}
+
+// story returns the row of story n, which the caller may change in place; flush writes it. After an error it returns
+// an empty row.
+func (tx *writeTx) story(n storyNum) *storyRow {
+	s := tx.ix.stories[n]
+	if s == nil {
+		var err error
+		if s, err = decodeStory(tx.stories.Get(storyKey(n))); err != nil {
+			tx.fail(err)
+			s = new(storyRow)
+		}
+		tx.ix.stories[n] = s
+	}
+	if !s.dirty {
+		s.dirty = true
+		tx.dirty = append(tx.dirty, n)
+	}
+	return s
+}
+
+// addSearchTerm makes story n findable by a term. An empty term is ignored.
+func (tx *writeTx) addSearchTerm(kind byte, term string, n storyNum) {
+	if term != "" {
+		tx.newTerms[string(binary.BigEndian.AppendUint64(findKey(kind, term), uint64(n)))] = struct{}{}
+	}
+}
+
+// event returns the row of the event at a location, which must exist.
+func (tx *writeTx) event(at location) eventRow {
+	row, err := decodeEvent(tx.events.Get(locationKey(at)))
+	tx.fail(err)
+	return row
+}
+
+// scan implements eventStore.
+func (tx *writeTx) scan(p partition, lo, hi int64, yield func(int64, eventHead) bool) {
+	if lo >= hi || tx.err != nil || lo >= tx.ix.positions[p] {
+		return
+	}
+	tx.fail(scanEvents(tx.events.Cursor(), p, lo, hi, yield))
+}
+
+// scanEvents calls yield for the events of p at offsets in [lo, hi), ascending, until yield returns false. c must be
+// a cursor of the bucket events.
+func scanEvents(c *bolt.Cursor, p partition, lo, hi int64, yield func(int64, eventHead) bool) error {
+	prefix := partitionKey(p)
+	for k, v := c.Seek(locationKey(location{p, lo})); len(k) == locationLen && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		at := parseLocation(k)
+		if at.offset >= hi {
+			return nil
+		}
+		e, err := decodeEventHead(v)
+		if err != nil {
+			return err
+		}
+		if !yield(at.offset, e) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// standing implements eventStore.
+func (tx *writeTx) standing(n storyNum) *standing { return &tx.story(n).standing }
+
+// position is of eventStore.
+func (tx *writeTx) position(p partition) int64 { return tx.ix.positions[p] }
+
+// flush writes the changes that were collected in the transaction. Nothing may be changed after flush.
+func (tx *writeTx) flush() {
+	for p := range tx.moved {
+		t := tx.ix.tails[p]
+		if t == nil {
+			t = newTail()
+		}
+		tx.put(tx.positions, partitionKey(p), t.encode(tx.ix.positions[p]))
+	}
+	for li := range tx.touched {
+		for p, c := range li.covers {
+			if c.dirty {
+				tx.put(tx.coverage, coverageKey(li.num, p), c.encode())
+				c.dirty = false
+			}
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(tx.newIDs), func(a, b eventKey) int { return bytes.Compare(a[:], b[:]) }) {
+		var v []byte
+		for _, at := range tx.newIDs[k] {
+			v = append(v, locationKey(at)...)
+		}
+		tx.put(tx.ids, k[:], v)
+	}
+	for _, k := range slices.Sorted(maps.Keys(tx.newTerms)) {
+		tx.put(tx.find, []byte(k), nil)
+	}
+	slices.SortFunc(tx.dirty, func(a, b storyNum) int { return cmp.Compare(a, b) })
+	for _, n := range tx.dirty {
+		tx.flushStory(n, tx.ix.stories[n])
+	}
+	tx.put(tx.meta, keyStats, tx.ix.stats.encode())
+	if len(tx.ix.stories) > maxCached {
+		clear(tx.ix.stories)
+	}
+	if len(tx.ix.byCorrelation) > maxCached {
+		clear(tx.ix.byCorrelation)
+	}
+}
+
+// flushStory writes the row of a story. It also updates the counts in Stats, and the entry of the story in tx.due, the
+// bucket with the stories that the judge has to look at.
+func (tx *writeTx) flushStory(n storyNum, s *storyRow) {
+	s.dirty = false
+	if now := s.class(); now != s.counted {
+		for class, by := range map[class]int64{s.counted: -1, now: +1} {
+			switch class {
+			case classOpen:
+				tx.ix.stats.Open += by
+			case classSettled:
+				tx.ix.stats.Settled += by
+			}
+		}
+		s.counted = now
+	}
+	if due := s.standing.due(); due != s.listed {
+		s.listed = due
+		if due {
+			tx.put(tx.due, storyKey(n), nil)
+		} else if tx.err == nil {
+			tx.fail(tx.due.Delete(storyKey(n)))
+		}
+	}
+	tx.put(tx.stories, storyKey(n), s.encode())
+}
