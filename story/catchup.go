@@ -16,6 +16,7 @@ func (x *Indexer) CatchUp(ctx context.Context, progress func(left int64)) error 
 	if err := x.ix.err(); err != nil {
 		return err
 	}
+	compared := x.follower.comparisons.Load()
 	ends, err := x.follower.ends(ctx)
 	if err != nil {
 		return err
@@ -23,6 +24,12 @@ func (x *Indexer) CatchUp(ctx context.Context, progress func(left int64)) error 
 	stuck := time.NewTimer(stuckAfter)
 	defer stuck.Stop()
 	for {
+		if n := x.follower.comparisons.Load(); n != compared { // the log may have gone back, and never come to the ends
+			compared = n
+			if ends, err = x.follower.ends(ctx); err != nil {
+				return err
+			}
+		}
 		changes := x.ix.changes()
 		left := x.ix.left(ends)
 		if progress != nil {

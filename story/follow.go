@@ -33,6 +33,8 @@ type follower struct {
 	// suspect is set when the log may have changed: when a connection was made, or when a fetch reported data loss.
 	// The next discovery then compares the index with all of the log.
 	suspect atomic.Bool
+	// comparisons counts the times that the index was compared with all of the log, or with topics that were made anew, and fits.
+	comparisons atomic.Int64
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect. It sets suspect after each new connection.
@@ -103,6 +105,9 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	}
 	if err := f.compare(ctx, compared); err != nil {
 		return nil, err
+	}
+	if suspect || len(gone) > 0 {
+		defer f.comparisons.Add(1) // when topics that are gone are known to be
 	}
 	if len(grown) == 0 && len(gone) == 0 {
 		return topics, nil
@@ -231,6 +236,20 @@ func (f *follower) topicsOfMarks() (topics []logclient.Topic) {
 		}
 	}
 	return topics
+}
+
+// storyEnd asks for the end of tidings.story, which is 0 if there is no such topic.
+func (f *follower) storyEnd(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	f.mu.Lock()
+	t, ok := f.topics[obligation.StoryTopic]
+	f.mu.Unlock()
+	if !ok {
+		return 0, nil
+	}
+	ends, err := f.lc.EndsOf(ctx, []logclient.Topic{t})
+	return ends[obligation.StoryTopic][0], err
 }
 
 // report returns the *misfit that was found, or nil if none was found.

@@ -187,7 +187,7 @@ func TestTheFileKeepsWhatTheJudgeKnows(t *testing.T) {
 // record returns an entry of the model as a record.
 func (w *world) record(at location) *kgo.Record {
 	e := w.logs[at.partition][at.offset]
-	r := &kgo.Record{Topic: fmt.Sprint(at.topic), Partition: at.partition.partition, Offset: at.offset, Timestamp: epoch}
+	r := &kgo.Record{Topic: fmt.Sprint(at.topic), Partition: at.partition.partition, Offset: at.offset, LeaderEpoch: e.leader, Timestamp: epoch.Add(time.Duration(e.serial) * time.Millisecond)}
 	if e.fact == nil {
 		h := func(k, v string) kgo.RecordHeader { return kgo.RecordHeader{Key: k, Value: []byte(v)} }
 		r.Headers = []kgo.RecordHeader{h(cloudevent.HeaderID, e.id), h(cloudevent.HeaderType, fmt.Sprint(e.typ)), h(cloudevent.HeaderCorrelation, e.correlation)}

@@ -60,7 +60,9 @@ type Indexer struct {
 	started  atomic.Bool // Run was called
 
 	election *election // nil without Options.Emit
-	term     *term     // the term of the election in which the goroutine of Run judges; nil: it does not judge
+	// The following belong to the goroutine of Run.
+	term     *term // the term of the election in which it judges; nil: it does not judge
+	compared int64 // follower.comparisons when the publisher has begun anew
 }
 
 // Open connects to the log and opens the index file at path, as [OpenIndex] does. The indexer owns both until Close.
@@ -241,7 +243,7 @@ func (x *Indexer) Run(ctx context.Context) error {
 		case a := <-publisher.answers:
 			publisher.onAnswer(a)
 		case <-publisher.timer.C:
-		case <-publisher.failed.news:
+		case <-publisher.appends.news:
 			publisher.retryFailed()
 		case asked := <-questions:
 			answers.ask(asked)
@@ -274,6 +276,13 @@ func (x *Indexer) judge(ctx context.Context, publisher *settlePublisher, answers
 		publisher.abandon()
 		if t == nil {
 			answers.forget()
+		}
+	}
+	if n := x.follower.comparisons.Load(); n != x.compared {
+		if err := publisher.begunAnew(ctx, x.follower.storyEnd); err != nil {
+			x.log.Debug("story: reading the end of "+obligation.StoryTopic, "err", err)
+		} else {
+			x.compared = n
 		}
 	}
 	if x.term != nil {

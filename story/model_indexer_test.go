@@ -3,6 +3,7 @@ package story
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"tidings.dev/internal/obligation"
@@ -65,19 +66,35 @@ func (m *memoryStore) eventsOf(n storyNum, yield func(location) bool) {
 // modelIndexer reads the log of a world into a judge, each partition at its own pace, and appends the judge's verdicts
 // to the log.
 type modelIndexer struct {
-	w        *world
-	j        *judge
-	m        *memoryStore
-	read     snapshot
-	topics   map[string]topicNum                   // those that the indexer has found to exist, by name
-	subs     map[string][]*obligation.Subscription // those that were read, by reaction
-	all      modelRound                            // of the log
-	marks    modelRound                            // of the marks
-	passed   modelRound                            // the last round of the marks that has ended
-	early    snapshot                              // the watermarks that the sabotage earlyBarrier read
-	underWay []entry                               // facts that are being appended
-	froze    []storyNum                            // the candidates of the present round of the log, for the sabotage keepCandidate
-	how      sabotage
+	w         *world
+	j         *judge
+	m         *memoryStore
+	read      snapshot
+	topics    map[string]topicNum                   // those that the indexer has found to exist, by name
+	subs      map[string][]*obligation.Subscription // those that were read, by reaction
+	all       modelRound                            // of the log
+	marks     modelRound                            // of the marks
+	passed    modelRound                            // the last round of the marks that has ended
+	early     snapshot                              // the watermarks that the sabotage earlyBarrier read
+	underWay  []underWay                            // facts that are being appended
+	acked     []acknowledged                        // facts that were appended and may not have been read
+	ahead     map[string]obligation.Fact            // the newest fact of each story, by correlation
+	tails     map[partition]*tail                   // of what was read
+	connected int                                   // the starts of the world when index and log were compared last
+	froze     []storyNum                            // the candidates of the present round of the log, for the sabotage keepCandidate
+	how       sabotage
+}
+
+// underWay is a fact that is being appended about a story.
+type underWay struct {
+	entry
+	story storyNum
+}
+
+// acknowledged is a fact about a story that was appended.
+type acknowledged struct {
+	story  storyNum
+	offset int64
 }
 
 // modelRound is a round of the judge.
@@ -111,23 +128,29 @@ type sabotage struct {
 	noReach      bool       // nothing that marks have led to is waited for
 	emittedNone  bool       // marks that do not say what was emitted count as if nothing was
 	anybody      bool       // every story counts as traced
+
+	restoring      bool // nothing is wrong, but the log goes back often: the other faults are found sooner then
+	neverCompare   bool // the index is not compared with the log
+	keepRounds     bool // rounds go on after a comparison, and so does waiting for facts that were appended
+	ignoreReturned bool // a topic that was deleted and is there again is no misfit
+	ignoreLast     bool // the last record that was read is not compared
 }
 
 // newModelIndexer returns a modelIndexer that has read nothing of w.
 func newModelIndexer(w *world, how sabotage) *modelIndexer {
 	read := make(snapshot)
 	return &modelIndexer{w: w, j: newJudge(), m: &memoryStore{records: make(map[partition][]storedRecord), byName: make(map[string]storyNum), read: read}, read: read, how: how,
-		topics: map[string]topicNum{"1": 1, "2": 2, "3": 3}, subs: make(map[string][]*obligation.Subscription)}
+		ahead: make(map[string]obligation.Fact), tails: make(map[partition]*tail), topics: map[string]topicNum{"1": 1, "2": 2, "3": 3}, subs: make(map[string][]*obligation.Subscription)}
 }
 
 // gone reports whether the indexer has found that a topic was deleted. It reads no more of it then.
 func (x *modelIndexer) gone(t topicNum) bool {
-	return t < worldSubscriptions && t < x.topics[topicName(t)]
+	return t < worldSubscriptions && t < x.topics[topicName(t)] || x.w.taken[t]
 }
 
 // follows reports whether the indexer reads a topic: it has not found it to be deleted, and it has found it if it was made again.
 func (x *modelIndexer) follows(t topicNum) bool {
-	return t >= worldSubscriptions || t == x.topics[topicName(t)]
+	return t >= worldSubscriptions || t == x.topics[topicName(t)] && !x.w.taken[t]
 }
 
 // discover finds the topics that there are now. Reactions are subscribed to those that were made again.
@@ -214,11 +237,58 @@ func (x *modelIndexer) take(p partition) {
 	case *obligation.Seek:
 		x.j.onSeek(x.m, x.listener(f.Reaction, topicWith(f.TopicID)), f)
 	case *obligation.Settled:
-		s := x.m.stories[x.m.byName[f.Correlation]]
-		x.j.onVerdict(x.m, x.m.byName[f.Correlation], f.Episode, true, f.Events == s.records)
+		x.ahead[f.Correlation] = f
+		if n, ok := x.m.byName[f.Correlation]; ok {
+			x.j.onVerdict(x.m, n, f.Episode, true, x.covers(f, n))
+		}
 	case *obligation.Reopened:
-		x.j.onVerdict(x.m, x.m.byName[f.Correlation], f.Episode, false, false)
+		x.ahead[f.Correlation] = f
+		if n, ok := x.m.byName[f.Correlation]; ok {
+			x.j.onVerdict(x.m, n, f.Episode, false, false)
+		}
 	}
+	if t := x.tails[p]; t == nil {
+		x.tails[p] = newTail()
+	}
+	x.tails[p].add(x.w.record(at))
+	x.retryMissing(math.MaxInt64)
+}
+
+// retryMissing makes the stories due again whose facts were appended and are not in the log any more: they are not below its end, or
+// were not read where they were.
+func (x *modelIndexer) retryMissing(end int64) {
+	x.acked = slices.DeleteFunc(x.acked, func(a acknowledged) bool {
+		if a.offset >= x.read[partition{worldStory, 0}] && a.offset < end {
+			return false
+		}
+		if _, ok := x.j.publishing[a.story]; ok && !x.how.keepRounds {
+			x.j.retryVerdict(x.m, a.story)
+		}
+		return true
+	})
+}
+
+// covers reports whether a fact covers all events of a story that were read, but for those of topics that were deleted.
+func (x *modelIndexer) covers(f *obligation.Settled, n storyNum) bool {
+	covers := true
+	x.m.eventsOf(n, func(at location) bool {
+		covers = x.gone(at.topic) || f.CoversIn(topicName(at.topic), topicID(at.topic), at.partition.partition, at.offset)
+		return covers
+	})
+	return covers
+}
+
+// through returns the positions after the events of a story that were read.
+func (x *modelIndexer) through(n storyNum) (through []obligation.Position) {
+	ends := make(snapshot)
+	x.m.eventsOf(n, func(at location) bool {
+		ends[at.partition] = max(ends[at.partition], at.offset+1)
+		return true
+	})
+	for p, end := range ends {
+		through = append(through, obligation.Position{Topic: topicName(p.topic), TopicID: topicID(p.topic), Partition: p.partition, Offset: end})
+	}
+	return through
 }
 
 // addEvent adds an event to the store and passes it to the judge.
@@ -250,7 +320,22 @@ func (x *modelIndexer) addEvent(at location, e entry) {
 	}
 	s.rooted = s.rooted || x.how.anybody
 	x.m.records[at.partition] = append(log, r)
+	current := s.current
 	x.j.onEvent(x.m, at, r.eventHead)
+	switch f := x.ahead[e.correlation].(type) { // as Index.onEventBehind
+	case *obligation.Settled:
+		covers := f.CoversIn(topicName(at.topic), topicID(at.topic), at.partition.partition, at.offset)
+		if s.records == 1 {
+			x.j.onVerdict(x.m, n, f.Episode, true, covers)
+		} else if covers && current && s.episode == f.Episode {
+			s.current = true
+			x.j.touch(n, &s.standing)
+		}
+	case *obligation.Reopened:
+		if s.records == 1 {
+			x.j.onVerdict(x.m, n, f.Episode, false, false)
+		}
+	}
 }
 
 // listener returns the listener for a reaction on a topic, and adds it if it is new.
@@ -266,6 +351,13 @@ func (x *modelIndexer) listener(reaction string, t topicNum) *listener {
 
 // step makes the indexer take one random step. An error describes a false verdict.
 func (x *modelIndexer) step() error {
+	if x.connected != x.w.starts && x.w.choose(3, "connect") > 0 {
+		if len(x.underWay) > 0 && x.w.choose(2, "lands") == 0 { // before the indexer notices
+			x.land()
+		}
+		return nil
+	}
+	x.connect()
 	switch x.w.choose(10, "indexer") {
 	case 0:
 		x.beginMarks()
@@ -417,8 +509,9 @@ func (x *modelIndexer) takeSome(n int) {
 
 // land appends the first of the facts that are under way.
 func (x *modelIndexer) land() {
-	x.w.append(partition{worldStory, 0}, x.underWay[0])
+	f := x.underWay[0]
 	x.underWay = x.underWay[1:]
+	x.acked = append(x.acked, acknowledged{f.story, x.w.append(partition{worldStory, 0}, f.entry)})
 }
 
 // crash forgets the state that is not in the index file. Each fact that is under way is appended or lost.
@@ -434,6 +527,7 @@ func (x *modelIndexer) crash() {
 	clear(x.j.publishing)
 	clear(x.j.pending)
 	clear(x.j.incomplete)
+	x.acked = nil
 	for n, s := range x.m.stories {
 		if s.due() {
 			x.j.pending[storyNum(n)] = struct{}{}
@@ -460,6 +554,11 @@ func (x *modelIndexer) crash() {
 // publish makes facts of verdicts. The error is one that was not true of a cut through the world.
 func (x *modelIndexer) publish(sure []storyNum, cut snapshot) error {
 	cut = x.left(cut)
+	for p, n := range cut {
+		if n > int64(len(x.w.logs[p])) && len(sure) > 0 {
+			return fmt.Errorf("judged by offset %d of %d/%d, and the log ends at %d", n, p.topic, p.partition, len(x.w.logs[p]))
+		}
+	}
 	for _, n := range sure {
 		s := x.m.stories[n]
 		events, owed, toCome := x.w.truth(cut, x.gone, s.correlation)
@@ -467,12 +566,12 @@ func (x *modelIndexer) publish(sure []storyNum, cut snapshot) error {
 			if s.events != events || len(owed) > 0 || len(toCome) > 0 {
 				return fmt.Errorf("settled %s falsely: %d events of %d, owed %q, to come %q", s.correlation, s.events, events, owed, toCome)
 			}
-			x.underWay = append(x.underWay, entry{fact: &obligation.Settled{Correlation: s.correlation, Episode: s.episode + 1, Events: s.records}})
+			x.underWay = append(x.underWay, underWay{entry{fact: &obligation.Settled{Correlation: s.correlation, Episode: s.episode + 1, Events: s.records, Through: x.through(n)}}, n})
 		} else {
 			if len(owed) == 0 {
 				return fmt.Errorf("reopened %s falsely", s.correlation)
 			}
-			x.underWay = append(x.underWay, entry{fact: &obligation.Reopened{Correlation: s.correlation, Episode: s.episode + 1}})
+			x.underWay = append(x.underWay, underWay{entry{fact: &obligation.Reopened{Correlation: s.correlation, Episode: s.episode + 1}}, n})
 		}
 	}
 	return nil
@@ -524,6 +623,7 @@ func (x *modelIndexer) incomplete(correlation string) (incomplete, unsure bool) 
 // or was settled falsely.
 func (x *modelIndexer) finish() error {
 	x.w.drain()
+	x.connect()
 	x.discover()
 	for range 20 {
 		for _, p := range x.w.parts() {

@@ -17,13 +17,23 @@ import (
 type world struct {
 	choose func(n int, what string) int // returns a number in [0, n)
 
-	logs      map[partition][]entry // of the topics of an application, also of deleted ones, and of those below
-	topics    []topicNum            // those of the application that there are, by name: see topicName
-	reactions []*actor
-	runs      []*run // handlers that are running
-	remakes   bool   // topics are deleted and made again
-	roots     int    // number of events that have begun a story
-	markFirst bool   // sabotage: a reaction writes marks before it emits
+	logs          map[partition][]entry // of the topics of an application, also of deleted ones, and of those below
+	topics        []topicNum            // those of the application that there are, by name: see topicName
+	reactions     []*actor
+	runs          []*run              // handlers that are running
+	remakes       bool                // topics are deleted and made again
+	restores      bool                // the log goes back
+	restoresOften bool                // of six chances that it may, it takes all
+	made          map[string]topicNum // by name, the last topic that was made: also those that a restore has taken keep their numbers
+	taken         map[topicNum]bool   // topics that were made after the backup with which the broker has started: as if they were deleted
+	joined        int                 // number of reactions that have joined
+	leader        int32               // leader epoch of the records that are appended now
+	starts        int                 // number of times that the broker has started again
+	unseen        bool                // the indexer has not connected since the broker has started again
+	serial        int64               // number of records that were appended, also of those that a restore has taken
+	backup        *backup             // nil if there is none
+	roots         int                 // number of events that have begun a story
+	markFirst     bool                // sabotage: a reaction writes marks before it emits
 }
 
 // topicStep is the difference between the number of a topic and that of the one which is made after it under its name.
@@ -51,6 +61,8 @@ type entry struct {
 	typ             nameNum
 	depth           int             // number of causes above the event
 	fact            obligation.Fact // nil for an event
+	leader          int32           // leader epoch
+	serial          int64           // stands for the time: no two records have the same
 }
 
 // actor is a reaction on one topic.
@@ -89,7 +101,7 @@ type run struct {
 
 // newWorld returns a world with one topic and no events.
 func newWorld(choose func(int, string) int) *world {
-	w := &world{choose: choose, logs: make(map[partition][]entry), topics: []topicNum{1}}
+	w := &world{choose: choose, logs: make(map[partition][]entry), topics: []topicNum{1}, made: map[string]topicNum{"1": 1}, taken: make(map[topicNum]bool)}
 	for _, p := range []partition{{1, 0}, {1, 1}, {worldSubscriptions, 0}, {worldReactions, 0}, {worldStory, 0}} {
 		w.logs[p] = nil
 	}
@@ -98,6 +110,8 @@ func newWorld(choose func(int, string) int) *world {
 
 // append appends an entry and returns its offset.
 func (w *world) append(p partition, e entry) int64 {
+	w.serial++
+	e.leader, e.serial = w.leader, w.serial
 	w.logs[p] = append(w.logs[p], e)
 	return int64(len(w.logs[p]) - 1)
 }
@@ -133,6 +147,9 @@ func (w *world) step() {
 	acts := []func(){w.start, w.start, w.advance, w.advance, w.advance, w.root, w.join, w.announce, w.rebalance, w.seek, w.retire, w.newTopic, w.late, w.again, w.widen}
 	if w.remakes {
 		acts = append(acts, w.remake, w.renew)
+	}
+	if w.restores {
+		acts = append(acts, w.goBack)
 	}
 	acts[w.choose(len(acts), "act")]()
 }
@@ -193,22 +210,31 @@ func (w *world) late() {
 // newTopic adds a topic, up to three.
 func (w *world) newTopic() {
 	if len(w.topics) < 3 {
-		t := topicNum(len(w.topics) + 1)
-		w.topics = append(w.topics, t)
-		w.logs[partition{t, 0}], w.logs[partition{t, 1}] = nil, nil
+		w.topics = append(w.topics, w.makeTopic(topicNum(len(w.topics)+1)))
 	}
 }
 
 // remake deletes a topic and makes it again under its name. Who has read something of the deleted one may handle and mark it still.
+// An indexer that learns of this and of a restore at once cannot tell what the deleted topic had.
 func (w *world) remake() {
-	if w.choose(4, "really") > 0 {
+	if w.choose(4, "really") > 0 || w.unseen {
 		return
 	}
 	i := w.choose(len(w.topics), "topic")
-	if t := w.topics[i] + topicStep; t < worldSubscriptions {
-		w.topics[i] = t
-		w.logs[partition{t, 0}], w.logs[partition{t, 1}] = nil, nil
+	if w.made[topicName(w.topics[i])]+topicStep < worldSubscriptions {
+		w.topics[i] = w.makeTopic(w.topics[i])
 	}
+}
+
+// makeTopic returns a topic that has just been made under the name of t.
+func (w *world) makeTopic(t topicNum) topicNum {
+	name := topicName(t)
+	if last, ok := w.made[name]; ok {
+		t = last + topicStep
+	}
+	w.made[name] = t
+	w.logs[partition{t, 0}], w.logs[partition{t, 1}] = nil, nil
+	return t
 }
 
 // now returns the topic that there is of the name of t.
@@ -236,7 +262,7 @@ func (w *world) join() {
 		return
 	}
 	t := w.topics[w.choose(len(w.topics), "topic")]
-	a := &actor{name: string(rune('A' + len(w.reactions))), topic: t, parts: make(map[int32]*owner), old: w.choose(4, "version") == 3}
+	a := &actor{name: string(rune('A' + w.joined)), topic: t, parts: make(map[int32]*owner), old: w.choose(4, "version") == 3}
 	for typ := nameNum(1); typ <= 3; typ++ {
 		if w.choose(4, "wants") > 0 {
 			a.types = append(a.types, typ)
@@ -259,6 +285,7 @@ func (w *world) join() {
 		a.parts[p] = newOwner(a.sub.Start[p], 0)
 	}
 	w.reactions = append(w.reactions, a)
+	w.joined++
 }
 
 // newOwner returns an owner that has done nothing beyond its position.

@@ -3,10 +3,14 @@ package story
 import (
 	"context"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"tidings.dev/internal/obligation"
 )
 
 const (
@@ -39,10 +43,10 @@ const (
 // If an append fails, the story becomes due again (retryVerdict) and a later round judges it anew. If the story then
 // gets a fact with the same episode, the publisher appends the identical fact, because the failed append may have
 // reached the log after all. If an append succeeds, the story stays in judge.publishing until its fact is read from
-// tidings.story.
+// tidings.story, or until that topic turns out not to have it any more, as the log has gone back: then it is due again, too.
 //
-// All but failed belongs to the goroutine of Indexer.Run, which calls step after everything that happens: records that
-// were applied, and news on answers, timer and failed.news, which it selects on.
+// All but appends belongs to the goroutine of Indexer.Run, which calls step after everything that happens: records that
+// were applied, and news on answers, timer and appends.news, which it selects on.
 type settlePublisher struct {
 	ix          *Index
 	log         *slog.Logger
@@ -60,7 +64,7 @@ type settlePublisher struct {
 	judgeNext   time.Time // when candidates in doubt may be judged again
 	wake        time.Time // when step is to be called, also if nothing happens; zero: it need not be
 
-	failed failedVerdicts
+	appends appends
 }
 
 // judgeRound is a judging round of one kind, and the pause after it.
@@ -106,7 +110,7 @@ func newSettlePublisher(x *Indexer) *settlePublisher {
 func (s *settlePublisher) init() {
 	s.timer, s.answers = time.NewTimer(time.Hour), make(chan roundAnswer, 2)
 	s.timer.Stop()
-	s.failed.news = make(chan struct{}, 1)
+	s.appends.news = make(chan struct{}, 1)
 }
 
 // stop stops the timer. A request for offsets that is under way ends with the context of the step that began it.
@@ -116,6 +120,7 @@ func (s *settlePublisher) stop() { s.timer.Stop() }
 // requestTimeout if the index makes no progress. It does not wait for appends.
 func (s *settlePublisher) step(ctx context.Context) {
 	s.wake = time.Time{}
+	s.retryMissing()
 	ended := s.catchUp(ctx, &s.marks)
 	if ended {
 		s.passed = s.marks.id
@@ -226,45 +231,115 @@ func (s *settlePublisher) catchUp(ctx context.Context, r *judgeRound) bool {
 // publish appends verdicts: step 4 of the rule.
 func (s *settlePublisher) publish(ctx context.Context, found []verdict) {
 	for _, v := range found {
-		err := s.produce(ctx, v.record(), func(err error) {
+		r := v.record()
+		err := s.produce(ctx, r, func(err error) {
 			if err != nil {
-				s.failed.add(v)
+				s.appends.fail(v)
+			} else {
+				s.appends.succeed(v, r.Offset)
 			}
 		})
 		if err != nil {
-			s.failed.add(v)
+			s.appends.fail(v)
 		}
 	}
 }
 
 // retryFailed makes the stories due again whose verdicts could not be appended. Run calls it after it has received
-// from s.failed.news.
-func (s *settlePublisher) retryFailed() { s.ix.retryVerdicts(s.failed.take()) }
+// from s.appends.news.
+func (s *settlePublisher) retryFailed() { s.ix.retryVerdicts(s.appends.takeFailed()) }
 
-// failedVerdicts collects verdicts whose append has failed. The Kafka client's goroutines add them. mu protects
-// verdicts.
-type failedVerdicts struct {
-	news     chan struct{} // has capacity 1; holds a value whenever verdicts is not empty
-	mu       sync.Mutex
-	verdicts []verdict
+// retryMissing makes the stories due again whose facts were appended, but are not in tidings.story any more: the index has read past
+// them and has not met them.
+func (s *settlePublisher) retryMissing() {
+	s.ix.retryVerdicts(s.ix.stillPublishing(s.appends.takeBelow(s.ix.position(obligation.StoryTopic, 0))))
 }
 
-// add adds a verdict. It may be called from any goroutine and does not block.
-func (f *failedVerdicts) add(v verdict) {
-	f.mu.Lock()
-	f.verdicts = append(f.verdicts, v)
-	f.mu.Unlock()
+// begunAnew is called after the index was compared with the log over a new connection, and fits. The log may have gone back all the
+// same, to where the index had read it. So the rounds are abandoned: offsets that they wait for may never be reached. Stories
+// become due again whose facts were appended beyond the end of tidings.story. end asks the brokers for that; if it fails, so
+// does begunAnew, and must be called again.
+func (s *settlePublisher) begunAnew(ctx context.Context, end func(context.Context) (int64, error)) error {
+	if have := s.appends.have(); have > 0 { // those that are appended from now on may be beyond the end that is read
+		at, err := end(ctx)
+		if err != nil {
+			return err
+		}
+		s.ix.retryVerdicts(s.ix.stillPublishing(s.appends.takeBeyond(at, have)))
+	}
+	s.abandon()
+	return nil
+}
+
+// appends collects what has become of the appends of verdicts. The Kafka client's goroutines add to it. mu protects failed and
+// succeeded.
+type appends struct {
+	news      chan struct{} // has capacity 1; holds a value whenever failed is not empty
+	mu        sync.Mutex
+	failed    []verdict
+	succeeded []appended // those whose facts may not have been read yet
+}
+
+// appended is a verdict that was appended at an offset of tidings.story.
+type appended struct {
+	verdict
+	offset int64
+}
+
+// fail adds a verdict that could not be appended. It may be called from any goroutine and does not block.
+func (a *appends) fail(v verdict) {
+	a.mu.Lock()
+	a.failed = append(a.failed, v)
+	a.mu.Unlock()
 	select {
-	case f.news <- struct{}{}:
+	case a.news <- struct{}{}:
 	default:
 	}
 }
 
-// take removes and returns all verdicts.
-func (f *failedVerdicts) take() []verdict {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	verdicts := f.verdicts
-	f.verdicts = nil
+// succeed adds a verdict that was appended at an offset. It may be called from any goroutine and does not block.
+func (a *appends) succeed(v verdict, offset int64) {
+	a.mu.Lock()
+	a.succeeded = append(a.succeeded, appended{v, offset})
+	a.mu.Unlock()
+}
+
+// takeFailed removes and returns the verdicts that could not be appended.
+func (a *appends) takeFailed() []verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	verdicts := a.failed
+	a.failed = nil
+	return verdicts
+}
+
+// takeBelow removes and returns the verdicts that were appended below a position.
+func (a *appends) takeBelow(position int64) []verdict {
+	return a.take(func(v appended) bool { return v.offset < position }, math.MaxInt)
+}
+
+// have returns the number of verdicts that were appended and not taken.
+func (a *appends) have() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.succeeded)
+}
+
+// takeBeyond removes and returns the verdicts that were appended at an end or later, of the first ones.
+func (a *appends) takeBeyond(end int64, first int) []verdict {
+	return a.take(func(v appended) bool { return v.offset >= end }, first)
+}
+
+// take removes and returns the verdicts of which a condition is true, of the first ones that were appended.
+func (a *appends) take(which func(appended) bool, first int) (verdicts []verdict) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.succeeded = slices.DeleteFunc(a.succeeded, func(v appended) bool {
+		if first--; first < 0 || !which(v) {
+			return false
+		}
+		verdicts = append(verdicts, v.verdict)
+		return true
+	})
 	return verdicts
 }

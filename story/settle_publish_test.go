@@ -29,6 +29,7 @@ type publisherTest struct {
 	removed    int           // how often passRemoved was called
 	appended   []*kgo.Record // facts that were produced
 	appendsErr error         // error of appends
+	unread     int64         // facts that were appended and not read
 }
 
 // newPublisherTest returns a publisherTest with an empty index and log. It must be called in a bubble of synctest.
@@ -39,6 +40,10 @@ func newPublisherTest(t *testing.T) *publisherTest {
 		passRemoved: func(context.Context) error { p.removed++; return nil },
 		produce: func(_ context.Context, r *kgo.Record, done func(error)) error {
 			p.appended = append(p.appended, r)
+			if p.appendsErr == nil {
+				r.Offset = p.log.ends[obligation.StoryTopic+"/0"] + p.unread
+				p.unread++
+			}
 			go done(p.appendsErr)
 			return nil
 		},
@@ -79,7 +84,7 @@ func (p *publisherTest) run() {
 		case a := <-p.answers:
 			p.onAnswer(a)
 		case <-p.timer.C:
-		case <-p.failed.news:
+		case <-p.appends.news:
 			p.retryFailed()
 		default:
 			return
@@ -100,6 +105,7 @@ func (p *publisherTest) read(facts ...*kgo.Record) {
 	for _, r := range facts {
 		p.log.append(r)
 	}
+	p.unread = 0
 	apply(p.t, p.ix, p.log)
 }
 
@@ -211,6 +217,61 @@ func TestAVerdictIsRetried(t *testing.T) {
 		p.read(last)
 		if s := p.ix.Stats(); s.Settled != 1 || s.Open != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestThePublisherBeginsAnewWithALogThatHasGoneBack has the log go back to where the index has read it, so that the index fits: a
+// round must not wait for offsets that the log had before, nor a story for a fact that the log has lost.
+func TestThePublisherBeginsAnewWithALogThatHasGoneBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPublisherTest(t)
+		p.place("a")
+		p.place("b")
+		apply(t, p.ix, p.log)
+		p.after(freezeEvery)
+		p.read(p.appended[0])
+		kept, lost := p.appended[0], p.appended[1]
+		p.place("c")
+		apply(t, p.ix, p.log)
+		p.place("d") // is not read
+		p.log.records = nil
+		p.run()
+		// Case: nothing has gone back, though the fact was not read yet, or the end of the topic cannot be read.
+		asked := p.asked
+		end := int64(2)
+		endOf := func(context.Context) (int64, error) { return end, nil }
+		must(t, p.begunAnew(t.Context(), endOf))
+		if err := p.begunAnew(t.Context(), func(context.Context) (int64, error) { return 0, errors.New("no leader") }); err == nil {
+			t.Error("it has begun anew, not knowing what is lost")
+		}
+		p.after(time.Minute)
+		if len(p.appended) != 2 || p.asked != asked+1 {
+			t.Errorf("%d facts, asked %d times", len(p.appended), p.asked-asked)
+		}
+		// Case: the log has lost the event d, and a fact.
+		p.log.ends["orders/0"]--
+		end, p.unread = 1, 0
+		must(t, p.begunAnew(t.Context(), endOf))
+		for range 3 {
+			p.after(freezeEvery)
+		}
+		if len(p.appended) != 4 {
+			t.Fatalf("%d facts", len(p.appended))
+		}
+		if again := p.appended[2]; string(again.Key) != string(lost.Key) || !bytes.Equal(again.Value, lost.Value) || string(p.appended[3].Key) != "c" {
+			t.Errorf("%s, %s", p.appended[2].Value, p.appended[3].Value)
+		}
+		// Case: another fact is read where one was.
+		p.read(kept)
+		p.after(freezeEvery)
+		if len(p.appended) != 5 || !bytes.Equal(p.appended[4].Value, lost.Value) {
+			t.Errorf("%d facts", len(p.appended))
+		}
+		p.read(p.appended[3:]...)
+		p.after(time.Minute)
+		if s := p.ix.Stats(); s.Settled != 3 || s.Open != 0 || len(p.appended) != 5 {
+			t.Errorf("%+v, %d facts", s, len(p.appended))
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 func play(choose func(int, string) int, steps int, how sabotage) error {
 	w := newWorld(choose)
 	w.remakes = !how.steady && choose(3, "remakes") == 2
+	w.restores, w.restoresOften = how.restoring || !how.steady && choose(3, "restores") == 2, how.restoring
 	w.markFirst = how.markFirst
 	x := newModelIndexer(w, how)
 	for range steps {
@@ -82,6 +83,11 @@ func TestTheModelFindsAWrongJudge(t *testing.T) {
 		"looks for emissions in the topic of the name":        {throughByName: true},
 		"settles what has lost events, judging by marks":      {settleLosses: true},
 		"forgets who is subscribed to a topic made again":     {noRenewal: true},
+
+		"does not notice that the log has gone back":          {restoring: true, neverCompare: true},
+		"goes on with the rounds of before the log went back": {restoring: true, keepRounds: true},
+		"keeps as deleted what a restore has brought back":    {restoring: true, ignoreReturned: true},
+		"does not compare the last record":                    {restoring: true, ignoreLast: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 5000 {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -170,9 +171,22 @@ func (ix *Index) through(s *storyRow) (through []obligation.Position) {
 	return through
 }
 
+// stillPublishing returns the verdicts whose stories wait until a fact about them is read. It changes verdicts.
+func (ix *Index) stillPublishing(verdicts []verdict) []verdict {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return slices.DeleteFunc(verdicts, func(v verdict) bool {
+		_, ok := ix.judge.publishing[v.story]
+		return !ok
+	})
+}
+
 // retryVerdicts makes the stories of failed verdicts due again, and remembers the facts for nextFact. If the index
 // has failed, it does nothing; Run finds the error and returns it.
 func (ix *Index) retryVerdicts(failed []verdict) {
+	if len(failed) == 0 {
+		return
+	}
 	_ = ix.write(func(tx *writeTx) {
 		for _, v := range failed {
 			if _, ok := ix.judge.publishing[v.story]; ok { // false if the index was rebuilt or the fact was read meanwhile
