@@ -124,6 +124,44 @@ func TestEveryByteFlipped(t *testing.T) {
 	}
 }
 
+// Case: the first frame of the last file cannot be read, and the caller knows that entries of it were durable. The error names
+// that file, whichever byte is changed, and however many frames the file has.
+func TestTheFileIsNamedThatHasTheMissingEntries(t *testing.T) {
+	for frames := 1; frames <= 2; frames++ {
+		disk := vfs.NewMem()
+		o := Options{FileBytes: 4 << 10}
+		j, _, _ := mustOpen(t, disk, 0, o)
+		appendWait(t, j, "in the first file")
+		mustClose(t, j)
+		j, _, _ = mustOpen(t, disk, 0, o)
+		last := path.Join(dir, journalName(j.current.generation))
+		var durable LSN
+		for range frames {
+			durable = appendWait(t, j, strings.Repeat("in the last file", 5))
+		}
+		disk.PowerOff()
+		j.Close()
+		disk = disk.CrashClone(rand.New(rand.NewSource(1)))
+		for at := range int64(300) {
+			damaged := disk.CrashClone(rand.New(rand.NewSource(1)))
+			mutate(t, damaged, path.Base(last), func(f vfs.File) {
+				var b [1]byte
+				f.ReadAt(b[:], at)
+				b[0] ^= byte(1 << (at % 8))
+				f.WriteAt(b[:], at)
+			})
+			j, _, _, err := open(damaged, durable, o)
+			if err == nil {
+				j.Close() // a byte that nothing depends on, as those that fill a frame up
+				continue
+			}
+			if corrupt, ok := errors.AsType[*CorruptError](err); !ok || corrupt.File != last {
+				t.Fatalf("%d frames, byte %d of %s flipped: %v", frames, at, last, err)
+			}
+		}
+	}
+}
+
 // Files go missing, change places, are cut, and lose pages.
 func TestFilesDamaged(t *testing.T) {
 	for _, closed := range []bool{true, false} {

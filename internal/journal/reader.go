@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"io"
 
 	"tidings.dev/internal/vfs"
@@ -104,6 +105,17 @@ func (r *reader) provenAfter(positionBytes int64, lsn LSN) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// usedAt reports whether something was written at a position which is no whole frame now. A file that no frame was written to
+// has zeros there, or a frame of an earlier generation.
+func (r *reader) usedAt(positionBytes int64) (bool, error) {
+	b, err := r.at(positionBytes, headerBytes)
+	if err != nil || len(bytes.Trim(b, "\x00")) == 0 {
+		return false, err
+	}
+	_, whole, err := r.frame(positionBytes)
+	return !whole, err
 }
 
 // mayBeginAt reports whether the bytes at a position look like the beginning of the frame whose first entry is lsn: see

@@ -126,10 +126,34 @@ func (r *recovery) run() error {
 		}
 	}
 	if r.next <= r.after {
-		last := r.chain[len(r.chain)-1]
-		return r.corrupt(last.dirFile, last.sizeBytes, r.next, fmt.Sprintf("the journal ends before LSN %d, which was durable", r.after))
+		return r.endsEarly()
 	}
 	return r.checkHeadless(r.chain[len(r.chain)-1].generation)
+}
+
+// endsEarly returns the *CorruptError for a journal whose last entry that can be read is before one that was durable. It names the
+// file that should have the missing entries, if there is a sign which one that is, and otherwise the last one of the chain.
+func (r *recovery) endsEarly() error {
+	last := r.chain[len(r.chain)-1]
+	if err := r.attributeGap(last.generation, noGeneration); err != nil {
+		return err
+	}
+	reason := fmt.Sprintf("the journal ends before LSN %d, which was durable", r.after)
+	for _, hole := range r.headless {
+		if hole.generation < last.generation || r.result.Torn != nil {
+			continue
+		}
+		err := r.open(hole, func(rd *reader) error {
+			if used, err := rd.usedAt(0); err != nil || !used {
+				return err
+			}
+			return r.corrupt(hole, 0, r.next, "nothing here can be read, and "+reason)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return r.corrupt(last.dirFile, last.sizeBytes, r.next, reason)
 }
 
 // open calls do with a reader of the file f, and closes the file afterwards.
