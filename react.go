@@ -126,8 +126,8 @@ func Concurrency(n int) ReactOption {
 // Buffer sets how many bytes of events this process may keep in memory for the reaction: events that it has received
 // and not finished. The default is 64 MiB. The Kafka client needs up to 8 MiB more for each broker. When the limit is
 // near, the reaction drops the payloads of events that wait behind one that fails or takes long, and reads them again
-// when it is their turn. If that is not enough, it stops reading some partitions, and at the limit all of them. Buffer
-// panics unless bytes is at least 64 KiB.
+// when it is their turn. At the limit it takes in no more until some are finished. Buffer panics unless bytes is at least
+// 64 KiB.
 func Buffer(bytes int64) ReactOption {
 	if bytes < minBuffer {
 		panic(fmt.Sprintf("tidings: Buffer(%d): at least %d bytes, so that some events fit", bytes, minBuffer))

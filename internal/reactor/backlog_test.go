@@ -72,33 +72,56 @@ func TestEventsBehindAFailureTakeNoMemoryAndStopNobody(t *testing.T) {
 // itoa returns n in decimal digits.
 func itoa(n int64) string { return cloudevent.ForeignID("", 0, n)[len("/0/"):] }
 
-// TestTheHeaviestPartitionIsPaused fills the memory with events that can run. The partition that has most of the bytes
-// must be paused, and the others must not. The last partition is never paused, but over the budget polling must stop.
-func TestTheHeaviestPartitionIsPaused(t *testing.T) {
+// TestMemoryStopsPolling fills the memory with events that can run. Polling must stop over the budget, and go on at three
+// quarters of it. No partition is paused: kgo would throw away what it has fetched.
+func TestMemoryStopsPolling(t *testing.T) {
 	s := newScript(t, config{concurrency: 1, budget: 40_000})
-	returns := topicPartition{"returns", 0}
 	s.do(assigned{[]assignment{{topicPartition: orders, incarnation: 1}, {topicPartition: returns, incarnation: 2}}}, "becomeReady")
-	big := func(offset int64) record {
-		r := rec(plain, offset, "")
-		r.Data = make([]byte, 9_000)
-		return r
-	}
-	other := func(offset int64) record {
-		r := big(offset)
-		r.Topic = "returns"
-		return r
-	}
-	s.do(arrived{returns, []record{other(0)}}, "run:returns/0@0")
-	s.do(arrived{orders, []record{big(0), big(1)}}, "")
-	s.do(arrived{orders, []record{big(2)}}, "pause:orders/0")
-	s.do(arrived{returns, []record{other(1)}}, "pausePolling")
+	s.do(arrived{returns, []record{of(returns, big(0))}}, "run:returns/0@0")
+	s.do(arrived{orders, []record{big(0), big(1), big(2)}}, "")
+	s.do(arrived{returns, []record{of(returns, big(1))}}, "pausePolling")
 	s.do(handled{attempt: attempt{item: s.items["returns/0@0"], freeWorker: true}}, "wantRound run:orders/0@0")
 	s.do(handled{attempt: s.out(0)}, "wantRound run:orders/0@1 resumePolling")
-	s.do(handled{attempt: s.out(1)}, "wantRound run:orders/0@2 resume:orders/0")
+}
+
+// TestWhatIsHeldBehindAGateStopsNoPolling fills the memory with events that wait until the states of their partitions are
+// rebuilt. Polling must go on, or they never are; the partition that holds most of them is paused instead.
+func TestWhatIsHeldBehindAGateStopsNoPolling(t *testing.T) {
+	s := newScript(t, config{stateful: true, concurrency: 1, budget: 40_000})
+	s.do(assigned{[]assignment{
+		{topicPartition: orders, incarnation: 1},
+		{topicPartition: returns, incarnation: 2, position: 10},
+	}}, "")
+	s.do(arrived{orders, []record{big(0), big(1), big(2)}}, "")
+	s.do(arrived{orders, []record{big(3), big(4)}}, "pause:orders/0")
+	s.do(arrived{returns, []record{of(returns, big(0))}}, "")
+	// Case: the gate opens. What was held stops polling now, and the partition is resumed at half of the budget.
+	s.do(arrived{returns, []record{of(returns, big(10))}}, "becomeReady run:orders/0@0 pausePolling")
+	s.do(handled{attempt: s.out(0)}, "wantRound run:orders/0@1")
+	s.do(handled{attempt: s.out(1)}, "wantRound run:orders/0@2")
+	s.do(handled{attempt: s.out(2)}, "wantRound run:orders/0@3 resumePolling")
+	s.do(handled{attempt: s.out(3)}, "wantRound run:orders/0@4 resume:orders/0")
 
 	// Case: a paused partition is lost. kgo remembers that it is paused, so it must be resumed for its next assignment.
-	s.do(arrived{orders, []record{big(3), big(4)}}, "pause:orders/0 wantRound")
+	s = newScript(t, config{stateful: true, concurrency: 1, budget: 40_000})
+	s.do(assigned{[]assignment{{topicPartition: orders, incarnation: 1}, {topicPartition: returns, incarnation: 2, position: 10}}}, "")
+	s.do(arrived{orders, []record{big(0), big(1), big(2), big(3)}}, "pause:orders/0")
 	s.do(lost{[]incarnation{1}}, "resume:orders/0 forget:1")
+}
+
+var returns = topicPartition{"returns", 0}
+
+// big returns a record of orders that takes about 10,000 bytes of memory.
+func big(offset int64) record {
+	r := rec(plain, offset, "")
+	r.Data = make([]byte, 9_000)
+	return r
+}
+
+// of returns the record in another topic.
+func of(tp topicPartition, r record) record {
+	r.Topic = tp.topic
+	return r
 }
 
 // TestOffsetQueue compares an offsetQueue with a slice under random operations.

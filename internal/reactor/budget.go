@@ -7,15 +7,12 @@ import "slices"
 //
 //   - Above three quarters of the budget, the payloads of events that cannot run soon are dropped: the events of
 //     blocked lanes, except for the first of each lane. Their offsets stay in memory as the lane's backlog, and they
-//     are read again when it is their turn (backlog.go). If that is not enough, the partition with the most bytes is
-//     paused, one partition for each batch that arrives.
-//   - When half of the budget is reached again, all paused partitions are resumed.
-//   - Above the whole budget, polling stops until three quarters are reached again. A paused partition loses the
-//     records that kgo has fetched for it, while a reaction that does not poll loses none, so the last partition that
-//     is not paused is never paused.
-//
-// Events that are held behind a gate do not stop polling, because the gate may open only if another partition is
-// polled.
+//     are read again when it is their turn (backlog.go).
+//   - Above the whole budget, polling stops until three quarters are reached again. kgo keeps what it has fetched.
+//   - Events that are held behind a gate do not stop polling, because the gate may open only if another partition is
+//     polled. Instead, above three quarters of the budget, the partition that holds the most is paused, one for each
+//     batch that arrives, and resumed at half of the budget. kgo throws away what it has fetched for a partition that is
+//     paused, so nothing else pauses one for its memory.
 
 const (
 	// itemBytes is the memory that an item takes besides the variable parts of its event: the item, its lane, and its
@@ -25,8 +22,8 @@ const (
 	backlogBytes = 256
 )
 
-// high is the number of bytes above which payloads are dropped and partitions paused; low is the number at which
-// paused partitions are resumed.
+// high is the number of bytes above which payloads are dropped and partitions that hold events paused; low is the number
+// at which these are resumed.
 func (s *scheduler) high() int64 { return s.budget / 4 * 3 }
 func (s *scheduler) low() int64  { return s.budget / 2 }
 
@@ -84,24 +81,22 @@ func (s *scheduler) saveMemory() {
 	}
 }
 
-// pauseHeaviest pauses the partition with the most bytes if memory is above the high mark. It must be called when
-// records have arrived.
+// pauseHeaviest pauses the partition with the most bytes among those that hold events, if memory is above the high mark. It
+// must be called when records have arrived.
 func (s *scheduler) pauseHeaviest() {
-	if s.bytes <= s.high() {
+	if s.bytes <= s.high() || s.heldBytes == 0 {
 		return
 	}
 	var heaviest *partition
-	fetched := 0 // number of partitions that are not paused
 	for _, p := range s.partitions {
-		if p.revoking || p.paused {
+		if p.revoking || p.paused || len(p.held) == 0 {
 			continue
 		}
-		fetched++
 		if h := heaviest; h == nil || p.bytes > h.bytes || p.bytes == h.bytes && p.incarnation < h.incarnation {
 			heaviest = p
 		}
 	}
-	if fetched > 1 && heaviest.bytes > 0 {
+	if heaviest != nil {
 		heaviest.heavy = true
 		s.balanceFetching(heaviest)
 	}

@@ -9,8 +9,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxArrived is the number of records of one partition that are passed to the scheduler at a time, while r.mu is held.
-const maxArrived = 1024
+const (
+	// maxPolled is the number of records that are taken from kgo at a time. What kgo has beyond that stays where it is, so that
+	// memory exceeds the budget by no more than so many events.
+	maxPolled = 2048
+	// maxArrived is the number of records of one partition that are passed to the scheduler at a time, while r.mu is held.
+	maxArrived = 1024
+)
 
 // poll takes in fetched records until ctx is done, the instance stands down, or the reaction cannot go on. stood
 // reports whether the instance has stood down; err is the reason why the reaction cannot go on.
@@ -31,8 +36,7 @@ func (r *Reactor) poll(ctx context.Context) (stood bool, err error) {
 	}()
 	var records []record // reused for each partition
 	for ctx.Err() == nil {
-		// Take everything that kgo has, so that a partition which is paused next loses few records.
-		fetches := r.group.PollFetches(ctx)
+		fetches := r.group.PollRecords(ctx, maxPolled)
 		fetches.EachError(func(topic string, partition int32, err error) {
 			r.onFetchError(ctx, topicPartition{topic, partition}, err)
 		})
