@@ -26,10 +26,10 @@ func (c Consume) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var records, bytes atomic.Int64
-	p.counts(records.Load)
+	p.Counts(records.Load)
 	var running sync.WaitGroup
 	var m Measured
-	t := startMeter(e)
+	t := StartMeter(e)
 	for range max(c.Groups, 1) {
 		running.Go(func() {
 			if err := c.read(ctx, e, &records, &bytes); err != nil {
@@ -38,7 +38,7 @@ func (c Consume) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, er
 		})
 	}
 	running.Wait()
-	t.stop(&m)
+	t.Stop(&m)
 	m.Records, m.Bytes = records.Load(), bytes.Load()
 	return m, context.Cause(ctx)
 }
@@ -46,7 +46,7 @@ func (c Consume) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, er
 // read runs one reader until it has read c.Records records, and adds what it reads to the counters. It returns nil if
 // ctx is done.
 func (c Consume) read(ctx context.Context, e Endpoint, records, bytes *atomic.Int64) error {
-	client, err := e.client(ctx, c.options()...)
+	client, err := e.Client(ctx, c.options()...)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ const dirtyAtOnce = 256
 // DirtyPartitions produces one record with a value of recordBytes to each partition of a topic, so that the next
 // checkpoint has to write every partition. It returns when all records are acknowledged.
 func DirtyPartitions(ctx context.Context, e Endpoint, topic string, partitions, recordBytes int) error {
-	client, err := e.client(ctx, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
+	client, err := e.Client(ctx, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		return err

@@ -105,7 +105,7 @@ func repeat(ctx context.Context, sizeBytes int, d time.Duration, do func() (byte
 	if sizeBytes < 1 || sizeBytes > maxDiskBytes {
 		return m, fmt.Errorf("%w: %d bytes at a time", ErrLoad, sizeBytes)
 	}
-	t := startMeter(Endpoint{})
+	t := StartMeter(Endpoint{})
 	for end := t.began.Add(d); ; {
 		before := time.Now()
 		if !before.Before(end) {
@@ -122,7 +122,7 @@ func repeat(ctx context.Context, sizeBytes int, d time.Duration, do func() (byte
 		m.Records++
 		m.Bytes += int64(n)
 	}
-	t.stop(&m)
+	t.Stop(&m)
 	return m, nil
 }
 

@@ -54,7 +54,7 @@ func (b EndToEnd) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, e
 	if err != nil {
 		return Measured{}, err
 	}
-	p.counts(c.delivered)
+	p.Counts(c.delivered)
 	r.start()
 	if err := c.awaitFirst(r.ctx); err != nil {
 		return Measured{}, err
@@ -63,10 +63,10 @@ func (b EndToEnd) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, e
 	var m Measured
 	r.sleep(b.Load.Warmup)
 	r.measured.open()
-	before, t := c.delivered(), startMeter(e)
+	before, t := c.delivered(), StartMeter(e)
 	r.sleep(b.Load.Duration)
 	m.Records = c.delivered() - before
-	t.stop(&m)
+	t.Stop(&m)
 	r.measured.close()
 	m.Bytes = m.Records * r.recordBytes()
 	if err := r.finish(); err != nil {
@@ -97,7 +97,7 @@ func (b EndToEnd) startConsumers(ctx context.Context, e Endpoint, r *produceRun)
 	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	for range b.Groups {
-		client, err := e.client(ctx, groupOptions(b.Topic, kgo.NewOffset().AtEnd())...)
+		client, err := e.Client(ctx, groupOptions(b.Topic, kgo.NewOffset().AtEnd())...)
 		if err != nil {
 			return c, err
 		}

@@ -42,8 +42,8 @@ func (e Endpoint) dial(ctx context.Context, address string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", address)
 }
 
-// client returns a client, after the broker has answered it. The caller must close the client.
-func (e Endpoint) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
+// Client returns a client, after the broker has answered it. The caller must close the client.
+func (e Endpoint) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
 	opts := []kgo.Opt{kgo.SeedBrokers(e.Seeds...), kgo.ClientID("tidings-bench"), kgo.DisableClientMetrics()}
 	if e.Dial != nil {
 		opts = append(opts, kgo.Dialer(e.Dial))

@@ -36,7 +36,7 @@ func (f FanOut) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, err
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errOver)
 	var records, bytes atomic.Int64
-	p.counts(bytes.Load)
+	p.Counts(bytes.Load)
 	var running sync.WaitGroup
 	var conns []net.Conn
 	for range f.Readers {
@@ -57,10 +57,10 @@ func (f FanOut) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, err
 		})
 	}
 	_ = pause(ctx, streamWarmup) // the cause of ctx is checked below
-	firstRecords, firstBytes, t := records.Load(), bytes.Load(), startMeter(e)
+	firstRecords, firstBytes, t := records.Load(), bytes.Load(), StartMeter(e)
 	_ = pause(ctx, f.Duration)
 	m.Records, m.Bytes = records.Load()-firstRecords, bytes.Load()-firstBytes
-	t.stop(&m)
+	t.Stop(&m)
 	cancel(errOver)
 	for _, conn := range conns {
 		conn.Close()
@@ -88,7 +88,7 @@ func (f FanOut) newReader(conn net.Conn, partitions []int32, records, bytes *ato
 
 // leader returns the address of the leader of partition 0, and all partitions of the topic that it leads.
 func (e Endpoint) leader(ctx context.Context, topic string) (address string, partitions []int32, err error) {
-	client, err := e.client(ctx)
+	client, err := e.Client(ctx)
 	if err != nil {
 		return "", nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // group, and adds the number of records to received. The goroutine ends when ctx is done, or when a read fails; it
 // then calls stop with the error. It is added to background, on which the caller must wait.
 func (e Endpoint) startGroupReader(ctx context.Context, stop context.CancelCauseFunc, background *sync.WaitGroup, topic string, received *atomic.Int64) error {
-	client, err := e.client(ctx, groupOptions(topic, kgo.NewOffset().AtStart())...)
+	client, err := e.Client(ctx, groupOptions(topic, kgo.NewOffset().AtStart())...)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (i Idle) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, error
 		readers.Wait()
 	}()
 	var received atomic.Int64
-	p.counts(received.Load)
+	p.Counts(received.Load)
 	for range i.Groups {
 		if err := e.startGroupReader(reading, stop, &readers, i.Topic, &received); err != nil {
 			return Measured{}, err
@@ -44,13 +44,13 @@ func (i Idle) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, error
 			return Measured{}, err
 		}
 	}
-	p.counts(nil)
+	p.Counts(nil)
 	if err := pause(reading, i.Warmup); err != nil {
 		return Measured{}, err
 	}
 	var m Measured
-	t := startMeter(e)
+	t := StartMeter(e)
 	err := pause(reading, i.Duration)
-	t.stop(&m)
+	t.Stop(&m)
 	return m, err
 }

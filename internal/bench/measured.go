@@ -12,6 +12,10 @@ type Measured struct {
 	Client  Usage      // usage of this process during Elapsed; this includes a broker that runs in this process
 	Server  *Usage     // usage of the broker's process during Elapsed; nil if it is not known
 
+	// Figures are further figures by name, such as read_bytes_per_log_byte; nil if there are none. All rounds of a contender
+	// have the same ones.
+	Figures map[string]float64
+
 	Delivered int64      // for Mixed, number of records that the consumers received; 0 otherwise
 	Series    []Measured // for Mixed, the intervals in order; nil otherwise
 }

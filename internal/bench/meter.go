@@ -2,20 +2,21 @@ package bench
 
 import "time"
 
-// meter measures the time and the resource usage between startMeter and stop.
-type meter struct {
+// Meter measures the time and the resource usage between StartMeter and Stop.
+type Meter struct {
 	endpoint Endpoint
 	began    time.Time
 	client   Usage
 	server   *Usage // nil if the broker's process is not known
 }
 
-func startMeter(e Endpoint) *meter {
-	return &meter{endpoint: e, server: e.usage(), client: SelfUsage(), began: time.Now()}
+// StartMeter begins to measure this process and that of the broker at e.
+func StartMeter(e Endpoint) *Meter {
+	return &Meter{endpoint: e, server: e.usage(), client: SelfUsage(), began: time.Now()}
 }
 
-// stop sets m.Elapsed, m.Client and m.Server to what was used since startMeter.
-func (t *meter) stop(m *Measured) {
+// Stop sets m.Elapsed, m.Client and m.Server to what was used since StartMeter.
+func (t *Meter) Stop(m *Measured) {
 	m.Elapsed = time.Since(t.began)
 	m.Client = SelfUsage().since(t.client)
 	if now := t.endpoint.usage(); now != nil && t.server != nil {

@@ -36,7 +36,7 @@ func (b Mixed) Run(ctx context.Context, e Endpoint, p *Progress) (Measured, erro
 			return Measured{}, err
 		}
 	}
-	p.counts(r.delivered.Load)
+	p.Counts(r.delivered.Load)
 	background.Go(func() { r.memory.sample(ctx, e) })
 	outcomes := make([][]Measured, len(b.Topics))
 	for i := range b.Topics {
@@ -90,10 +90,10 @@ func (r *mixedRun) produce(ctx context.Context, topic int) ([]Measured, error) {
 
 // meter waits for the length of an interval, and sets in m what was used and delivered in it.
 func (r *mixedRun) meter(ctx context.Context, m *Measured) error {
-	before, t := r.delivered.Load(), startMeter(r.endpoint)
+	before, t := r.delivered.Load(), StartMeter(r.endpoint)
 	r.memory.take()
 	err := pause(ctx, r.length)
-	t.stop(m)
+	t.Stop(m)
 	m.Delivered = r.delivered.Load() - before
 	if m.Server != nil {
 		m.Server.PeakRSSBytes = max(r.memory.take(), m.Server.RSSBytes)

@@ -20,7 +20,7 @@ func TestTheNullSourceHasNoEnd(t *testing.T) {
 		if _, there, err := e.Describe(t.Context(), "t"); err != nil || there != 1000 {
 			t.Fatalf("%d records there: %v", there, err)
 		}
-		client, err := e.client(t.Context(), append(Consume{Topic: "t", Partitions: partitions}.options(), kgo.FetchMaxPartitionBytes(20_000))...)
+		client, err := e.Client(t.Context(), append(Consume{Topic: "t", Partitions: partitions}.options(), kgo.FetchMaxPartitionBytes(20_000))...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,18 +1,19 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
 )
 
-// BrokerName is the name of the contender that is the measured broker. A report has it as Result, and all other
-// contenders as Ceilings.
+// BrokerName is the name of the contender that is the measured broker.
 const BrokerName = "broker"
 
 // Plan describes a benchmark: the contenders, the number of rounds, and the comparisons.
 type Plan struct {
 	Benchmark   string // name in the report
+	Measures    string // name of the contender that the report has as Result, all others being Ceilings; "": BrokerName
 	Target      Target
 	Workload    map[string]any
 	Rounds      int
@@ -37,7 +38,7 @@ func (p Plan) Run(ctx context.Context, began time.Time, progress *Progress) (Rep
 	}
 	for _, c := range p.Contenders {
 		result := Summarize(c.Name, rounds)
-		if c.Name == BrokerName {
+		if c.Name == cmp.Or(p.Measures, BrokerName) {
 			r.Result = result
 		} else {
 			r.Ceilings = append(r.Ceilings, result)
@@ -49,9 +50,12 @@ func (p Plan) Run(ctx context.Context, began time.Time, progress *Progress) (Rep
 }
 
 // RateRatio returns the comparison of the broker's records per second with those of another contender.
-func RateRatio(other string) Comparison {
+func RateRatio(other string) Comparison { return RateRatioOf(BrokerName, other) }
+
+// RateRatioOf returns the comparison of the records per second of a contender with those of another one.
+func RateRatioOf(contender, other string) Comparison {
 	return Comparison{Name: "records_per_s / " + other, Of: func(r Round) float64 {
-		return Divide(r[BrokerName].RecordsPerSecond(), r[other].RecordsPerSecond())
+		return Divide(r[contender].RecordsPerSecond(), r[other].RecordsPerSecond())
 	}}
 }
 
@@ -65,7 +69,24 @@ func BytesRatio(other string) Comparison {
 // QuantileRatio returns the comparison of the quantile q of the broker's latency with that of another contender. name
 // is the quantile's name in reports, such as p50 or p99.
 func QuantileRatio(name string, q float64, other string) Comparison {
+	return QuantileRatioOf(BrokerName, name, q, other)
+}
+
+// QuantileRatioOf is like QuantileRatio, for the latency of a contender.
+func QuantileRatioOf(contender, name string, q float64, other string) Comparison {
 	return Comparison{Name: name + " / " + other, Of: func(r Round) float64 {
-		return Divide(r[BrokerName].Quantile(q), r[other].Quantile(q))
+		return Divide(r[contender].Quantile(q), r[other].Quantile(q))
+	}}
+}
+
+// Figure returns the figure of a contender as a comparison, which may have a goal.
+func Figure(contender, name string) Comparison {
+	return Comparison{Name: name, Of: func(r Round) float64 { return r[contender].Figures[name] }}
+}
+
+// FigureRatio returns the comparison of the figure of a contender with that of another one.
+func FigureRatio(contender, name, other string) Comparison {
+	return Comparison{Name: name + " / " + other, Of: func(r Round) float64 {
+		return Divide(r[contender].Figures[name], r[other].Figures[name])
 	}}
 }

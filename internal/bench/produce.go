@@ -46,7 +46,7 @@ func (b Produce) RunIntervals(ctx context.Context, e Endpoint, p *Progress, scri
 		return nil, err
 	}
 	defer r.close()
-	p.counts(r.acknowledged)
+	p.Counts(r.acknowledged)
 	r.start()
 	var measured []Measured
 	err = pause(r.ctx, b.Load.Warmup)
@@ -54,10 +54,10 @@ func (b Produce) RunIntervals(ctx context.Context, e Endpoint, p *Progress, scri
 		err = script(r.ctx, func(during func(context.Context) error) error {
 			var m Measured
 			r.measured.open()
-			before, t := r.acknowledged(), startMeter(e)
+			before, t := r.acknowledged(), StartMeter(e)
 			err := during(r.ctx)
 			m.Records = r.acknowledged() - before
-			t.stop(&m)
+			t.Stop(&m)
 			r.measured.close()
 			m.Bytes = m.Records * r.recordBytes()
 			measured = append(measured, m)
@@ -86,7 +86,7 @@ func Fill(ctx context.Context, e Endpoint, topic string, l Load, records int64, 
 		return err
 	}
 	defer r.close()
-	p.counts(r.acknowledged)
+	p.Counts(r.acknowledged)
 	r.limit = records
 	r.start()
 	r.wait(r.ctx)

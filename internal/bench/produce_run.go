@@ -36,7 +36,7 @@ func newProduceRun(ctx context.Context, e Endpoint, topic string, l Load, st *st
 	r := &produceRun{load: l, payload: newPayload(l), measured: &intervals{}, stamp: st}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	for range l.Producers {
-		client, err := e.client(ctx, append(opts, kgo.DefaultProduceTopic(topic))...)
+		client, err := e.Client(ctx, append(opts, kgo.DefaultProduceTopic(topic))...)
 		if err != nil {
 			r.close()
 			return nil, err

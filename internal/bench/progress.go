@@ -13,8 +13,8 @@ type Progress struct {
 // Stage begins a stage of the run. A new stage counts nothing.
 func (p *Progress) Stage(name string) { p.set(name, nil) }
 
-// counts sets the function that returns how much the current stage has done. count must be safe for concurrent use.
-func (p *Progress) counts(count func() int64) { p.set("", count) }
+// Counts sets the function that returns how much the current stage has done. count must be safe for concurrent use.
+func (p *Progress) Counts(count func() int64) { p.set("", count) }
 
 func (p *Progress) set(stage string, count func() int64) {
 	if p == nil {

@@ -17,7 +17,7 @@ type Ready struct {
 // time since StartedAt. It includes connecting, and requesting metadata and a producer id. Server is the usage of the
 // broker's process since it began.
 func (r Ready) Run(ctx context.Context, e Endpoint) (Measured, error) {
-	client, err := e.client(ctx, kgo.DefaultProduceTopic(r.Topic), kgo.ProducerLinger(0))
+	client, err := e.Client(ctx, kgo.DefaultProduceTopic(r.Topic), kgo.ProducerLinger(0))
 	if err != nil {
 		return Measured{}, err
 	}

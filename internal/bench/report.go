@@ -12,7 +12,7 @@ import (
 // them. Rates are in records per second and in 10^6 bytes per second, latencies in microseconds, and sizes in bytes.
 // Each figure of a Result is the median over the rounds.
 type Report struct {
-	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout, mixed, idle or start
+	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout, react-…, mixed, idle or start
 	Preset    string         `json:"preset,omitempty"`
 	At        time.Time      `json:"at"`
 	Machine   Machine        `json:"machine"`
@@ -65,6 +65,8 @@ type Result struct {
 	Server         *Process `json:"server,omitempty"` // usage of the broker's process; nil if it is not known
 	RoundsPerSec   []Rate   `json:"rounds_rates"`     // rates of each round
 	RoundsP50Usecs []Micros `json:"rounds_p50_us,omitempty"`
+
+	Figures map[string]float64 `json:"figures,omitempty"` // further figures by name
 
 	DeliveredPerSec float64    `json:"delivered_per_s,omitempty"` // for mixed: records per second that the consumers received
 	Series          []Interval `json:"series,omitempty"`          // for mixed: the intervals of the last round

@@ -3,7 +3,10 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -39,6 +42,9 @@ func (r Report) WriteText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if err := r.writeFigures(w); err != nil {
+		return err
+	}
 	if err := writeSeries(w, r.Result.Series); err != nil {
 		return err
 	}
@@ -59,6 +65,28 @@ func writeRatios(w io.Writer, ratios []Ratio) error {
 			goal += map[bool]string{true: " met", false: " missed"}[*ratio.Met]
 		}
 		fmt.Fprintf(t, "%s\t%.3g\t%.3g\t%.3g\t%s\t\n", ratio.Name, ratio.Median, ratio.Low, ratio.High, goal)
+	}
+	return t.Flush()
+}
+
+// writeFigures writes the table of further figures, with a row for each contender that has some.
+func (r Report) writeFigures(w io.Writer) error {
+	if len(r.Result.Figures) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	names := slices.Sorted(maps.Keys(r.Result.Figures))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\t"+strings.Join(names, "\t")+"\t")
+	for _, result := range append([]Result{r.Result}, r.Ceilings...) {
+		if result.Figures == nil {
+			continue
+		}
+		fmt.Fprint(t, result.Name, "\t")
+		for _, name := range names {
+			fmt.Fprintf(t, "%.4g\t", result.Figures[name])
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

@@ -61,10 +61,10 @@ func readStreams(ctx context.Context, raw Endpoint, mode byte, conns int, d time
 		})
 	}
 	_ = pause(ctx, streamWarmup) // the cause of ctx is returned below
-	before, t := bytes.Load(), startMeter(raw)
+	before, t := bytes.Load(), StartMeter(raw)
 	_ = pause(ctx, d)
 	m.Bytes = bytes.Load() - before
-	t.stop(&m)
+	t.Stop(&m)
 	if err := failed.Load(); err != nil {
 		return m, fmt.Errorf("read a raw stream: %w", *err)
 	}
@@ -84,7 +84,7 @@ func PingLimit(ctx context.Context, raw Endpoint, d time.Duration) (Measured, er
 		return m, err
 	}
 	defer conn.Close()
-	t := startMeter(raw)
+	t := StartMeter(raw)
 	buf := make([]byte, pingBytes)
 	for end := t.began.Add(d); time.Now().Before(end) && ctx.Err() == nil; {
 		before := time.Now()
@@ -98,7 +98,7 @@ func PingLimit(ctx context.Context, raw Endpoint, d time.Duration) (Measured, er
 		m.Records++
 		m.Bytes += pingBytes
 	}
-	t.stop(&m)
+	t.Stop(&m)
 	return m, context.Cause(ctx)
 }
 

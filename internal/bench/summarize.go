@@ -19,6 +19,7 @@ func Summarize(name string, rounds []Round) Result {
 	if len(each) > 0 {
 		r.Series = summarizeSeries(each[len(each)-1].Series)
 	}
+	r.Figures = summarizeFigures(each)
 	r.Seconds = of(func(m Measured) float64 { return m.Elapsed.Seconds() })
 	r.Records = of(func(m Measured) float64 { return float64(m.Records) })
 	r.Bytes = of(func(m Measured) float64 { return float64(m.Bytes) })
@@ -46,6 +47,18 @@ func medianOf(each []Measured, figure func(Measured) float64) float64 {
 		values = append(values, figure(m))
 	}
 	return median(values)
+}
+
+// summarizeFigures returns the medians of the further figures, or nil if there are none.
+func summarizeFigures(each []Measured) map[string]float64 {
+	if len(each) == 0 || each[0].Figures == nil {
+		return nil
+	}
+	figures := map[string]float64{}
+	for name := range each[0].Figures {
+		figures[name] = medianOf(each, func(m Measured) float64 { return m.Figures[name] })
+	}
+	return figures
 }
 
 // summarizeProcess returns the medians of the usage that the function usage selects.

@@ -18,7 +18,7 @@ type Topic struct {
 
 // CreateTopic creates a topic and returns when the broker has it. It fails if the topic exists.
 func (e Endpoint) CreateTopic(ctx context.Context, t Topic) error {
-	client, err := e.client(ctx)
+	client, err := e.Client(ctx)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (e Endpoint) CreateTopic(ctx context.Context, t Topic) error {
 
 // DeleteTopic deletes a topic and its records.
 func (e Endpoint) DeleteTopic(ctx context.Context, name string) error {
-	client, err := e.client(ctx)
+	client, err := e.Client(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (e Endpoint) DeleteTopic(ctx context.Context, name string) error {
 // Describe returns the number of partitions of a topic, and the number of records (offsets) in them. If the topic
 // does not exist, it returns 0 partitions and a nil error.
 func (e Endpoint) Describe(ctx context.Context, name string) (partitions int, records int64, err error) {
-	client, err := e.client(ctx)
+	client, err := e.Client(ctx)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"tidings.dev/broker"
 	"tidings.dev/internal/bench"
+	"tidings.dev/internal/bench/framework"
 	"tidings.dev/internal/cli/clitest"
 	"tidings.dev/internal/cli/serve"
 	"tidings.dev/internal/cli/shell"
@@ -41,7 +42,11 @@ func report(t *testing.T, p clitest.Program, args ...string) bench.Report {
 	if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
 		t.Fatalf("%v in %s", err, r.Stdout)
 	}
-	if report.Benchmark != args[0] || report.Result.Records == 0 || report.Result.RecordsPerSec == 0 || report.Result.Name != bench.BrokerName {
+	benchmark, name := args[0], bench.BrokerName
+	if benchmark == "react" {
+		benchmark, name = "react-"+args[1], framework.Name
+	}
+	if report.Benchmark != benchmark || report.Result.Records == 0 || report.Result.RecordsPerSec == 0 || report.Result.Name != name {
 		t.Errorf("nothing was measured: %s", r.Stdout)
 	}
 	return report
@@ -90,6 +95,20 @@ func TestBenchmarksInProcess(t *testing.T) {
 	checkRatios(t, r, "mb_per_s / one_group")
 	report(t, p, "fanout", "--in-process", "--bytes", "1MiB", "--groups", "2", "--raw=false")
 
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// Case: the framework beside bare kgo, shortly. Programs depend on the names of the ratios.
+func TestFramework(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	p := clitest.New(t, commands)
+	r := report(t, p, "react", "backlog", "--in-process", "--backlog", "2000", "--rounds", "1", "--payload", "struct", "--emit", "--partitions", "2")
+	checkRatios(t, r, "records_per_s / bare_kgo", "cpu_us_per_event / bare_kgo", "cpu_us_per_event", "allocs_per_event", "read_bytes_per_log_byte", "peak_rss_mib")
+	if len(r.Ceilings) != 1 || r.Ceilings[0].Name != framework.BareKgo || r.Ceilings[0].Figures["allocs_per_event"] == 0 || r.Workload["backlog"] != "2000" {
+		t.Errorf("report %+v", r)
+	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
@@ -171,6 +190,11 @@ func TestMistakes(t *testing.T) {
 		{"consume --groups -1", shell.ExitUsage, "--groups"},
 		{"e2e --rate 0", shell.ExitUsage, "rate"},
 		{"fanout --groups 0", shell.ExitUsage, "--groups"},
+		{"react backlog --payload xml", shell.ExitUsage, "--payload"},
+		{"react backlog --size 10", shell.ExitUsage, "--size"},
+		{"react backlog --backlog 0", shell.ExitUsage, "--backlog"},
+		{"react backlog --reactions 0", shell.ExitUsage, "reactions"},
+		{"react backlog --subjects 0", shell.ExitUsage, "--subjects"},
 		{"idle", shell.ExitUsage, "no command"},
 	} {
 		p.Want(p.Run(append([]string{"bench"}, strings.Fields(c.args)...)...), c.code, c.text)

@@ -1,8 +1,10 @@
 // Package bench has the commands `tidings bench` produce, consume, e2e and fanout, which measure a Kafka broker and
-// the limits of the machine, and the hidden commands with which they start servers in other processes.
+// the limits of the machine, react, which measures package tidings beside a bare Kafka client, and the hidden commands
+// with which they start servers in other processes.
 package bench
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -17,11 +19,11 @@ import (
 
 // Command returns the command bench with its subcommands.
 func Command(s *shell.Session) *cobra.Command {
-	c := shell.Family("bench", "Measure a broker, and what it could reach at best",
-		produceCommand(s), consumeCommand(s), endToEndCommand(s), fanOutCommand(s), serveCommand(s), ceilingsCommand(s))
+	c := shell.Family("bench", "Measure a broker or the framework, and what it could reach at best",
+		produceCommand(s), consumeCommand(s), endToEndCommand(s), fanOutCommand(s), reactCommand(s), serveCommand(s), ceilingsCommand(s))
 	c.Long = "Measures a Kafka broker: the one at --brokers, or one of its own in another process (with --in-process, in this one),\n" +
 		"on --data or a temporary directory. --ceiling measures what it could reach at best in the same rounds, and gives\n" +
-		"ratios. docs/performance.md says how to read them."
+		"ratios. react measures reactions on that broker beside a bare Kafka client. docs/performance.md says how to read them."
 	return c
 }
 
@@ -45,6 +47,10 @@ type common struct {
 	inProcess bool
 	ceiling   bool
 
+	// benchmark is the name in the report, and measures that of the contender that the others are compared with. Both may
+	// be "": the name of the command, and bench.BrokerName.
+	benchmark, measures string
+
 	// The following fields are set while the benchmark runs.
 	progress *bench.Progress
 	env      *environment
@@ -53,9 +59,29 @@ type common struct {
 // ceilingRounds is the default of --rounds if --ceiling is given.
 const ceilingRounds = 5
 
-// newCommand returns the command of benchmark b. c must be the common part of b.
+// newCommand returns the command of benchmark b, which measures a broker. c must be the common part of b.
 func newCommand(use, short, example string, c *common, b benchmark) *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := c.command(use, short, example, b)
+	f := cmd.Flags()
+	c.topic.Add(f)
+	c.rounds.Add(f)
+	f.Lookup("rounds").Usage += " (default with --ceiling 5)"
+	c.load.AddSize(f)
+	c.load.AddClient(f)
+	c.addInProcess(f)
+	f.BoolVar(&c.ceiling, "ceiling", false, "measure in turn what is possible at best, and give ratios")
+	b.flags(f)
+	return cmd
+}
+
+// addInProcess adds the flag for a broker in this process.
+func (c *common) addInProcess(f *pflag.FlagSet) {
+	f.BoolVar(&c.inProcess, "in-process", false, "run the broker in this process and reach it in memory")
+}
+
+// command returns the command of benchmark b without its flags. c must be the common part of b.
+func (c *common) command(use, short, example string, b benchmark) *cobra.Command {
+	return shell.TakesLog(&cobra.Command{
 		Use: use, Short: short, Example: example, Args: shell.Arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if c.ceiling && !cmd.Flags().Changed("rounds") {
@@ -69,17 +95,7 @@ func newCommand(use, short, example string, c *common, b benchmark) *cobra.Comma
 			}
 			return c.run(cmd, b)
 		},
-	}
-	f := cmd.Flags()
-	c.topic.Add(f)
-	c.rounds.Add(f)
-	f.Lookup("rounds").Usage += " (default with --ceiling 5)"
-	c.load.AddSize(f)
-	c.load.AddClient(f)
-	f.BoolVar(&c.inProcess, "in-process", false, "run the broker in this process and reach it in memory")
-	f.BoolVar(&c.ceiling, "ceiling", false, "measure in turn what is possible at best, and give ratios")
-	b.flags(f)
-	return shell.TakesLog(cmd)
+	})
 }
 
 // check returns a usage fault if a shared flag is not valid.
@@ -125,7 +141,7 @@ func (c *common) run(cmd *cobra.Command, b benchmark) (err error) {
 		return err
 	}
 	plan := bench.Plan{
-		Benchmark: cmd.Name(), Target: c.env.target, Workload: testbed.Workload(cmd.LocalNonPersistentFlags()),
+		Benchmark: cmp.Or(c.benchmark, cmd.Name()), Measures: c.measures, Target: c.env.target, Workload: testbed.Workload(cmd.LocalNonPersistentFlags()),
 		Rounds: c.rounds.Rounds, Rest: c.rounds.Rest, Contenders: contenders, Comparisons: comparisons,
 	}
 	report, err := plan.Run(ctx, began, c.progress)

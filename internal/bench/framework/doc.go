@@ -1,0 +1,12 @@
+// Package framework measures package tidings beside programs that do the same with a bare kgo client: the kgo that the
+// framework is built on is what it could reach at best. It uses the public API of package tidings only, as an
+// application does.
+//
+// Each measurement is a type with a method for either side: [Backlog], for reactions that handle a backlog.
+package framework
+
+// Names of the contenders in reports.
+const (
+	Name    = "framework"
+	BareKgo = "bare_kgo"
+)
