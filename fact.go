@@ -1,6 +1,7 @@
 package tidings
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -160,7 +161,7 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 		return Event[T]{}, false, nil
 	}
 	ev := Event[T]{Meta: e.Meta}
-	err := json.Unmarshal(e.Payload, &ev.Data)
+	err := decodePayload(e.Payload, &ev.Data)
 	if err == nil {
 		if d := e.mismatches.check(&e, f.def.shape, f.def.strict); f.def.strict && !d.None() {
 			err = &mismatchError{d}
@@ -172,6 +173,15 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 		return Event[T]{}, true, failed
 	}
 	return ev, true, nil
+}
+
+// decodePayload is json.Unmarshal, which reads a json.RawMessage twice; decodePayload reads it once.
+func decodePayload(payload []byte, data any) error {
+	if raw, ok := data.(*json.RawMessage); ok && json.Valid(payload) {
+		*raw = bytes.Clone(bytes.Trim(payload, " \t\r\n"))
+		return nil
+	}
+	return json.Unmarshal(payload, data)
 }
 
 var (

@@ -27,6 +27,11 @@ type handlerRun struct {
 	ended     bool // end was called: no more emissions are accepted
 	emissions []*kgo.Record
 	nth       map[string]int // the number of emissions in this run, by type and subject: see derive
+
+	// The following belong to the app's handlerRuns.
+	underWay bool
+	next     *handlerRun   // another run of the same story
+	detached []*kgo.Record // what was emitted meanwhile, without a handler's context, of the story, and is durable
 }
 
 var errHandlerReturned = errors.New("the handler whose context this is has returned: wait in the handler for the goroutines that emit")
@@ -103,37 +108,39 @@ func (r *reaction) run(ctx context.Context, h *handler, received *cloudevent.Eve
 // handlerRuns are the runs of an app that have not ended. The zero value has none; its methods may be called from any goroutine, and
 // do not block.
 type handlerRuns struct {
-	mu sync.Mutex
-	// byStory has the runs by the correlation of their causes, and of each what is durable already of its story that was emitted
-	// meanwhile without a handler's context.
-	byStory map[string]map[*handlerRun][]*kgo.Record
+	mu      sync.Mutex
+	byStory map[string]*handlerRun // by the correlation of their causes; those of one story are linked by next
 }
 
 func (r *handlerRuns) begin(run *handlerRun) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.byStory == nil {
-		r.byStory = make(map[string]map[*handlerRun][]*kgo.Record)
+		r.byStory = make(map[string]*handlerRun)
 	}
-	of := r.byStory[run.cause.Correlation]
-	if of == nil {
-		of = make(map[*handlerRun][]*kgo.Record, 1)
-		r.byStory[run.cause.Correlation] = of
-	}
-	of[run] = nil
+	run.underWay, run.next = true, r.byStory[run.cause.Correlation]
+	r.byStory[run.cause.Correlation] = run
 }
 
 // end ends a run and returns what was emitted meanwhile. If it has ended before, it does nothing.
 func (r *handlerRuns) end(run *handlerRun) []*kgo.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	of := r.byStory[run.cause.Correlation]
-	appended := of[run]
-	delete(of, run)
-	if len(of) == 0 {
-		delete(r.byStory, run.cause.Correlation)
+	if !run.underWay {
+		return nil
 	}
-	return appended
+	run.underWay = false
+	first := r.byStory[run.cause.Correlation]
+	at := &first
+	for *at != run {
+		at = &(*at).next
+	}
+	if *at = run.next; first == nil {
+		delete(r.byStory, run.cause.Correlation)
+	} else {
+		r.byStory[run.cause.Correlation] = first
+	}
+	return run.detached
 }
 
 // any reports whether there is a run.
@@ -148,9 +155,8 @@ func (r *handlerRuns) any() bool {
 func (r *handlerRuns) appended(correlation string, record *kgo.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	of := r.byStory[correlation]
-	for run := range of {
-		of[run] = append(of[run], record)
+	for run := r.byStory[correlation]; run != nil; run = run.next {
+		run.detached = append(run.detached, record)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 )
 
@@ -194,7 +195,7 @@ func (t *States[S]) fold(e Any, fold func(*S, Any)) folded[S] {
 	k := subjects[e.Subject]
 	if k == nil {
 		k = new(kept[S])
-		subjects[e.Subject] = k
+		subjects[strings.Clone(e.Subject)] = k // e.Subject is a part of a larger string
 	}
 	if k.broken != nil {
 		return folded[S]{kept: k}

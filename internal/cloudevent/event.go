@@ -68,6 +68,8 @@ type Event struct {
 	// record could be read, or does not claim to be one. If it is not empty, the event is foreign and has no type, and
 	// its data is the whole value.
 	NotUnderstood string
+
+	identity Identity // set by KeepIdentity; zero before
 }
 
 // FromRecord returns the event in a record in binary or structured mode. It does not fail: a record that is not a
@@ -79,6 +81,8 @@ type Event struct {
 func FromRecord(r *kgo.Record) Event {
 	binary := Event{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Data: r.Value}
 	var spec, traceAttribute string
+	var room [256]byte // of text; larger ones are allocated
+	text, at := room[:0], [texts]span{}
 	for _, h := range slices.Backward(r.Headers) {
 		if len(h.Value) == 0 {
 			continue
@@ -87,31 +91,35 @@ func FromRecord(r *kgo.Record) Event {
 		case HeaderSpecVersion:
 			spec = intern(h.Value, specVersion)
 		case HeaderID:
-			binary.ID = string(h.Value)
+			text, at[textID] = appendText(text, h.Value)
 		case HeaderType:
-			binary.Type = string(h.Value)
+			text, at[textType] = appendText(text, h.Value)
 		case HeaderSource:
-			binary.Source = string(h.Value)
+			text, at[textSource] = appendText(text, h.Value)
 		case HeaderSubject:
-			binary.Subject = string(h.Value)
+			text, at[textSubject] = appendText(text, h.Value)
 		case HeaderTime:
 			binary.Time = parseTime(string(h.Value))
 		case HeaderSchemaVersion:
 			binary.SchemaVersion = parseVersion(string(h.Value))
 		case HeaderCorrelation:
-			binary.Correlation = string(h.Value)
+			text, at[textCorrelation] = appendText(text, h.Value)
 		case HeaderCausation:
-			binary.Causation = string(h.Value)
+			text, at[textCausation] = appendText(text, h.Value)
 		case HeaderReaction:
-			binary.Reaction = string(h.Value)
+			text, at[textReaction] = appendText(text, h.Value)
 		case HeaderTraceParent:
-			binary.TraceParent = string(h.Value)
+			text, at[textTraceParent] = appendText(text, h.Value)
 		case headerTraceAttribute:
 			traceAttribute = string(h.Value)
 		case HeaderContentType:
 			binary.ContentType = intern(h.Value, jsonType)
 		}
 	}
+	all := string(text) // one allocation for all of them
+	of := func(i int) string { return all[at[i].begin:at[i].end] }
+	binary.ID, binary.Type, binary.Source, binary.Subject = of(textID), of(textType), of(textSource), of(textSubject)
+	binary.Correlation, binary.Causation, binary.Reaction, binary.TraceParent = of(textCorrelation), of(textCausation), of(textReaction), of(textTraceParent)
 	e := binary
 	switch {
 	case isStructured(binary.ContentType):
@@ -142,6 +150,27 @@ func FromRecord(r *kgo.Record) Event {
 		e.Time = r.Timestamp.UTC()
 	}
 	return e
+}
+
+// The attributes in headers that are kept as texts.
+const (
+	textID = iota
+	textType
+	textSource
+	textSubject
+	textCorrelation
+	textCausation
+	textReaction
+	textTraceParent
+	texts // the number of them
+)
+
+// span is a part of a text.
+type span struct{ begin, end int }
+
+// appendText appends the value of a header to text, and returns where it is there.
+func appendText(text, value []byte) ([]byte, span) {
+	return append(text, value...), span{len(text), len(text) + len(value)}
 }
 
 // notUnderstood returns the event for a record that could not be read for the reason why: it has the record's place

@@ -18,6 +18,9 @@ type Identity [16]byte
 // foreign record it is the hash of "place", topic id, partition and offset, with the topic's name in place of the id
 // if TopicID is zero.
 func (e *Event) Identity() Identity {
+	if e.identity != (Identity{}) {
+		return e.identity
+	}
 	if !e.Foreign {
 		return hash128("event", e.Source, e.Type, e.ID)
 	}
@@ -30,6 +33,10 @@ func (e *Event) Identity() Identity {
 	binary.BigEndian.PutUint64(place[4:], uint64(e.Offset))
 	return hash128("place", topic, string(place[:4]), string(place[4:]))
 }
+
+// KeepIdentity works out the event's identity, so that Identity need not do so each time. The fields that the identity follows
+// from must not be changed afterwards.
+func (e *Event) KeepIdentity() { e.identity = e.Identity() }
 
 // String returns the identity as 32 hexadecimal digits.
 func (i Identity) String() string { return hex.EncodeToString(i[:]) }

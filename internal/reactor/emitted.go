@@ -67,6 +67,9 @@ func (e *emitted) positions() []obligation.Position {
 
 // throughOf returns the ends of records that are durable. Those of topics that carry no events are left out.
 func (r *Reactor) throughOf(records ...*kgo.Record) []obligation.Position {
+	if len(records) == 0 {
+		return nil
+	}
 	var reach emitted
 	for _, record := range records {
 		if obligation.Internal(record.Topic) {

@@ -201,6 +201,7 @@ type record struct {
 
 // newRecord returns the record of an event. h is nil if the reaction does not handle the event.
 func newRecord(e cloudevent.Event, h *Handler) record {
+	e.KeepIdentity()
 	return record{Event: e, identity: e.Identity(), handler: h}
 }
 

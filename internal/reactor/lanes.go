@@ -15,12 +15,17 @@ type lanes[K comparable, T any] struct {
 	runnable []*lane[K, T] // first in, first out; those before index first have been given out
 	first    int
 	queued   int
+	spare    []*lane[K, T] // of no key, and not in runnable; at most maxSpare
 }
+
+// maxSpare is the number of lanes that are kept to be used again: most lanes have one item, and are there for a moment.
+const maxSpare = 1024
 
 // lane has the items of one key, in order.
 type lane[K comparable, T any] struct {
 	key   K
 	items []T
+	room  [1]T // for items, as long as there is one
 	state laneState
 }
 
@@ -45,9 +50,22 @@ func (l *lanes[K, T]) add(key K, item T) {
 		have.items = append(have.items, item)
 		return
 	}
-	ln := &lane[K, T]{key: key, items: []T{item}}
+	ln := l.unused()
+	ln.key = key
+	ln.items = append(ln.room[:0], item)
 	l.byKey[key] = ln
 	l.runnable = append(l.runnable, ln)
+}
+
+// unused returns a lane that has no key and no items, and is runnable.
+func (l *lanes[K, T]) unused() *lane[K, T] {
+	n := len(l.spare)
+	if n == 0 {
+		return new(lane[K, T])
+	}
+	ln := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return ln
 }
 
 // next gives out the first item of the lane whose turn it is. ok is false if no lane is runnable. The item stays the
@@ -79,6 +97,10 @@ func (l *lanes[K, T]) done(key K) {
 	ln.items = ln.items[1:]
 	l.queued--
 	l.free(ln)
+	if len(ln.items) == 0 && len(l.spare) < maxSpare { // it was given out, so that runnable does not have it
+		*ln = lane[K, T]{}
+		l.spare = append(l.spare, ln)
+	}
 }
 
 // wait keeps the first item of a lane, which must have been given out, at the head of the lane. The lane gives out
