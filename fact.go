@@ -160,8 +160,8 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 	if e.Type != f.def.name {
 		return Event[T]{}, false, nil
 	}
-	ev := Event[T]{Meta: e.Meta}
-	err := decodePayload(e.Payload, &ev.Data)
+	var data T // not a field of the Event, which would be allocated with it
+	err := decodePayload(e.Payload, &data)
 	if err == nil {
 		if d := e.mismatches.check(&e, f.def.shape, f.def.strict); f.def.strict && !d.None() {
 			err = &mismatchError{d}
@@ -172,7 +172,7 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 		e.unread.note(failed)
 		return Event[T]{}, true, failed
 	}
-	return ev, true, nil
+	return Event[T]{Meta: e.Meta, Data: data}, true, nil
 }
 
 // decodePayload is json.Unmarshal, which reads a json.RawMessage twice; decodePayload reads it once.
