@@ -177,7 +177,7 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 
 // decodePayload is json.Unmarshal, which reads a json.RawMessage twice; decodePayload reads it once.
 func decodePayload(payload []byte, data any) error {
-	if raw, ok := data.(*json.RawMessage); ok && json.Valid(payload) {
+	if raw, ok := data.(*json.RawMessage); ok && jsonfields.Valid(payload) {
 		*raw = bytes.Clone(bytes.Trim(payload, " \t\r\n"))
 		return nil
 	}

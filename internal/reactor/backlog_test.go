@@ -72,7 +72,7 @@ func TestEventsBehindAFailureTakeNoMemoryAndStopNobody(t *testing.T) {
 // itoa returns n in decimal digits.
 func itoa(n int64) string { return cloudevent.ForeignID("", 0, n)[len("/0/"):] }
 
-// TestMemoryStopsPolling fills the memory with events that can run. Polling must stop over the budget, and go on at three
+// TestMemoryStopsPolling fills the memory with events of one subject. Polling must stop over the budget, and go on at three
 // quarters of it. No partition is paused: kgo would throw away what it has fetched.
 func TestMemoryStopsPolling(t *testing.T) {
 	s := newScript(t, config{concurrency: 1, budget: 40_000})
@@ -82,6 +82,23 @@ func TestMemoryStopsPolling(t *testing.T) {
 	s.do(arrived{returns, []record{of(returns, big(1))}}, "pausePolling")
 	s.do(handled{attempt: attempt{item: s.items["returns/0@0"], freeWorker: true}}, "wantRound run:orders/0@0")
 	s.do(handled{attempt: s.out(0)}, "wantRound run:orders/0@1 resumePolling")
+}
+
+// TestPollingStopsWhileThereIsEnoughToDo takes in events of many subjects. Above a quarter of the budget, polling must stop while
+// more lanes are ready than workers need, and go on when they are fewer.
+func TestPollingStopsWhileThereIsEnoughToDo(t *testing.T) {
+	s := newScript(t, config{concurrency: 1, budget: 80_000})
+	s.do(assigned{[]assignment{{topicPartition: orders, incarnation: 1}}}, "becomeReady")
+	about := func(offset int64, subject string) record {
+		r := big(offset)
+		r.Subject = subject
+		return r
+	}
+	s.do(arrived{orders, []record{about(0, "a"), about(1, "a"), about(2, "b")}}, "run:orders/0@0")
+	s.do(arrived{orders, []record{about(3, "c")}}, "pausePolling")
+	s.do(handled{attempt: s.out(0)}, "wantRound run:orders/0@2")
+	s.do(handled{attempt: s.out(2)}, "wantRound run:orders/0@3 resumePolling")
+	s.do(handled{attempt: s.out(3)}, "wantRound run:orders/0@1")
 }
 
 // TestWhatIsHeldBehindAGateStopsNoPolling fills the memory with events that wait until the states of their partitions are
@@ -111,9 +128,9 @@ func TestWhatIsHeldBehindAGateStopsNoPolling(t *testing.T) {
 
 var returns = topicPartition{"returns", 0}
 
-// big returns a record of orders that takes about 10,000 bytes of memory.
+// big returns a record of orders, about a, that takes about 10,000 bytes of memory.
 func big(offset int64) record {
-	r := rec(plain, offset, "")
+	r := rec(plain, offset, "a")
 	r.Data = make([]byte, 9_000)
 	return r
 }

@@ -8,7 +8,9 @@ import "slices"
 //   - Above three quarters of the budget, the payloads of events that cannot run soon are dropped: the events of
 //     blocked lanes, except for the first of each lane. Their offsets stay in memory as the lane's backlog, and they
 //     are read again when it is their turn (backlog.go).
-//   - Above the whole budget, polling stops until three quarters are reached again. kgo keeps what it has fetched.
+//   - Above the whole budget, polling stops until three quarters are reached again. It also stops above a quarter of the
+//     budget while all workers have enough to do (supplied): what is taken in sooner is not handled sooner. kgo keeps what
+//     it has fetched.
 //   - Events that are held behind a gate do not stop polling, because the gate may open only if another partition is
 //     polled. Instead, above three quarters of the budget, the partition that holds the most is paused, one for each
 //     batch that arrives, and resumed at half of the budget. kgo throws away what it has fetched for a partition that is
@@ -114,11 +116,20 @@ func (s *scheduler) balanceMemory() {
 		}
 	}
 	switch bytes := s.bytes - s.heldBytes; {
-	case s.polling && bytes > s.budget:
+	case s.polling && (bytes > s.budget || s.supplied(bytes)):
 		s.polling = false
 		s.emit(pausePolling{})
-	case !s.polling && bytes <= s.high():
+	case !s.polling && bytes <= s.high() && !s.supplied(2*bytes):
 		s.polling = true
 		s.emit(resumePolling{})
 	}
+}
+
+// lanesPerWorker is the number of lanes for each worker that are enough to keep all workers at work until more is polled.
+const lanesPerWorker = 2
+
+// supplied reports whether the events in memory take more than a quarter of the budget, by a count of bytes, and are enough to keep
+// all workers at work.
+func (s *scheduler) supplied(bytes int64) bool {
+	return bytes > s.budget/4 && s.lanes.ready() >= lanesPerWorker*s.concurrency
 }

@@ -142,6 +142,9 @@ func (l *lanes[K, T]) drop(goes func(T) bool) {
 	}
 }
 
+// ready returns the number of lanes whose first item can be given out, and of those that drop has emptied and next has not met yet.
+func (l *lanes[K, T]) ready() int { return len(l.runnable) - l.first }
+
 // has reports whether a lane has items, including one that is given out.
 func (l *lanes[K, T]) has(key K) bool { return l.byKey[key] != nil }
 

@@ -173,7 +173,8 @@ func (m *model) checkMemory() {
 			m.t.Fatalf("%d of %d bytes are taken, and lane %v is blocked: %+v", s.bytes, s.budget, lane, ln)
 		}
 	}
-	if s.polling && s.bytes-s.heldBytes > s.budget || !s.polling && s.bytes-s.heldBytes <= s.high() {
-		m.t.Fatalf("%d of %d bytes are taken; polling: %v", s.bytes-s.heldBytes, s.budget, s.polling)
+	enough, taken := s.lanes.ready() >= lanesPerWorker*s.concurrency, s.bytes-s.heldBytes
+	if s.polling && (taken > s.budget || enough && taken > s.budget/4) || !s.polling && taken <= s.high() && !(enough && 2*taken > s.budget/4) {
+		m.t.Fatalf("%d of %d bytes are taken, %d lanes are ready; polling: %v", taken, s.budget, s.lanes.ready(), s.polling)
 	}
 }
