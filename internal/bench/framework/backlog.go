@@ -87,18 +87,17 @@ type handled struct {
 	n    atomic.Int64
 	all  chan struct{} // closed when n has reached want
 
-	first, last time.Time // when the first and the last of want events were handled; to be read once all is closed
-	done        sync.Once
+	first, last  time.Time // when the first event came, and the last one was handled; to be read once all is closed
+	begun, ended sync.Once
 }
 
-// add counts events. It is called after they were handled.
+// begin is called before an event is handled.
+func (h *handled) begin() { h.begun.Do(func() { h.first = time.Now() }) }
+
+// add counts events that were handled.
 func (h *handled) add(n int64) {
-	now := h.n.Add(n)
-	if now == n {
-		h.first = time.Now()
-	}
-	if now >= h.want {
-		h.done.Do(func() {
+	if h.n.Add(n) >= h.want {
+		h.ended.Do(func() {
 			h.last = time.Now()
 			close(h.all)
 		})

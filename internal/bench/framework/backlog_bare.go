@@ -50,10 +50,13 @@ func (b Backlog) runGroup(ctx context.Context, e bench.Endpoint, h *handled) err
 		for _, f := range fetches.Errors() {
 			return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
 		}
+		n := int64(fetches.NumRecords())
+		if n > 0 {
+			h.begin()
+		}
 		if err := g.handleAll(ctx, fetches); err != nil {
 			return err
 		}
-		n := int64(fetches.NumRecords())
 		h.add(n)
 		left -= n
 	}

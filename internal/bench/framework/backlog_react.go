@@ -49,6 +49,7 @@ func (b Backlog) addReaction(app *tidings.App, name string, h *handled) {
 func (b Backlog) handler(h *handled) func(ctx context.Context, subject string) error {
 	noted := noted(b.EmitTo)
 	return func(ctx context.Context, subject string) error {
+		h.begin()
 		b.work()
 		if b.EmitTo != "" {
 			if _, err := noted.Emit(ctx, note(subject)); err != nil {

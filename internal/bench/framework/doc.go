@@ -2,7 +2,9 @@
 // framework is built on is what it could reach at best. It uses the public API of package tidings only, as an
 // application does.
 //
-// Each measurement is a type with a method for either side: [Backlog], for reactions that handle a backlog.
+// Each measurement is a type with a method for either side: [Backlog], for reactions that handle a backlog, [Latency], for
+// the time from emitting an event until it is handled, [Emitting], for concurrent callers of Emit, and [Members], for the
+// memory of reactions that wait.
 package framework
 
 // Names of the contenders in reports.

@@ -13,7 +13,7 @@ type order struct {
 	ID       string `json:"id"`
 	Quantity int    `json:"quantity"`
 	Pence    int    `json:"pence"`
-	Due      int64  `json:"due,omitempty"` // when the event should have been emitted, in nanoseconds of bench.MonotonicNow
+	Due      int64  `json:"due,omitempty"` // when the event should have been emitted, in nanoseconds of now
 	Note     string `json:"note"`
 }
 
@@ -28,15 +28,24 @@ func orderOf(subject, size int, due int64) order {
 	return o
 }
 
+// ordersOf returns one order of each subject.
+func ordersOf(subjects, size int) []order {
+	orders := make([]order, subjects)
+	for i := range orders {
+		orders[i] = orderOf(i, size, 0)
+	}
+	return orders
+}
+
 // MaxBytes is the largest size of an event's JSON.
 const MaxBytes = 512 << 10
 
 var filler = strings.Repeat("WHITE HANGING HEART T-LIGHT HOLDER ", MaxBytes/35+1)
 
-// placed returns the fact that the backlog consists of, on a topic. T is order, or json.RawMessage for handlers that
-// take the JSON as it is.
+// placed returns the fact that is emitted to a topic, which has a name of its own: a fact is kept on one topic. T is
+// order, or json.RawMessage for handlers that take the JSON as it is.
 func placed[T any](topic string) *tidings.Fact[T] {
-	return tidings.Define[T]("bench.order.placed", tidings.In(topic), tidings.Subject(func(v T) string {
+	return tidings.Define[T](topic+".placed", tidings.In(topic), tidings.Subject(func(v T) string {
 		o, ok := any(v).(order)
 		if !ok {
 			return ""
@@ -62,5 +71,5 @@ func noted(topic string) *tidings.Fact[notice] {
 	if topic == "" {
 		return nil
 	}
-	return tidings.Define[notice]("bench.order.noted", tidings.In(topic), tidings.Subject(func(n notice) string { return n.Order }))
+	return tidings.Define[notice](topic+".noted", tidings.In(topic), tidings.Subject(func(n notice) string { return n.Order }))
 }

@@ -46,7 +46,8 @@ func report(t *testing.T, p clitest.Program, args ...string) bench.Report {
 	if benchmark == "react" {
 		benchmark, name = "react-"+args[1], framework.Name
 	}
-	if report.Benchmark != benchmark || report.Result.Records == 0 || report.Result.RecordsPerSec == 0 || report.Result.Name != name {
+	counts := report.Result.Records > 0 && report.Result.RecordsPerSec > 0 || benchmark == "react-memory"
+	if report.Benchmark != benchmark || !counts || report.Result.Name != name {
 		t.Errorf("nothing was measured: %s", r.Stdout)
 	}
 	return report
@@ -109,6 +110,12 @@ func TestFramework(t *testing.T) {
 	if len(r.Ceilings) != 1 || r.Ceilings[0].Name != framework.BareKgo || r.Ceilings[0].Figures["allocs_per_event"] == 0 || r.Workload["backlog"] != "2000" {
 		t.Errorf("report %+v", r)
 	}
+	r = report(t, p, "react", "latency", "--in-process", "--rounds", "1", "-d", "150ms", "--warmup", "0s", "--rate", "500")
+	checkRatios(t, r, "p50 / bare_kgo", "p99 / bare_kgo", "p50 / fdatasync_4k", "p99 / fdatasync_4k")
+	r = report(t, p, "react", "emit", "--in-process", "--rounds", "1", "-d", "150ms", "--warmup", "0s", "--partitions", "3")
+	checkRatios(t, r, "records_per_s / bare_kgo", "p50 / bare_kgo", "p99 / bare_kgo")
+	r = report(t, p, "react", "memory", "--rounds", "1", "--reactions", "3", "--settle", "10ms", "--backlog", "10")
+	checkRatios(t, r, "rss_mb_per_reaction", "rss_mb_per_reaction_collected", "rss_mb_per_reaction / bare_kgo", "rss_mb_per_reaction_collected / bare_kgo")
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
@@ -194,6 +201,12 @@ func TestMistakes(t *testing.T) {
 		{"react backlog --size 10", shell.ExitUsage, "--size"},
 		{"react backlog --backlog 0", shell.ExitUsage, "--backlog"},
 		{"react backlog --reactions 0", shell.ExitUsage, "reactions"},
+		{"react latency --rate 0", shell.ExitUsage, "rate"},
+		{"react latency --emitters 0", shell.ExitUsage, "emitters"},
+		{"react latency -d 0s", shell.ExitUsage, "duration"},
+		{"react emit --emitters 0", shell.ExitUsage, "emitters"},
+		{"react memory --reactions 0", shell.ExitUsage, "--reactions"},
+		{"react memory --in-process", shell.ExitUsage, "--in-process"},
 		{"react backlog --subjects 0", shell.ExitUsage, "--subjects"},
 		{"idle", shell.ExitUsage, "no command"},
 	} {

@@ -49,11 +49,8 @@ type ceilings struct {
 // openCeilings starts the servers and opens the disk limit, with files in the directory scratch. The caller must
 // close the result, also after an error.
 func openCeilings(c *common, scratch string) (_ *ceilings, err error) {
-	s := &ceilings{limitTime: maxLimitTime}
-	if d := c.load.Flags.Duration; d > 0 {
-		s.limitTime = min(d, maxLimitTime)
-	}
-	if s.disk, err = bench.OpenDiskLimit(scratch); err != nil {
+	s, err := openDiskCeiling(c, scratch)
+	if err != nil {
 		return s, err
 	}
 	if c.inProcess {
@@ -69,6 +66,17 @@ func openCeilings(c *common, scratch string) (_ *ceilings, err error) {
 		return s, err
 	}
 	s.process, err = testbed.Start(c.session.Stderr, &s.addresses, program, "bench", ceilingsName, "--file", file, "--keep-bytes", fmt.Sprint(keepBytes))
+	return s, err
+}
+
+// openDiskCeiling opens the disk limit alone, without the servers. The caller must close the result, also after an
+// error.
+func openDiskCeiling(c *common, scratch string) (_ *ceilings, err error) {
+	s := &ceilings{limitTime: maxLimitTime}
+	if d := c.load.Flags.Duration; d > 0 {
+		s.limitTime = min(d, maxLimitTime)
+	}
+	s.disk, err = bench.OpenDiskLimit(scratch)
 	return s, err
 }
 

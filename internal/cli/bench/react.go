@@ -1,8 +1,12 @@
 package bench
 
 import (
-	"github.com/spf13/cobra"
+	"context"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tidings.dev/internal/bench"
 	"tidings.dev/internal/bench/framework"
 	"tidings.dev/internal/cli/shell"
 )
@@ -11,7 +15,7 @@ import (
 // has few flags then, all of which count.
 func reactCommand(s *shell.Session) *cobra.Command {
 	c := shell.Family("react", "Measure reactions and Emit beside a bare Kafka client",
-		backlogCommand(s))
+		backlogCommand(s), latencyCommand(s), emitCommand(s), memoryCommand(s), membersCommand(s))
 	c.Long = "Measures package tidings, by what an application can import of it, beside a program that does the same with a bare\n" +
 		"kgo client on the same broker, in rounds that alternate. The ratios are of one round each: framework / bare kgo."
 	return c
@@ -33,9 +37,13 @@ func newReactCommand(use, short, example string, c *common, b benchmark) *cobra.
 	c.load.AddSize(f)
 	f.Lookup("size").Usage = "of an event's JSON"
 	f.IntVarP(&c.topic.Partitions, "partitions", "p", 1, "of the topic")
-	c.addInProcess(f)
 	b.flags(f)
 	return cmd
+}
+
+// addSubjects adds the flag for the number of subjects.
+func addSubjects(f *pflag.FlagSet, subjects *int) {
+	f.IntVar(subjects, "subjects", 10_000, "that the events are about")
 }
 
 // checkEventSize returns a usage fault if events cannot be of --size.
@@ -52,4 +60,29 @@ func checkSubjects(subjects int) error {
 		return shell.Usagef("", "--subjects %d: events are about one at least", subjects)
 	}
 	return nil
+}
+
+// onNewTopic returns a contender that runs with a topic of its own, which is deleted afterwards.
+func (c *common) onNewTopic(name string, run func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error)) bench.Contender {
+	return bench.Contender{Name: name, Run: func(ctx context.Context) (m bench.Measured, err error) {
+		e, topic := c.env.broker.Endpoint(), c.topic.Topic()
+		err = e.WithTopic(ctx, topic, func() error {
+			m, err = run(ctx, e, topic.Name)
+			return err
+		})
+		return m, err
+	}}
+}
+
+// fillEvents makes a topic with events, which is deleted when the environment is closed. It returns the name of the
+// topic and the bytes of its batches.
+func (c *common) fillEvents(ctx context.Context, f framework.Filling) (topic string, bytes int64, err error) {
+	t, e := c.topic.Topic(), c.env.broker.Endpoint()
+	if err := e.CreateTopic(ctx, t); err != nil {
+		return "", 0, err
+	}
+	c.env.filled = append(c.env.filled, t.Name)
+	c.progress.Stage("fill " + t.Name)
+	bytes, err = f.Fill(ctx, e, t.Name, c.session.Logger(), c.progress)
+	return t.Name, bytes, err
 }

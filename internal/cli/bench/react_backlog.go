@@ -36,7 +36,8 @@ time, allocations and memory are those of this process in the whole run, from th
 
 func (b *backlog) flags(f *pflag.FlagSet) {
 	f.Int64Var(&b.events, "backlog", 1_000_000, "events that the topic holds")
-	f.IntVar(&b.subjects, "subjects", 10_000, "that the events are about")
+	addSubjects(f, &b.subjects)
+	b.addInProcess(f)
 	f.IntVar(&b.reactions, "reactions", 1, "of one app, each of which gets every event; as many bare groups")
 	f.StringVar(&b.payload, "payload", "raw", "what handlers take: raw, the JSON as it is, or struct, which it is decoded to")
 	f.DurationVar(&b.work, "work", 0, "for which a handler sleeps, 16 at a time on both sides; it is up to 1 ms more while the processors are idle")
@@ -83,34 +84,23 @@ func (b *backlog) contenders(ctx context.Context) ([]bench.Contender, []bench.Co
 		}, nil
 }
 
-// fill makes the topic with the backlog, which is deleted when the environment is closed.
+// fill makes the topic with the backlog.
 func (b *backlog) fill(ctx context.Context) (framework.Backlog, error) {
-	m, topic := b.measurement(), b.topic.Topic()
-	m.Topic = topic.Name
-	e := b.env.broker.Endpoint()
-	if err := e.CreateTopic(ctx, topic); err != nil {
-		return m, err
-	}
-	b.env.filled = append(b.env.filled, topic.Name)
-	b.progress.Stage("fill " + topic.Name)
+	m := b.measurement()
 	var err error
-	m.Bytes, err = framework.Filling{Events: b.events, Size: int(b.load.Size), Subjects: b.subjects}.Fill(ctx, e, topic.Name, m.Log, b.progress)
+	m.Topic, m.Bytes, err = b.fillEvents(ctx, framework.Filling{Events: b.events, Size: int(b.load.Size), Subjects: b.subjects})
 	return m, err
 }
 
 // on returns the contender of one of the two sides. With --emit it has a new topic for what is emitted.
 func (b *backlog) on(name string, m framework.Backlog, side func(framework.Backlog, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)) bench.Contender {
-	return bench.Contender{Name: name, Run: func(ctx context.Context) (measured bench.Measured, err error) {
-		e := b.env.broker.Endpoint()
-		if !b.emit {
+	if b.emit {
+		return b.onNewTopic(name, func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error) {
+			m.EmitTo = topic
 			return side(m, ctx, e, b.progress)
-		}
-		topic := b.topic.Topic()
-		m.EmitTo = topic.Name
-		err = e.WithTopic(ctx, topic, func() error {
-			measured, err = side(m, ctx, e, b.progress)
-			return err
 		})
-		return measured, err
+	}
+	return bench.Contender{Name: name, Run: func(ctx context.Context) (bench.Measured, error) {
+		return side(m, ctx, b.env.broker.Endpoint(), b.progress)
 	}}
 }
