@@ -34,6 +34,7 @@ func (tx *writeTx) keepAhead(r *kgo.Record) {
 	switch {
 	case ahead:
 		tx.put(tx.ahead, key, r.Value)
+		tx.anyAhead = true
 	case tx.ahead.Get(key) != nil:
 		if err := tx.ahead.Delete(key); err != nil {
 			tx.fail(err)
@@ -56,6 +57,9 @@ func (tx *writeTx) isAhead(end obligation.Position) bool {
 // applied: in full with the first event of the story, and with each later event to record that the fact covers this
 // event as well. current tells whether the fact covered all events of the story before this one.
 func (tx *writeTx) onEventBehind(r *kgo.Record, at location, n storyNum, current bool) {
+	if !tx.anyAhead {
+		return
+	}
 	s := tx.story(n)
 	value := tx.ahead.Get([]byte(s.correlation))
 	if value == nil {

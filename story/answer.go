@@ -66,7 +66,6 @@ func (a *answer) story(key string, f found, limit int) *Story {
 		s.Correlations = append(s.Correlations, c.Correlation)
 		collapsed := len(candidates) > 1 && c.Standing == StandingSettled
 		if collapsed {
-			c.Subject = a.subjectOf(c.num)
 			s.Settled = append(s.Settled, c.Ref)
 			if len(shown)+c.Events > maxEvents {
 				continue
@@ -190,14 +189,4 @@ func (s *Story) bound(candidates []candidate) {
 			extend(c.Last)
 		}
 	}
-}
-
-// subjectOf returns the subject of the event of story n that was read first, or "" if it has none.
-func (tx *readTx) subjectOf(n storyNum) string {
-	b := tx.bolt.Bucket(bucketStoryEvents).Get(storyEventKey(n, 0))
-	if len(b) != locationLen {
-		return ""
-	}
-	row, _ := tx.event(parseLocation(b))
-	return row.subject
 }

@@ -216,8 +216,8 @@ func (tx *writeTx) onVerdict(r *kgo.Record, n storyNum, episode int, settled, co
 
 // addEvent adds a record of a topic of applications.
 func (tx *writeTx) addEvent(r *kgo.Record, at location) {
-	e, identity := readEvent(r)
-	n := tx.storyOf(e)
+	e := readEvent(r)
+	n := tx.storyOf(&e)
 	s := tx.story(n)
 	row := eventRow{
 		eventHead: eventHead{story: n, typ: tx.nameNum(e.Type)},
@@ -226,17 +226,14 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 	}
 	if !e.Foreign {
 		row.id = e.ID
-		if row.copy = tx.addEventID(e.ID, identity, at); row.copy != onlyCopy {
-			row.identity = identity
-		}
+		row.copy = tx.addEventID(&row, at, s.rows/storyGroup)
 		s.publishable = true
 	}
-	tx.put(tx.events, locationKey(at), row.encode())
-	tx.put(tx.storyEvents, storyEventKey(n, s.rows), locationKey(at))
 	if s.rows == 0 {
-		s.root, s.first = e.ID, e.Time
+		s.root, s.first, s.last, s.subject = e.ID, e.Time, e.Time, e.Subject
 	}
-	s.rows++
+	tx.appendEvent(at, &row, s)
+	tx.addRecord(n, s, at)
 	if e.Causation == "" && !e.Foreign && e.ID == e.Correlation {
 		s.root = e.ID // the root event may be read after events that it caused, as these are in other partitions
 	}
@@ -253,12 +250,13 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 	if e.Time.After(s.last) {
 		s.last = e.Time
 	}
-	s.extendThrough(at)
 	if row.copy != laterCopy {
 		tx.ix.stats.Events++
 	}
-	tx.addSearchTerm(findSubject, e.Subject, n)
-	tx.addSearchTerm(findTrace, cloudevent.TraceID(e.TraceParent), n)
+	if s.rows == 1 || e.Subject != s.subject {
+		tx.addSubject(e.Subject, n)
+	}
+	tx.addTrace(cloudevent.TraceID(e.TraceParent), n, s)
 	current := s.current
 	tx.ix.judge.onEvent(tx, at, row.eventHead)
 	tx.onEventBehind(r, at, n, current)

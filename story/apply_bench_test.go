@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/logclient"
 	"tidings.dev/internal/obligation"
 	"tidings.dev/internal/offsets"
 )
@@ -72,8 +73,18 @@ type shopOrder struct {
 	through   []obligation.Position
 }
 
+// shopTopic describes a topic, with an id.
+func shopTopic(name string) logclient.Topic {
+	t := logclient.Topic{Name: name, Partitions: shopPartitions}
+	copy(t.ID[:], name)
+	return t
+}
+
 func newShopLog() *shopLog {
-	l := &shopLog{random: rand.New(rand.NewPCG(1, 2)), at: epoch, ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks)}
+	l := &shopLog{
+		random: rand.New(rand.NewPCG(1, 2)), at: epoch,
+		ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks),
+	}
 	types := make(map[[2]string][]string)
 	for _, s := range shopSteps {
 		for _, reaction := range s.handlers {
@@ -82,7 +93,7 @@ func newShopLog() *shopLog {
 				c := shopCoverage{reaction, partitionName{s.topic, p}}
 				if l.marks[c] == nil {
 					l.names = append(l.names, c)
-					l.marks[c] = &obligation.Marks{Reaction: reaction, Topic: s.topic, Partition: p}
+					l.marks[c] = &obligation.Marks{Reaction: reaction, Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: p}
 				}
 			}
 		}
@@ -118,7 +129,9 @@ func (l *shopLog) fact(f obligation.Fact) {
 func (l *shopLog) next() {
 	l.at = l.at.Add(997 * time.Microsecond)
 	id := l.hex(16)
-	o := &shopOrder{subject: "order/" + strconv.Itoa(1_000_000+len(l.orders)), trace: l.hex(16), partition: int32(l.random.IntN(shopPartitions))}
+	o := &shopOrder{
+		subject: "order/" + strconv.Itoa(1_000_000+len(l.orders)), trace: l.hex(16), partition: int32(l.random.IntN(shopPartitions)),
+	}
 	o.ids[0] = id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
 	for i := 1; i < len(o.ids); i++ {
 		o.ids[i] = l.hex(16)
@@ -134,7 +147,9 @@ func (l *shopLog) next() {
 	}
 	if n := len(l.orders) - 1 - len(shopSteps)*shopDelay; n >= 0 {
 		done := l.orders[n]
-		l.fact(&obligation.Settled{Correlation: done.ids[0], Root: done.ids[0], Episode: 1, Events: len(shopSteps), Through: done.through, At: l.at})
+		l.fact(&obligation.Settled{
+			Correlation: done.ids[0], Root: done.ids[0], Episode: 1, Events: len(shopSteps), Through: slices.Clone(done.through), At: l.at,
+		})
 		done.through = nil
 	}
 }
@@ -142,8 +157,10 @@ func (l *shopLog) next() {
 // step appends event i of an order, and notes it in the marks of those who handle it.
 func (l *shopLog) step(o *shopOrder, i int, s shopStep) {
 	l.events++
-	e := cloudevent.Event{ID: o.ids[i], Type: s.typ, Source: "shop", Subject: o.subject, Time: l.at, SchemaVersion: 1, Correlation: o.ids[0],
-		Reaction: s.reaction, TraceParent: "00-" + o.trace + "-" + l.hex(8) + "-01", ContentType: "application/json", Data: []byte(`{"no":1234567,"cents":4711}`)}
+	e := cloudevent.Event{
+		ID: o.ids[i], Type: s.typ, Source: "shop", Subject: o.subject, Time: l.at, SchemaVersion: 1, Correlation: o.ids[0], Reaction: s.reaction,
+		TraceParent: "00-" + o.trace + "-" + l.hex(8) + "-01", ContentType: "application/json", Data: []byte(`{"no":1234567,"cents":4711}`),
+	}
 	if s.cause >= 0 {
 		e.Causation, e.Source = o.ids[s.cause], s.reaction
 	}
@@ -158,7 +175,8 @@ func (l *shopLog) step(o *shopOrder, i int, s shopStep) {
 		}
 		m.Finished = finished
 		m.Done = []offsets.Range{{Lo: m.Position, Hi: at + 1}}
-		m.Times = append(m.Times, obligation.Timing{Offset: at, Took: time.Duration(1000+l.random.IntN(1000)) * time.Microsecond, Finished: finished})
+		took := time.Duration(1000+l.random.IntN(1000)) * time.Microsecond
+		m.Times = append(m.Times, obligation.Timing{Offset: at, Took: took, Finished: finished})
 	}
 	for p := range o.through {
 		if o.through[p].Topic == s.topic {
@@ -166,7 +184,7 @@ func (l *shopLog) step(o *shopOrder, i int, s shopStep) {
 			return
 		}
 	}
-	o.through = append(o.through, obligation.Position{Topic: s.topic, Partition: o.partition, Offset: at + 1})
+	o.through = append(o.through, obligation.Position{Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: o.partition, Offset: at + 1})
 }
 
 // round appends the marks of every reaction that has handled something.
@@ -181,7 +199,8 @@ func (l *shopLog) round() {
 		whole.Emitted = m.Done
 		for _, s := range shopSteps {
 			if p := (partitionName{s.topic, c.partition}); s.reaction == c.reaction && l.ends[p] > 0 {
-				whole.Through = append(whole.Through, obligation.Position{Topic: s.topic, TopicID: obligation.TopicID{1}, Partition: c.partition, Offset: l.ends[p]})
+				whole.Through = append(whole.Through,
+					obligation.Position{Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: c.partition, Offset: l.ends[p]})
 			}
 		}
 		l.fact(&whole)
@@ -232,6 +251,13 @@ func BenchmarkApply(b *testing.B) {
 
 func benchmarkApply(b *testing.B, events int) {
 	ix, l := openTest(b), newShopLog()
+	topics := []logclient.Topic{shopTopic(obligation.SubscriptionsTopic), shopTopic(obligation.ReactionsTopic), shopTopic(obligation.StoryTopic)}
+	for _, s := range shopSteps {
+		topics = append(topics, shopTopic(s.topic))
+	}
+	if err := ix.setTopics(topics); err != nil {
+		b.Fatal(err)
+	}
 	var wall, used time.Duration
 	for l.events < events {
 		records := l.take(5000)

@@ -66,9 +66,6 @@ func (ix *Index) Find(key string, limit int) ([]Ref, error) {
 	err := ix.read(func(tx *readTx) error {
 		refs = tx.find(key).refs
 		refs = refs[:min(limit, len(refs))]
-		for i := range refs {
-			refs[i].Subject = tx.subjectOf(refs[i].num)
-		}
 		return tx.err
 	})
 	return refs, err
@@ -91,29 +88,29 @@ func (tx *readTx) find(key string) found {
 	if refs := tx.storiesOfID(key); len(refs) > 0 {
 		return found{refs: refs}
 	}
-	if f := tx.storiesOfSubjects(key, findKey(findSubject, key)); len(f.refs) > 0 {
+	if f := tx.storiesOfSubjects(key, subjectKey(key)); len(f.refs) > 0 {
 		return f
 	}
-	if nums, _ := tx.storiesUnder(findKey(findTrace, key)); len(nums) > 0 {
+	if nums := tx.storiesOfTrace(key); len(nums) > 0 {
 		return found{refs: tx.refs(nums, "trace", key)}
 	}
 	kinds := tx.subjectKinds()
 	whole, begun := make([][]byte, len(kinds)), make([][]byte, len(kinds))
 	for i, kind := range kinds {
-		whole[i] = findKey(findSubject, kind+key)
+		whole[i] = subjectKey(kind + key)
 		begun[i] = whole[i][:len(whole[i])-1]
 	}
 	if f := tx.storiesOfSubjects(key, whole...); len(f.refs) > 0 {
 		return f
 	}
-	k := findKey(findSubject, key)
+	k := subjectKey(key)
 	if f := tx.storiesOfSubjects(key, k[:len(k)-1]); len(f.refs) > 0 {
 		return f
 	}
 	return tx.storiesOfSubjects(key, begun...)
 }
 
-// storiesOfSubjects returns the stories whose subjects have one of the given prefixes in the bucket find. key is
+// storiesOfSubjects returns the stories whose subjects have one of the given prefixes in the bucket subjects. key is
 // recorded in the result as the key that was asked for.
 func (tx *readTx) storiesOfSubjects(key string, prefixes ...[]byte) found {
 	nums, subjects := tx.storiesUnder(prefixes...)
@@ -123,19 +120,19 @@ func (tx *readTx) storiesOfSubjects(key string, prefixes ...[]byte) found {
 // subjectKinds returns the kinds of subjects, ascending: the beginnings of subjects up to and including the first
 // slash. It seeks from kind to kind, without reading every subject.
 func (tx *readTx) subjectKinds() (kinds []string) {
-	c := tx.bolt.Bucket(bucketFind).Cursor()
-	k, _ := c.Seek([]byte{findSubject})
+	c := tx.bolt.Bucket(bucketSubjects).Cursor()
+	k, _ := c.First()
 	for range maxKinds {
-		if len(k) < 1+1+storyLen || k[0] != findSubject {
+		if len(k) < 1+storyLen {
 			break
 		}
-		kind, _, ok := bytes.Cut(k[1:len(k)-1-storyLen], []byte("/"))
+		kind, _, ok := bytes.Cut(k[:len(k)-1-storyLen], []byte("/"))
 		if !ok {
 			k, _ = c.Next()
 			continue
 		}
 		kinds = append(kinds, string(kind)+"/")
-		k, _ = c.Seek(append(append([]byte{findSubject}, kind...), '/'+1))
+		k, _ = c.Seek(append(slices.Clip(kind), '/'+1))
 	}
 	return kinds
 }
@@ -143,7 +140,11 @@ func (tx *readTx) subjectKinds() (kinds []string) {
 // storiesOfID returns the stories that have id as their correlation, followed by the stories that have an event with
 // this id, the newest of the latter first.
 func (tx *readTx) storiesOfID(id string) []Ref {
-	correlated, _ := tx.storiesUnder(findKey(findCorrelation, id))
+	var correlated []storyNum
+	hash := tx.ix.seed.text(hashCorrelation, id)
+	if n, ok := storyAt(tx.hashes.find(nil, hash, hash), id, tx.story); ok {
+		correlated = append(correlated, n)
+	}
 	var nums []storyNum
 	for _, at := range tx.locationsOf(id) {
 		if row, ok := tx.event(at); ok && !slices.Contains(correlated, row.story) {
@@ -156,11 +157,23 @@ func (tx *readTx) storiesOfID(id string) []Ref {
 	return append(tx.refs(correlated, "correlation", id), tx.refs(nums, "event", id)...)
 }
 
-// storiesUnder returns the stories, newest first, whose keys in the bucket find begin with one of the prefixes. It
+// storiesOfTrace returns the stories of which an event has a trace id, newest first.
+func (tx *readTx) storiesOfTrace(id string) (nums []storyNum) {
+	hash := tx.ix.seed.text(hashTrace, id)
+	for _, w := range tx.hashes.find(nil, hash, hash) {
+		nums = append(nums, w.story())
+	}
+	slices.Sort(nums)
+	nums = slices.Compact(nums)
+	slices.Reverse(nums)
+	return nums
+}
+
+// storiesUnder returns the stories, newest first, whose keys in the bucket subjects begin with one of the prefixes. It
 // also returns the terms of these keys, ascending for each prefix. A prefix that ends in a 0 byte selects one whole
 // term; any other prefix selects all terms that begin with it.
 func (tx *readTx) storiesUnder(prefixes ...[]byte) (nums []storyNum, terms []string) {
-	c := tx.bolt.Bucket(bucketFind).Cursor()
+	c := tx.bolt.Bucket(bucketSubjects).Cursor()
 	for _, prefix := range prefixes {
 		whole := prefix[len(prefix)-1] == 0
 		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
@@ -168,7 +181,7 @@ func (tx *readTx) storiesUnder(prefixes ...[]byte) (nums []storyNum, terms []str
 				continue
 			}
 			nums = append(nums, storyNum(binary.BigEndian.Uint64(k[len(k)-storyLen:])))
-			if term := k[1 : len(k)-1-storyLen]; len(terms) == 0 || terms[len(terms)-1] != string(term) {
+			if term := k[:len(k)-1-storyLen]; len(terms) == 0 || terms[len(terms)-1] != string(term) {
 				terms = append(terms, string(term))
 			}
 		}
@@ -184,7 +197,7 @@ func (tx *readTx) refs(nums []storyNum, by, key string) []Ref {
 	refs := make([]Ref, 0, len(nums))
 	for _, n := range nums {
 		s := tx.story(n)
-		refs = append(refs, Ref{Correlation: s.correlation, Root: s.root, By: by, Word: key, Events: s.events,
+		refs = append(refs, Ref{Correlation: s.correlation, Root: s.root, Subject: s.subject, By: by, Word: key, Events: s.events,
 			Standing: s.known(), First: s.first, Last: s.last, num: n})
 	}
 	return refs

@@ -69,6 +69,8 @@ type Index struct {
 	positions    map[partition]int64
 	tails        map[partition]*tail // has an entry for each partition of which a record was read
 	stats        Stats
+	seed         hashSeed
+	runs         []*hashRun // of the bucket hashes
 
 	// Caches of rows. A write transaction empties a cache that has more than maxCached entries at its end.
 	stories       map[storyNum]*storyRow
@@ -186,6 +188,11 @@ func (ix *Index) open() (err error) {
 		if err := errors.Join(meta.Put(keyFormat, []byte(formatName)), meta.Put(keyBoot, []byte(boot))); err != nil {
 			return err
 		}
+		if meta.Get(keySeed) == nil {
+			if err := meta.Put(keySeed, newHashSeed()); err != nil {
+				return err
+			}
+		}
 		return ix.load(tx)
 	})
 }
@@ -282,7 +289,7 @@ func (ix *Index) bindCluster(cluster string) error {
 	return err
 }
 
-// emptyFile deletes all rows of a file except the format, boot id and cluster id in the bucket meta.
+// emptyFile deletes all rows of a file except the format, boot id, cluster id and seed in the bucket meta.
 func emptyFile(tx *bolt.Tx) error {
 	for _, b := range buckets {
 		if bytes.Equal(b, bucketMeta) {

@@ -273,6 +273,11 @@ func TestADamagedFileIsPutAsideAndBuiltAgain(t *testing.T) {
 // TestDamageThatIsFoundLaterIsHealed damages a row that OpenIndex does not read. Whatever finds the damage must return
 // ErrDamaged, and the next OpenIndex must begin an empty index, even if the one before was not closed.
 func TestDamageThatIsFoundLaterIsHealed(t *testing.T) {
+	place := func(l *testLog) {
+		for i := range storyGroup { // as many as make a row of the bucket storyevents
+			l.event("orders", fmt.Sprint("o", i), "o0", "", "", "shop.order.placed", "order/1", epoch)
+		}
+	}
 	for name, c := range map[string]struct {
 		bucket []byte
 		find   func(ix *Index, l *testLog) error
@@ -289,14 +294,18 @@ func TestDamageThatIsFoundLaterIsHealed(t *testing.T) {
 			_, err := ix.Find("order/1", 0)
 			return err
 		}},
+		"an id": {bucketHashes, func(ix *Index, _ *testLog) error {
+			_, err := ix.Find("o7", 0)
+			return err
+		}},
 		"Apply": {bucketStories, func(ix *Index, l *testLog) error {
-			l.event("orders", "o1b", "o1", "o1", "", "shop.order.paid", "order/1", epoch)
+			l.event("orders", "o1b", "o0", "o0", "", "shop.order.paid", "order/1", epoch)
 			return ix.Apply(l.records)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ix, l := openTest(t), newTestLog()
-			l.event("orders", "o1", "o1", "", "", "shop.order.placed", "order/1", epoch)
+			place(l)
 			apply(t, ix, l)
 			ix.Close()
 			path := ix.path
@@ -304,7 +313,7 @@ func TestDamageThatIsFoundLaterIsHealed(t *testing.T) {
 			must(t, err)
 			must(t, ix.db.Update(func(tx *bolt.Tx) error {
 				b := tx.Bucket(c.bucket)
-				return b.ForEach(func(k, v []byte) error { return b.Put(slices.Clone(k), v[:len(v)/2]) })
+				return b.ForEach(func(k, v []byte) error { return b.Put(slices.Clone(k), slices.Clone(v[:len(v)/2-1])) })
 			}))
 			if err := c.find(ix, l); !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%v", err)
@@ -313,12 +322,12 @@ func TestDamageThatIsFoundLaterIsHealed(t *testing.T) {
 			for opened := range 2 {
 				ix, err := OpenIndex(path, slog.New(slog.DiscardHandler))
 				must(t, err)
-				if s := ix.Stats(); opened == 0 && s != (Stats{}) || opened == 1 && s.Events != 1 {
+				if s := ix.Stats(); opened == 0 && s != (Stats{}) || opened == 1 && s.Events != storyGroup {
 					t.Errorf("opened %d times after the damage was found, it has %+v", opened+1, s)
 				}
 				if opened == 0 {
 					l.records, l.ends = nil, make(map[string]int64)
-					l.event("orders", "o1", "o1", "", "", "shop.order.placed", "order/1", epoch)
+					place(l)
 					apply(t, ix, l)
 				}
 				must(t, ix.Close())

@@ -10,19 +10,20 @@ import "encoding/binary"
 //	             boot                                                          text: boot id of the machine, or closedCleanly
 //	             cluster                                                       text: id of the cluster
 //	             stats                                                         Stats as 4 uvarints
+//	             seed                                                          hashSeed
 //	names        │ name 4 │                                                    text
 //	topics       │ topic 4 │                                                   │ flags 1 │ topic id 16 │ text │
 //	positions    │ topic 4 │ partition 4 │                                     │ next offset 8 │ tail …
-//	events       │ topic 4 │ partition 4 │ offset 8 │                          eventRow
-//	ids          │ hash of an event id 8 │ identity 16 │                       locations: │ topic 4 │ partition 4 │ offset 8 │ …
+//	events       │ topic 4 │ partition 4 │ offset / blockEvents, 8 │            events, see eventblock.go
+//	hashes       │ run 4 │ piece 4 │                                           hashes of ids, correlations and traces, see hashrun.go
 //	stories      │ story 8 │                                                   storyRow
-//	storyevents  │ story 8 │ sequence 4 │                                      location of the event
-//	find         │ kind 1 │ term … │ 0 │ story 8 │                             empty
+//	storyevents  │ story 8 │ group 4 │                                         locations of events, see storyrows.go
+//	subjects     │ subject … │ 0 │ story 8 │                                   empty
 //	listeners    │ listener 4 │                                                listener row
 //	coverage     │ listener 4 │ partition 4 │                                  coverage row
 //	notes        │ listener 4 │ partition 4 │ offset 8 │                       note
 //	times        │ listener 4 │ partition 4 │ offset>>8, 8 │ order 8 │         timings, see addTimings
-//	due          │ story 8 │                                                   empty: tidings.story lacks a verdict
+//	due          │ story / dueStories, 8 │                                      bits: tidings.story lacks a verdict, see due.go
 //	ahead        correlation                                                   newest fact of tidings.story, if read before its events
 //
 // order is the offset in tidings.reactions of the record that the row comes from. A row with a higher order is newer.
@@ -32,10 +33,10 @@ var (
 	bucketTopics      = []byte("topics")
 	bucketPositions   = []byte("positions")
 	bucketEvents      = []byte("events")
-	bucketIDs         = []byte("ids")
+	bucketHashes      = []byte("hashes")
 	bucketStories     = []byte("stories")
 	bucketStoryEvents = []byte("storyevents")
-	bucketFind        = []byte("find")
+	bucketSubjects    = []byte("subjects")
 	bucketListeners   = []byte("listeners")
 	bucketCoverage    = []byte("coverage")
 	bucketNotes       = []byte("notes")
@@ -43,8 +44,8 @@ var (
 	bucketDue         = []byte("due")
 	bucketAhead       = []byte("ahead")
 
-	buckets = [][]byte{bucketMeta, bucketNames, bucketTopics, bucketPositions, bucketEvents, bucketIDs, bucketStories,
-		bucketStoryEvents, bucketFind, bucketListeners, bucketCoverage, bucketNotes, bucketTimes, bucketDue, bucketAhead}
+	buckets = [][]byte{bucketMeta, bucketNames, bucketTopics, bucketPositions, bucketEvents, bucketHashes, bucketStories,
+		bucketStoryEvents, bucketSubjects, bucketListeners, bucketCoverage, bucketNotes, bucketTimes, bucketDue, bucketAhead}
 )
 
 // Keys of the bucket meta.
@@ -53,75 +54,39 @@ var (
 	keyBoot    = []byte("boot")
 	keyCluster = []byte("cluster")
 	keyStats   = []byte("stats")
+	keySeed    = []byte("seed")
 )
 
 // formatName is the value of the key format in the bucket meta. [OpenIndex] puts a file with another value aside and
 // builds a new one.
-const formatName = "tidings story 7"
+const formatName = "tidings story 8"
 
 // closedCleanly is the value of the key boot in a file that [Index.Close] has synced. In an open file, the value is
 // the boot id.
 const closedCleanly = "clean"
 
-// The first byte of a key in the bucket find: the kind of search term.
-const (
-	findCorrelation = 'c'
-	findSubject     = 's'
-	findTrace       = 't'
-)
-
-// Lengths of an encoded location and of an encoded storyNum, in bytes.
-const (
-	locationLen = 16
-	storyLen    = 8
-)
+// storyLen is the length of an encoded storyNum in bytes.
+const storyLen = 8
 
 func u32Key(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 func u64Key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func storyKey(n storyNum) []byte { return u64Key(uint64(n)) }
 
-func storyEventKey(n storyNum, sequence uint32) []byte {
-	return binary.BigEndian.AppendUint32(storyKey(n), sequence)
-}
-
-// partitionKey returns the first 8 bytes of the key of an event. The slice has capacity for the offset that
-// locationKey appends.
+// partitionKey returns the first 8 bytes of the key of a block of events. The slice has capacity for the 8 bytes that follow.
 func partitionKey(p partition) []byte {
-	b := make([]byte, 8, locationLen)
+	b := make([]byte, 8, 16)
 	binary.BigEndian.PutUint32(b, uint32(p.topic))
 	binary.BigEndian.PutUint32(b[4:], uint32(p.partition))
 	return b
 }
 
-func locationKey(at location) []byte {
-	return binary.BigEndian.AppendUint64(partitionKey(at.partition), uint64(at.offset))
-}
-
-// parseLocation decodes the location in the first 16 bytes of b. It panics if b is shorter.
-func parseLocation(b []byte) location {
-	return location{
-		partition{topicNum(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:]))},
-		int64(binary.BigEndian.Uint64(b[8:])),
-	}
-}
-
-// parseLocations decodes a value of the bucket ids: locations of 16 bytes each.
-func parseLocations(b []byte) []location {
-	locations := make([]location, 0, len(b)/locationLen)
-	for ; len(b) >= locationLen; b = b[locationLen:] {
-		locations = append(locations, parseLocation(b))
-	}
-	return locations
-}
-
-// findKey returns a key of the bucket find without the story number at its end. Without its last byte, which is 0, it
-// is a prefix of the keys of all terms that begin with term. A term may itself contain a 0 byte: the keys of exactly
-// this term are those that begin with findKey and are 8 bytes longer.
-func findKey(kind byte, term string) []byte {
-	k := make([]byte, 0, 1+len(term)+1+storyLen)
-	k = append(k, kind)
-	k = append(k, term...)
+// subjectKey returns a key of the bucket subjects without the story number at its end. Without its last byte, which is 0, it is
+// a prefix of the keys of all subjects that begin with subject. A subject may itself contain a 0 byte: the keys of exactly
+// this subject are those that begin with subjectKey and are 8 bytes longer.
+func subjectKey(subject string) []byte {
+	k := make([]byte, 0, len(subject)+1+storyLen)
+	k = append(k, subject...)
 	return append(k, 0)
 }
 

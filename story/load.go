@@ -65,6 +65,11 @@ func (ix *Index) load(tx *bolt.Tx) error {
 			return fmt.Errorf("the counts: %w", err)
 		}
 	}
+	seed := tx.Bucket(bucketMeta).Get(keySeed)
+	if len(seed) != hashSeedLen {
+		return fmt.Errorf("the seed: %w", errRow)
+	}
+	ix.seed, ix.runs = parseHashSeed(seed), nil
 	byNum := make(map[uint32]*listener)
 	return errors.Join(
 		eachRow(tx, bucketNames, func(k *fields.Reader, v []byte) error {
@@ -116,9 +121,10 @@ func (ix *Index) load(tx *bolt.Tx) error {
 			}
 			return nil
 		}),
-		eachRow(tx, bucketDue, func(k *fields.Reader, _ []byte) error {
-			ix.judge.pending[storyNum(k.Uint64())] = struct{}{}
-			return nil
+		eachRow(tx, bucketDue, func(k *fields.Reader, v []byte) error { return loadDue(ix.judge.pending, k.Uint64(), v) }),
+		eachRow(tx, bucketHashes, func(k *fields.Reader, v []byte) (err error) {
+			ix.runs, err = loadHashRun(ix.runs, k.Uint32(), k.Uint32(), v)
+			return err
 		}),
 	)
 }

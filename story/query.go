@@ -1,7 +1,6 @@
 package story
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -63,29 +62,28 @@ func (e *locatedEvent) offsets() []int64 { return append([]int64{e.Offset}, e.Co
 func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int) {
 	type copied struct { // what all copies of one event have in common
 		partition
-		cloudevent.Identity
+		source, typ nameNum
+		id          string
 	}
 	firsts := make(map[copied]*locatedEvent)
-	prefix := storyKey(ref.num)
-	c := tx.bolt.Bucket(bucketStoryEvents).Cursor()
+	story := tx.story(ref.num)
 	rows := 0
-	for k, b := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, b = c.Next() {
+	tx.fail(story.records(tx.bolt.Bucket(bucketStoryEvents), ref.num, func(at location) bool {
 		if rows++; rows > limit {
-			return events, max(int(tx.story(ref.num).rows)-limit, 1)
+			left = max(int(story.rows)-limit, 1)
+			return false
 		}
-		if len(b) != locationLen {
+		r := newBlockReader(tx.bolt.Bucket(bucketEvents).Get(blockKey(at)))
+		if !r.seek(at.offset) {
 			tx.fail(errRow)
-			return events, 0
+			return false
 		}
-		at := parseLocation(b)
-		row, ok := tx.event(at)
-		if !ok {
-			continue
-		}
-		same := copied{at.partition, row.identity}
+		row, err := r.event(story)
+		tx.fail(err)
+		same := copied{at.partition, row.source, row.typ, row.id}
 		if first := firsts[same]; first != nil && row.copy == laterCopy {
 			first.Copies = append(first.Copies, at.offset)
-			continue
+			return true
 		}
 		e := &locatedEvent{at: at, typ: row.typ, Event: &Event{
 			ID: row.id, Type: tx.ix.nameOf[row.typ], Subject: row.subject, Source: tx.ix.nameOf[row.source],
@@ -99,8 +97,9 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 			firsts[same] = e
 		}
 		events = append(events, e)
-	}
-	return events, 0
+		return true
+	}))
+	return events, left
 }
 
 // causalTree puts each event among the children of its cause and returns the roots, oldest first. Every event is in

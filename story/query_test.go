@@ -340,12 +340,17 @@ func TestTopicsComeAndGo(t *testing.T) {
 
 // FuzzRows checks that decoding a row never panics, whatever its bytes are.
 func FuzzRows(f *testing.F) {
-	f.Add((&eventRow{eventHead: eventHead{story: 7, typ: 3, copy: firstCopy}, id: "x"}).encode())
+	block := new(eventBlock)
+	block.append(1, &eventRow{eventHead: eventHead{story: 7, typ: 3, copy: firstCopy}, id: "x"}, new(storyRow))
+	f.Add(block.row)
 	f.Add((&storyRow{correlation: "c", through: []location{{partition{1, 2}, 3}}}).encode())
 	f.Add((&coverage{epoch: 1, done: offsets.SetOf(offsets.Range{Lo: 1, Hi: 2})}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		decodeEvent(b)
+		for r := newBlockReader(b); r.next(); {
+			r.event(new(storyRow))
+		}
 		decodeStory(b)
+		loadHashRun(nil, 1, 0, b)
 		decodeCoverage(b)
 		decodeNote(b)
 	})

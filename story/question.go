@@ -119,5 +119,9 @@ func (ix *Index) storyNumbered(tx *bolt.Tx, correlation string) (storyNum, bool)
 	if n, ok := ix.byCorrelation[correlation]; ok {
 		return n, true
 	}
-	return findStory(tx.Bucket(bucketFind), correlation)
+	hash := ix.seed.text(hashCorrelation, correlation)
+	places := newHashReader(tx.Bucket(bucketHashes), ix.runs).find(nil, hash, hash)
+	store := &fileReader{ix: ix, tx: tx}
+	n, ok := storyAt(places, correlation, store.story)
+	return n, ok && store.err == nil
 }

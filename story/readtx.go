@@ -1,8 +1,9 @@
 package story
 
 import (
-	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,9 +14,10 @@ import (
 // lasts, so that file and memory agree. The first error is kept in err; methods that meet an error return zero
 // values.
 type readTx struct {
-	ix   *Index
-	bolt *bolt.Tx
-	err  error
+	ix     *Index
+	bolt   *bolt.Tx
+	hashes *hashReader
+	err    error
 }
 
 // read runs do in a read transaction and returns its error. After Close it returns ErrClosed.
@@ -31,7 +33,11 @@ func (ix *Index) read(do func(*readTx) error) (err error) {
 		}
 		ix.noteDamage(err)
 	}()
-	return ix.db.View(func(tx *bolt.Tx) error { return do(&readTx{ix: ix, bolt: tx}) })
+	return ix.db.View(func(tx *bolt.Tx) error {
+		r := &readTx{ix: ix, bolt: tx, hashes: newHashReader(tx.Bucket(bucketHashes), ix.runs)}
+		err := do(r)
+		return cmp.Or(r.hashes.err, err)
+	})
 }
 
 // fail keeps err if it is the first error. A nil err is ignored.
@@ -43,11 +49,12 @@ func (tx *readTx) fail(err error) {
 
 // event returns the row of the event at a location. ok is false if there is none.
 func (tx *readTx) event(at location) (row eventRow, ok bool) {
-	b := tx.bolt.Bucket(bucketEvents).Get(locationKey(at))
-	if b == nil {
+	r := newBlockReader(tx.bolt.Bucket(bucketEvents).Get(blockKey(at)))
+	if !r.seek(at.offset) {
+		tx.fail(r.Err())
 		return eventRow{}, false
 	}
-	row, err := decodeEvent(b)
+	row, err := r.event(tx.story(r.head.story))
 	tx.fail(err)
 	return row, err == nil
 }
@@ -62,12 +69,15 @@ func (tx *readTx) story(n storyNum) *storyRow {
 // locationsOf returns the locations of all records of events with an id. Events of several sources and types may
 // share an id. The id of a foreign record is its location.
 func (tx *readTx) locationsOf(id string) []location {
-	prefix := idHash(id)
 	var locations []location
-	c := tx.bolt.Bucket(bucketIDs).Cursor()
-	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		for _, at := range parseLocations(v) {
-			if row, ok := tx.event(at); ok && row.id == id {
+	hash := tx.ix.seed.event(id, 0, 0) &^ eventHashMask
+	places := tx.hashes.find(nil, hash, hash|eventHashMask)
+	slices.Sort(places)
+	for _, w := range slices.Compact(places) {
+		group, err := tx.story(w.story()).group(tx.bolt.Bucket(bucketStoryEvents), w.story(), w.group())
+		tx.fail(err)
+		for _, at := range group {
+			if row, ok := tx.event(at); ok && row.id == id && !row.foreign {
 				locations = append(locations, at)
 			}
 		}

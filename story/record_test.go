@@ -35,7 +35,7 @@ func TestAnEventInStructuredModeHasAStory(t *testing.T) {
 // contains.
 func TestNamesAreBounded(t *testing.T) {
 	long := strings.Repeat("é", cloudevent.MaxNameBytes) + "\xff"
-	e, _ := readEvent(&kgo.Record{Topic: "orders", Key: []byte(long), Headers: []kgo.RecordHeader{{Key: cloudevent.HeaderID, Value: []byte("i" + long)}, {Key: cloudevent.HeaderType, Value: []byte("\xff")}}})
+	e := readEvent(&kgo.Record{Topic: "orders", Key: []byte(long), Headers: []kgo.RecordHeader{{Key: cloudevent.HeaderID, Value: []byte("i" + long)}, {Key: cloudevent.HeaderType, Value: []byte("\xff")}}})
 	for name, got := range map[string]string{"id": e.ID, "correlation": e.Correlation, "subject": e.Subject, "type": e.Type} {
 		if got == "" || len(got) > cloudevent.MaxNameBytes || !utf8.ValidString(got) {
 			t.Errorf("%s: %d bytes, %q", name, len(got), got[:min(len(got), 20)])

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/fields"
 	"tidings.dev/internal/offsets"
 )
@@ -69,93 +68,23 @@ func (r *rowReader) offsets() (set offsets.Set) {
 	return set
 }
 
-// eventRow is a row of the bucket events, which describes one record of an application:
-//
-//	│ flags 1 │ story uint │ type uint │ source uint │ reaction uint │ time │ id string │ causation string │ subject string │ identity 16 │
-//	└────────── eventHead ─────────────┘
-//
-// A scan that needs only the head decodes no more. The identity is present if the copyKind is not onlyCopy.
-type eventRow struct {
-	eventHead
-	foreign   bool // the record has no event id; its location serves as id
-	source    nameNum
-	reaction  nameNum // reaction that emitted the event; 0 if the event is a root emission
-	time      time.Time
-	id        string // empty if foreign
-	causation string
-	subject   string
-	identity  cloudevent.Identity // zero if copy is onlyCopy
-}
-
-// Bits of the flags byte of an eventRow.
-const (
-	flagCopyKind = 3 // mask for the copyKind
-	flagForeign  = 1 << 2
-)
-
-func (e *eventRow) encode() []byte {
-	w := rowWriter{make([]byte, 0, 64+len(e.id)+len(e.causation)+len(e.subject))}
-	flags := byte(e.copy)
-	if e.foreign {
-		flags |= flagForeign
-	}
-	w.b = append(w.b, flags)
-	w.uint(uint64(e.story))
-	w.uint(uint64(e.typ))
-	w.uint(uint64(e.source))
-	w.uint(uint64(e.reaction))
-	w.time(e.time)
-	w.string(e.id)
-	w.string(e.causation)
-	w.string(e.subject)
-	if e.copy != onlyCopy {
-		w.b = append(w.b, e.identity[:]...)
-	}
-	return w.b
-}
-
-// decodeEventHead decodes the head of an eventRow.
-func decodeEventHead(b []byte) (eventHead, error) {
-	_, e, err := readEventHead(b)
-	return e, err
-}
-
-// readEventHead decodes the head of an eventRow, and also returns a reader of the fields after it.
-func readEventHead(b []byte) (*rowReader, eventHead, error) {
-	if len(b) == 0 {
-		return nil, eventHead{}, errRow
-	}
-	r := newRowReader(b[1:])
-	e := eventHead{copy: copyKind(b[0] & flagCopyKind)}
-	e.story, e.typ = storyNum(r.Uvarint()), nameNum(r.Uvarint())
-	return r, e, r.Err()
-}
-
-func decodeEvent(b []byte) (eventRow, error) {
-	r, head, err := readEventHead(b)
-	if err != nil {
-		return eventRow{}, err
-	}
-	e := eventRow{eventHead: head, foreign: b[0]&flagForeign != 0}
-	e.source, e.reaction = nameNum(r.Uvarint()), nameNum(r.Uvarint())
-	e.time = r.time()
-	e.id, e.causation, e.subject = r.Text(), r.Text(), r.Text()
-	if e.copy != onlyCopy {
-		copy(e.identity[:], r.Take(len(e.identity)))
-	}
-	return e, r.Err()
-}
-
 // storyRow is a row of the bucket stories, which describes one story:
 //
-//	│ flags uint │ events uint │ open int │ episode uint │ rows uint │ correlation string │ root string │ first time │ last time │
-//	│ topic uint │ partition uint │ offset int │ … one triple for each partition of through
+//	│ flags uint │ events uint │ open int │ episode uint │ rows uint │ correlation name │ root name │ first int │ last int │
+//	│ subject name │ trace 8 │ locations of recent │ topic uint │ partition uint │ offset int │ … one triple for each partition of through
+//
+// The root may be the correlation. The times are microseconds since 1970; last is the difference from first. The trace is there if
+// the flags say so. The number of locations follows from rows; through is there if recent does not have all records.
 type storyRow struct {
 	standing
 	correlation string
 	root        string // id of the root event; until the root is read, id of the first event that was read
-	rows        uint32 // number of records of the story, numbered [0, rows) in the bucket storyevents
+	subject     string // of the first event that was read
+	rows        uint32 // number of records of the story
 	first, last time.Time
+	traced      bool       // an event had a trace id
+	trace       uint64     // hash of the first trace id
+	recent      []location // of the last records, fewer than storyGroup (storyrows.go)
 	through     []location // for each partition with an event of the story, the offset after the last such event
 
 	listed  bool  // the story is in the bucket due
@@ -171,6 +100,7 @@ const (
 	flagListed
 	flagRooted
 	flagJoined
+	flagTraced
 )
 
 // flagIf returns flag if on is true, and 0 otherwise.
@@ -182,21 +112,28 @@ func flagIf(on bool, flag uint64) uint64 {
 }
 
 func (s *storyRow) encode() []byte {
-	w := rowWriter{make([]byte, 0, 64+len(s.correlation)+len(s.root))}
+	w := rowWriter{make([]byte, 0, 64+len(s.correlation)+len(s.root)+len(s.subject)+6*len(s.recent))}
 	w.uint(flagIf(s.publishable, flagPublishable) | flagIf(s.settled, flagSettled) | flagIf(s.current, flagCurrent) | flagIf(s.listed, flagListed) |
-		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined))
+		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined) | flagIf(s.traced, flagTraced))
 	w.uint(uint64(s.events))
 	w.int(int64(s.open))
 	w.uint(uint64(s.episode))
 	w.uint(uint64(s.rows))
-	w.string(s.correlation)
-	w.string(s.root)
-	w.time(s.first)
-	w.time(s.last)
-	for _, at := range s.through {
-		w.uint(uint64(at.topic))
-		w.uint(uint64(at.partition.partition))
-		w.int(at.offset)
+	w.name(s.correlation, "")
+	w.name(s.root, s.correlation)
+	w.int(s.first.UnixMicro())
+	w.int(s.last.UnixMicro() - s.first.UnixMicro())
+	w.name(s.subject, "")
+	if s.traced {
+		w.b = binary.BigEndian.AppendUint64(w.b, s.trace)
+	}
+	w.locations(s.recent)
+	if s.rows >= storyGroup {
+		for _, at := range s.through {
+			w.uint(uint64(at.topic))
+			w.uint(uint64(at.partition.partition))
+			w.int(at.offset)
+		}
 	}
 	return w.b
 }
@@ -207,11 +144,23 @@ func decodeStory(b []byte) (*storyRow, error) {
 	flags := r.Uvarint()
 	s.publishable, s.settled = flags&flagPublishable != 0, flags&flagSettled != 0
 	s.current, s.listed = flags&flagCurrent != 0, flags&flagListed != 0
-	s.rooted, s.joined = flags&flagRooted != 0, flags&flagJoined != 0
+	s.rooted, s.joined, s.traced = flags&flagRooted != 0, flags&flagJoined != 0, flags&flagTraced != 0
 	s.events, s.open, s.episode = int(r.Uvarint()), int(r.Varint()), int(r.Uvarint())
 	s.rows = uint32(r.Uvarint())
-	s.correlation, s.root = r.Text(), r.Text()
-	s.first, s.last = r.time(), r.time()
+	s.correlation = r.name("")
+	s.root = r.name(s.correlation)
+	first := r.Varint()
+	s.first, s.last = time.UnixMicro(first).UTC(), time.UnixMicro(first+r.Varint()).UTC()
+	s.subject = r.name("")
+	if s.traced {
+		s.trace = r.Uint64()
+	}
+	s.recent = r.locations(int(s.rows % storyGroup))
+	if s.rows < storyGroup {
+		for _, at := range s.recent {
+			s.extendThrough(at)
+		}
+	}
 	for r.Len() > 0 {
 		s.through = append(s.through, location{partition{topicNum(r.Uvarint()), int32(r.Uvarint())}, r.Varint()})
 	}

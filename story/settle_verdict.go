@@ -1,7 +1,6 @@
 package story
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -114,17 +113,7 @@ func (r *fileReader) position(p partition) int64 { return r.ix.positions[p] }
 
 // eventsOf is of storyReader.
 func (r *fileReader) eventsOf(n storyNum, yield func(location) bool) {
-	prefix := storyKey(n)
-	c := r.tx.Bucket(bucketStoryEvents).Cursor()
-	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		if len(v) != locationLen {
-			r.err = cmp.Or(r.err, errRow)
-			return
-		}
-		if !yield(parseLocation(v)) {
-			return
-		}
-	}
+	r.err = cmp.Or(r.err, r.story(n).records(r.tx.Bucket(bucketStoryEvents), n, yield))
 }
 
 // nextFact returns the fact to append about story n. If the append of a fact has failed and tidings.story has not

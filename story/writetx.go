@@ -2,7 +2,6 @@ package story
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -31,30 +30,37 @@ type writeTx struct {
 	ix  *Index
 	err error
 
-	meta, names, topics, positions, events, ids, stories, storyEvents *bolt.Bucket
-	find, listeners, coverage, notes, times, due, ahead               *bolt.Bucket
+	meta, names, topics, positions, events, stories, storyEvents *bolt.Bucket
+	subjects, listeners, coverage, notes, times, due, ahead      *bolt.Bucket
 
 	// The following fields hold what flush will write. Code that looks up a row must look here before it looks in the
 	// bucket.
-	moved    map[partition]struct{}  // partitions whose position or tail has changed
-	touched  map[*listener]struct{}  // listeners whose coverage may have changed
-	ends     logclient.Offsets       // ends of partitions, by the names of topics; see applyWithin
-	dirty    []storyNum              // stories in ix.stories that have changed, each once
-	newIDs   map[eventKey][]location // all locations, old and new, of each event that got a new location
-	newTerms map[string]struct{}     // new keys of the bucket find
+	moved       map[partition]struct{}      // partitions whose position or tail has changed
+	touched     map[*listener]struct{}      // listeners whose coverage may have changed
+	ends        logclient.Offsets           // ends of partitions, by the names of topics; see applyWithin
+	dirty       []storyNum                  // stories in ix.stories that have changed, each once
+	blocks      map[partition]*writingBlock // the last block of each partition that events were added to
+	hashes      *hashWriter
+	newSubjects map[string]struct{} // new keys of the bucket subjects
+
+	found    []where // memory for addEventID
+	anyAhead bool    // the bucket ahead has a row
 }
 
 func newWriteTx(ix *Index, tx *bolt.Tx) *writeTx {
 	w := &writeTx{
 		ix:   ix,
 		meta: tx.Bucket(bucketMeta), names: tx.Bucket(bucketNames), topics: tx.Bucket(bucketTopics),
-		positions: tx.Bucket(bucketPositions), events: tx.Bucket(bucketEvents), ids: tx.Bucket(bucketIDs),
-		stories: tx.Bucket(bucketStories), storyEvents: tx.Bucket(bucketStoryEvents), find: tx.Bucket(bucketFind),
+		positions: tx.Bucket(bucketPositions), events: tx.Bucket(bucketEvents),
+		stories: tx.Bucket(bucketStories), storyEvents: tx.Bucket(bucketStoryEvents), subjects: tx.Bucket(bucketSubjects),
 		listeners: tx.Bucket(bucketListeners), coverage: tx.Bucket(bucketCoverage), notes: tx.Bucket(bucketNotes),
 		times: tx.Bucket(bucketTimes), due: tx.Bucket(bucketDue), ahead: tx.Bucket(bucketAhead),
 		moved: make(map[partition]struct{}), touched: make(map[*listener]struct{}),
-		newIDs: make(map[eventKey][]location), newTerms: make(map[string]struct{}),
+		blocks: make(map[partition]*writingBlock), newSubjects: make(map[string]struct{}),
+		hashes: newHashWriter(tx.Bucket(bucketHashes), ix.runs),
 	}
+	first, _ := w.ahead.Cursor().First()
+	w.anyAhead = first != nil
 	// Rows that are added in the order of their keys can fill their pages.
 	w.events.FillPercent, w.times.FillPercent, w.storyEvents.FillPercent = 0.9, 0.9, 0.9
 	return w
@@ -178,24 +184,26 @@ func (tx *writeTx) findStory(correlation string) (storyNum, bool) {
 	if ok {
 		return n, true
 	}
-	if n, ok = findStory(tx.find, correlation); ok {
-		tx.ix.byCorrelation[correlation] = n
+	places := tx.hashes.find(tx.found[:0], tx.ix.seed.text(hashCorrelation, correlation))
+	tx.found = places
+	if n, ok = storyAt(places, correlation, tx.storyRead); ok {
+		tx.ix.byCorrelation[tx.ix.stories[n].correlation] = n
 	}
 	return n, ok
 }
 
-// findStory looks up the story with a correlation in the bucket find, and reports whether there is one.
-func findStory(find *bolt.Bucket, correlation string) (storyNum, bool) {
-	prefix := findKey(findCorrelation, correlation)
-	k, _ := find.Cursor().Seek(prefix)
-	if len(k) != len(prefix)+storyLen || !bytes.HasPrefix(k, prefix) {
-		return 0, false
+// storyAt returns the story with a correlation among those that its hash leads to, and whether there is one.
+func storyAt(places []where, correlation string, row func(storyNum) *storyRow) (storyNum, bool) {
+	for _, w := range places {
+		if row(w.story()).correlation == correlation {
+			return w.story(), true
+		}
 	}
-	return storyNum(binary.BigEndian.Uint64(k[len(prefix):])), true
+	return 0, false
 }
 
 // storyOf returns the number of the story of an event. It assigns a number to a new story.
-func (tx *writeTx) storyOf(e cloudevent.Event) storyNum {
+func (tx *writeTx) storyOf(e *cloudevent.Event) storyNum {
 	if n, ok := tx.findStory(e.Correlation); ok {
 		return n
 	}
@@ -204,13 +212,23 @@ func (tx *writeTx) storyOf(e cloudevent.Event) storyNum {
 	tx.ix.byCorrelation[e.Correlation] = n
 	tx.ix.stories[n] = &storyRow{correlation: e.Correlation, dirty: true}
 	tx.dirty = append(tx.dirty, n)
-	tx.addSearchTerm(findCorrelation, e.Correlation, n)
+	tx.hashes.add(tx.ix.seed.text(hashCorrelation, e.Correlation), whereOf(n, 0))
 	return n
 }
 
 // story returns the row of story n, which the caller may change in place; flush writes it. After an error it returns
 // an empty row.
 func (tx *writeTx) story(n storyNum) *storyRow {
+	s := tx.storyRead(n)
+	if !s.dirty {
+		s.dirty = true
+		tx.dirty = append(tx.dirty, n)
+	}
+	return s
+}
+
+// storyRead returns the row of story n, which the caller must not change. After an error it returns an empty row.
+func (tx *writeTx) storyRead(n storyNum) *storyRow {
 	s := tx.ix.stories[n]
 	if s == nil {
 		var err error
@@ -220,31 +238,41 @@ func (tx *writeTx) story(n storyNum) *storyRow {
 		}
 		tx.ix.stories[n] = s
 	}
-	if !s.dirty {
-		s.dirty = true
-		tx.dirty = append(tx.dirty, n)
-	}
 	return s
 }
 
-// addSearchTerm makes story n findable by a term. An empty term is ignored.
-func (tx *writeTx) addSearchTerm(kind byte, term string, n storyNum) {
-	if term != "" {
-		tx.newTerms[string(binary.BigEndian.AppendUint64(findKey(kind, term), uint64(n)))] = struct{}{}
+// addSubject makes story n findable by a subject. An empty one is ignored.
+func (tx *writeTx) addSubject(subject string, n storyNum) {
+	if subject != "" {
+		tx.newSubjects[string(binary.BigEndian.AppendUint64(subjectKey(subject), uint64(n)))] = struct{}{}
 	}
 }
 
-// event returns the row of the event at a location, which must exist.
-func (tx *writeTx) event(at location) eventRow {
-	row, err := decodeEvent(tx.events.Get(locationKey(at)))
-	tx.fail(err)
-	return row
+// addTrace makes story n, whose row is s, findable by a trace id. An empty one is ignored.
+func (tx *writeTx) addTrace(id string, n storyNum, s *storyRow) {
+	if id == "" {
+		return
+	}
+	hash := tx.ix.seed.text(hashTrace, id)
+	if s.traced && hash == s.trace {
+		return
+	}
+	tx.found = tx.hashes.find(tx.found[:0], hash)
+	if to := whereOf(n, 0); !slices.Contains(tx.found, to) {
+		tx.hashes.add(hash, to)
+	}
+	if !s.traced {
+		s.traced, s.trace = true, hash
+	}
 }
 
 // scan implements eventStore.
 func (tx *writeTx) scan(p partition, lo, hi int64, yield func(int64, eventHead) bool) {
 	if lo >= hi || tx.err != nil || lo >= tx.ix.positions[p] {
 		return
+	}
+	if w := tx.blocks[p]; w != nil {
+		tx.writeBlock(w)
 	}
 	tx.fail(scanEvents(tx.events.Cursor(), p, lo, hi, yield))
 }
@@ -253,17 +281,22 @@ func (tx *writeTx) scan(p partition, lo, hi int64, yield func(int64, eventHead) 
 // a cursor of the bucket events.
 func scanEvents(c *bolt.Cursor, p partition, lo, hi int64, yield func(int64, eventHead) bool) error {
 	prefix := partitionKey(p)
-	for k, v := c.Seek(locationKey(location{p, lo})); len(k) == locationLen && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		at := parseLocation(k)
-		if at.offset >= hi {
+	for k, row := c.Seek(blockKey(location{p, lo})); len(k) == len(prefix)+8 && bytes.HasPrefix(k, prefix); k, row = c.Next() {
+		first := int64(binary.BigEndian.Uint64(k[len(prefix):])) << blockBits
+		if first >= hi {
 			return nil
 		}
-		e, err := decodeEventHead(v)
-		if err != nil {
+		r := newBlockReader(row)
+		for r.next() {
+			switch offset := first + int64(r.place&(blockEvents-1)); {
+			case offset >= hi:
+				return nil
+			case offset >= lo && !yield(offset, r.head):
+				return nil
+			}
+		}
+		if err := r.Err(); err != nil {
 			return err
-		}
-		if !yield(at.offset, e) {
-			return nil
 		}
 	}
 	return nil
@@ -292,20 +325,20 @@ func (tx *writeTx) flush() {
 			}
 		}
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(tx.newIDs), func(a, b eventKey) int { return bytes.Compare(a[:], b[:]) }) {
-		var v []byte
-		for _, at := range tx.newIDs[k] {
-			v = append(v, locationKey(at)...)
-		}
-		tx.put(tx.ids, k[:], v)
+	for _, w := range tx.blocks {
+		tx.writeBlock(w)
 	}
-	for _, k := range slices.Sorted(maps.Keys(tx.newTerms)) {
-		tx.put(tx.find, []byte(k), nil)
+	tx.ix.runs = tx.hashes.flush()
+	tx.fail(tx.hashes.err)
+	for _, k := range slices.Sorted(maps.Keys(tx.newSubjects)) {
+		tx.put(tx.subjects, []byte(k), nil)
 	}
-	slices.SortFunc(tx.dirty, func(a, b storyNum) int { return cmp.Compare(a, b) })
+	slices.Sort(tx.dirty)
+	due := &dueWriter{tx: tx}
 	for _, n := range tx.dirty {
-		tx.flushStory(n, tx.ix.stories[n])
+		tx.flushStory(n, tx.ix.stories[n], due)
 	}
+	due.flush()
 	tx.put(tx.meta, keyStats, tx.ix.stats.encode())
 	if len(tx.ix.stories) > maxCached {
 		clear(tx.ix.stories)
@@ -317,7 +350,7 @@ func (tx *writeTx) flush() {
 
 // flushStory writes the row of a story. It also updates the counts in Stats, and the entry of the story in tx.due, the
 // bucket with the stories that the judge has to look at.
-func (tx *writeTx) flushStory(n storyNum, s *storyRow) {
+func (tx *writeTx) flushStory(n storyNum, s *storyRow, due *dueWriter) {
 	s.dirty = false
 	if now := s.class(); now != s.counted {
 		for class, by := range map[class]int64{s.counted: -1, now: +1} {
@@ -330,13 +363,9 @@ func (tx *writeTx) flushStory(n storyNum, s *storyRow) {
 		}
 		s.counted = now
 	}
-	if due := s.standing.due(); due != s.listed {
-		s.listed = due
-		if due {
-			tx.put(tx.due, storyKey(n), nil)
-		} else if tx.err == nil {
-			tx.fail(tx.due.Delete(storyKey(n)))
-		}
+	if is := s.standing.due(); is != s.listed {
+		s.listed = is
+		due.set(n, is)
 	}
 	tx.put(tx.stories, storyKey(n), s.encode())
 }

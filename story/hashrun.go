@@ -1,0 +1,230 @@
+package story
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The bucket hashes leads from hashes to stories: from the hash of an event's id, source and type, of a correlation, and of a
+// trace id. Hashes are random keys, and a B+tree has to rewrite a page for nearly each of them. So each transaction adds its
+// entries as a run, which is sorted, and merges it with the runs before it unless they are at least twice as long. A lookup
+// asks all runs, of which there are few: the logarithm of the number of entries, and one for each maxRun entries.
+//
+// A run is cut into pieces, each of which is a row:
+//
+//	│ run 4 │ piece 4 │   →   │ hash 8 │ where 8 │ …    ascending by both
+//
+// Entries are never deleted: an event stays in the index.
+
+// hashEntry is an entry of the bucket hashes.
+type hashEntry struct {
+	hash  uint64
+	where where
+}
+
+// where is the place that a hash leads to: a story, and for an event the number of a group of storyGroup records of the story
+// (storyrows.go), of which one is that of the event.
+type where uint64
+
+const (
+	whereGroupBits = 24
+	maxGroup       = 1<<whereGroupBits - 1 // events of groups after it are not found by their ids
+)
+
+func whereOf(n storyNum, group uint32) where {
+	return where(n)<<whereGroupBits | where(min(group, maxGroup))
+}
+
+func (w where) story() storyNum { return storyNum(w >> whereGroupBits) }
+func (w where) group() uint32   { return uint32(w & maxGroup) }
+
+const (
+	hashEntryLen = 16
+	pieceEntries = 2040    // two pieces fill 16 pages of bbolt
+	maxRun       = 1 << 21 // entries above which runs are not merged
+)
+
+// hashRun describes a run. The Index has those of all runs in memory.
+type hashRun struct {
+	num    uint32
+	n      int      // entries
+	firsts []uint64 // the first hash of each piece
+}
+
+// hashReader looks up hashes in one transaction. It keeps the pieces that it has read.
+type hashReader struct {
+	bucket *bolt.Bucket
+	runs   []*hashRun
+	pieces map[*hashRun][][]byte
+	err    error
+}
+
+func newHashReader(b *bolt.Bucket, runs []*hashRun) *hashReader {
+	return &hashReader{bucket: b, runs: runs, pieces: make(map[*hashRun][][]byte, len(runs))}
+}
+
+// piece returns the entries of a piece, encoded.
+func (r *hashReader) piece(run *hashRun, i int) []byte {
+	all := r.pieces[run]
+	if all == nil {
+		all = make([][]byte, len(run.firsts))
+		r.pieces[run] = all
+	}
+	if all[i] == nil {
+		b := r.bucket.Get(pieceKey(run.num, i))
+		if len(b) == 0 || len(b)%hashEntryLen != 0 {
+			r.err = cmp.Or(r.err, errRow)
+			return nil
+		}
+		all[i] = b
+	}
+	return all[i]
+}
+
+// find appends the places that the hashes in [lo, hi] lead to.
+func (r *hashReader) find(found []where, lo, hi uint64) []where {
+	for _, run := range r.runs {
+		i, _ := slices.BinarySearch(run.firsts, lo)
+	run:
+		for i = max(i-1, 0); i < len(run.firsts) && run.firsts[i] <= hi; i++ {
+			for piece := searchPiece(r.piece(run, i), lo); len(piece) > 0; piece = piece[hashEntryLen:] {
+				e := parseHashEntry(piece)
+				if e.hash > hi {
+					break run
+				}
+				found = append(found, e.where)
+			}
+		}
+	}
+	return found
+}
+
+// searchPiece returns the entries of a piece from the first one on whose hash is at least lo.
+func searchPiece(piece []byte, lo uint64) []byte {
+	from, to := 0, len(piece)/hashEntryLen
+	for from < to {
+		mid := int(uint(from+to) / 2)
+		if binary.BigEndian.Uint64(piece[mid*hashEntryLen:]) < lo {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	return piece[from*hashEntryLen:]
+}
+
+// hashWriter adds entries in a write transaction.
+type hashWriter struct {
+	*hashReader
+	added []hashEntry
+	last  map[uint64]int // by hash, the number of the last entry in added, from 1
+	prior []int          // for each entry in added, the number of the one before with the same hash; 0 if there is none
+}
+
+func newHashWriter(b *bolt.Bucket, runs []*hashRun) *hashWriter {
+	return &hashWriter{hashReader: newHashReader(b, runs), last: make(map[uint64]int)}
+}
+
+// find appends the places that a hash leads to, including those that were added in this transaction.
+func (w *hashWriter) find(found []where, hash uint64) []where {
+	found = w.hashReader.find(found, hash, hash)
+	for n := w.last[hash]; n > 0; n = w.prior[n-1] {
+		found = append(found, w.added[n-1].where)
+	}
+	return found
+}
+
+// add adds an entry.
+func (w *hashWriter) add(hash uint64, to where) {
+	w.prior = append(w.prior, w.last[hash])
+	w.added = append(w.added, hashEntry{hash, to})
+	w.last[hash] = len(w.added)
+}
+
+// flush writes the entries that were added as a run, and returns the runs that there are now.
+func (w *hashWriter) flush() []*hashRun {
+	if len(w.added) == 0 || w.err != nil {
+		return w.runs
+	}
+	slices.SortFunc(w.added, func(a, b hashEntry) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.where, b.where)) })
+	rows := make([]byte, 0, len(w.added)*hashEntryLen)
+	for _, e := range w.added {
+		rows = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(rows, e.hash), uint64(e.where))
+	}
+	keep, n := len(w.runs), len(w.added)
+	for keep > 0 && w.runs[keep-1].n < 2*n && w.runs[keep-1].n+n <= maxRun {
+		keep--
+		n += w.runs[keep].n
+		rows = mergeRows(w.rows(w.runs[keep]), rows)
+	}
+	last := uint32(0)
+	for _, run := range w.runs[keep:] {
+		for i := range run.firsts {
+			w.fail(w.bucket.Delete(pieceKey(run.num, i)))
+		}
+	}
+	if len(w.runs) > 0 {
+		last = w.runs[len(w.runs)-1].num
+	}
+	run := &hashRun{num: last + 1, n: n}
+	for len(rows) > 0 {
+		piece := rows[:min(len(rows), pieceEntries*hashEntryLen)]
+		rows = rows[len(piece):]
+		w.fail(w.bucket.Put(pieceKey(run.num, len(run.firsts)), piece))
+		run.firsts = append(run.firsts, binary.BigEndian.Uint64(piece))
+	}
+	return append(slices.Clip(w.runs[:keep]), run)
+}
+
+// rows returns all entries of a run, encoded.
+func (w *hashWriter) rows(run *hashRun) []byte {
+	all := make([]byte, 0, run.n*hashEntryLen)
+	for i := range run.firsts {
+		all = append(all, w.piece(run, i)...)
+	}
+	return all
+}
+
+func (w *hashWriter) fail(err error) { w.err = cmp.Or(w.err, err) }
+
+// mergeRows merges two sorted sequences of entries.
+func mergeRows(a, b []byte) []byte {
+	all := make([]byte, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		x, y := parseHashEntry(a), parseHashEntry(b)
+		if x.hash < y.hash || x.hash == y.hash && x.where <= y.where {
+			all, a = append(all, a[:hashEntryLen]...), a[hashEntryLen:]
+		} else {
+			all, b = append(all, b[:hashEntryLen]...), b[hashEntryLen:]
+		}
+	}
+	return append(append(all, a...), b...)
+}
+
+// loadHashRun adds a row of the bucket hashes to the runs. Rows must be loaded in the order of their keys.
+func loadHashRun(runs []*hashRun, num, piece uint32, row []byte) ([]*hashRun, error) {
+	if len(row) == 0 || len(row)%hashEntryLen != 0 {
+		return nil, errRow
+	}
+	if piece == 0 {
+		runs = append(runs, &hashRun{num: num})
+	}
+	if len(runs) == 0 || runs[len(runs)-1].num != num || len(runs[len(runs)-1].firsts) != int(piece) {
+		return nil, errRow
+	}
+	run := runs[len(runs)-1]
+	run.n += len(row) / hashEntryLen
+	run.firsts = append(run.firsts, binary.BigEndian.Uint64(row))
+	return runs, nil
+}
+
+func parseHashEntry(b []byte) hashEntry {
+	return hashEntry{binary.BigEndian.Uint64(b), where(binary.BigEndian.Uint64(b[8:]))}
+}
+
+func pieceKey(run uint32, piece int) []byte {
+	return binary.BigEndian.AppendUint32(u32Key(run), uint32(piece))
+}

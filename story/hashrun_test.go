@@ -1,0 +1,164 @@
+package story
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tidings.dev/internal/fields"
+)
+
+// TestHashesLeadToAllTheirPlaces adds entries in transactions of many sizes, some of them larger than a piece, and looks all
+// hashes up: in the transaction, later, and after the runs were loaded from the file. Half of the hashes have several places.
+func TestHashesLeadToAllTheirPlaces(t *testing.T) {
+	ix := openTest(t)
+	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	want := make(map[uint64][]where)
+	var hashes []uint64
+	var runs []*hashRun
+	check := func(find func(uint64) []where) {
+		t.Helper()
+		for range 1000 {
+			h := hashes[random.IntN(len(hashes))]
+			got := find(h)
+			slices.Sort(got)
+			slices.Sort(want[h])
+			if !slices.Equal(got, want[h]) {
+				t.Fatalf("%x leads to %v, want %v, with %d runs", h, got, want[h], len(runs))
+			}
+		}
+		if got := find(random.Uint64()); len(got) > 0 {
+			t.Fatalf("a hash that was not added leads to %v", got)
+		}
+	}
+	entries := 0
+	for round, size := range []int{1, 1, 1, 3, 9000, 1, 2, 5000, 5000, 4, 20000, 1, 1} {
+		must(t, ix.db.Update(func(tx *bolt.Tx) error {
+			w := newHashWriter(tx.Bucket(bucketHashes), runs)
+			for i := range size {
+				h := random.Uint64()
+				if i%3 == 2 {
+					h = hashes[random.IntN(len(hashes))]
+				}
+				to := whereOf(storyNum(round*100_000+i+1), uint32(i))
+				w.add(h, to)
+				want[h] = append(want[h], to)
+				hashes = append(hashes, h)
+			}
+			entries += size
+			check(func(h uint64) []where { return w.find(nil, h) })
+			runs = w.flush()
+			return w.err
+		}))
+		for i := 1; i < len(runs); i++ {
+			if runs[i-1].n < 2*runs[i].n || runs[i-1].num >= runs[i].num {
+				t.Errorf("run %d has %d entries, run %d after it %d", runs[i-1].num, runs[i-1].n, runs[i].num, runs[i].n)
+			}
+		}
+		must(t, ix.db.View(func(tx *bolt.Tx) error {
+			runs = nil
+			if err := eachRow(tx, bucketHashes, func(k *fields.Reader, v []byte) (err error) {
+				runs, err = loadHashRun(runs, k.Uint32(), k.Uint32(), v)
+				return err
+			}); err != nil {
+				return err
+			}
+			r := newHashReader(tx.Bucket(bucketHashes), runs)
+			check(func(h uint64) []where { return r.find(nil, h, h) })
+			return r.err
+		}))
+		n := 0
+		for _, run := range runs {
+			n += run.n
+		}
+		if n != entries {
+			t.Errorf("%d entries, want %d", n, entries)
+		}
+	}
+}
+
+// TestARunThatLacksAPieceIsDamage checks that the loss of a row of the bucket hashes is noticed when the file is opened.
+func TestARunThatLacksAPieceIsDamage(t *testing.T) {
+	row := make([]byte, hashEntryLen)
+	runs, err := loadHashRun(nil, 1, 0, row)
+	must(t, err)
+	for _, key := range [][2]uint32{{1, 2}, {2, 1}} {
+		if _, err := loadHashRun(runs, key[0], key[1], row); err == nil {
+			t.Errorf("run %d may begin with piece %d", key[0], key[1])
+		}
+	}
+	if _, err := loadHashRun(nil, 1, 1, row); err == nil {
+		t.Error("a run may begin with its second piece")
+	}
+}
+
+// TestNamesAreReadAsTheyWereWritten writes names of each form, and names that nearly have one.
+func TestNamesAreReadAsTheyWereWritten(t *testing.T) {
+	const digits, uuid = "0123456789abcdef0f1e2d3c4b5a6978", "01234567-89ab-cdef-0f1e-2d3c4b5a6978"
+	for name, most := range map[string]int{
+		"": 1, "order/1": 9, "the same": 1, digits: 17, uuid: 17, strings.ToUpper(digits): 34, strings.ToUpper(uuid): 38, digits[1:]: 33,
+		digits[1:] + "g": 34, uuid[:35] + "-": 38, strings.ReplaceAll(uuid, "-", "_"): 38, uuid[:8] + "-" + uuid[:27]: 38, "\x00": 3,
+	} {
+		var w rowWriter
+		w.name(name, "the same")
+		r := newRowReader(w.b)
+		if got := r.name("the same"); got != name || r.End() != nil {
+			t.Errorf("%q is read as %q: %v", name, got, r.Err())
+		}
+		if len(w.b) > most {
+			t.Errorf("%q takes %d bytes, want %d", name, len(w.b), most)
+		}
+	}
+}
+
+// TestALongStoryIsFoundByEachOfItsIDs applies a story of several groups of records, an event of which comes again in each, and
+// asks for it by every id, before and after the file is opened again.
+func TestALongStoryIsFoundByEachOfItsIDs(t *testing.T) {
+	const events = 5*storyGroup + 3
+	ix, l := openTest(t), newTestLog()
+	l.subscribe("books", "orders")
+	copies := 0
+	for i := range events {
+		l.event("orders", fmt.Sprint("e", i), "e0", "", "", "placed", "order/1", after(ms))
+		if i%storyGroup == 5 {
+			l.event("orders", "e1", "e0", "", "", "placed", "order/1", after(ms))
+			copies++
+		}
+		if i%7 == 0 {
+			apply(t, ix, l)
+		}
+	}
+	apply(t, ix, l)
+	must(t, ix.Close())
+	ix, err := OpenIndex(ix.path, nil)
+	must(t, err)
+	defer ix.Close()
+	for i := range events {
+		refs, err := ix.Find(fmt.Sprint("e", i), 0)
+		must(t, err)
+		if len(refs) != 1 || refs[0].Events != events || refs[0].Subject != "order/1" {
+			t.Fatalf("e%d: %+v", i, refs)
+		}
+	}
+	s := ask(t, ix, "e7", Live{})
+	seen := 0
+	for e := range s.All {
+		seen++
+		if want := 0; e.ID == "e1" && len(e.Copies) != copies || e.ID != "e1" && len(e.Copies) != want {
+			t.Errorf("%s has %d copies", e.ID, len(e.Copies))
+		}
+	}
+	if seen != events {
+		t.Errorf("%d events, want %d", seen, events)
+	}
+	// Case: the last copy is handled, and with it the event; the others are still owed.
+	l.handled("books", l.event("orders", "e1", "e0", "", "", "placed", "order/1", after(ms)), after(ms), ms)
+	apply(t, ix, l)
+	if open := ix.stories[1].open; open != events-1 {
+		t.Errorf("%d are open, want %d", open, events-1)
+	}
+}

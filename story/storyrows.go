@@ -1,0 +1,82 @@
+package story
+
+import (
+	"encoding/binary"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The records of a story are numbered in the order in which the index has read them. The locations of the last ones are in the
+// row of the story; whenever there are storyGroup of them, they become a row of the bucket storyevents:
+//
+//	│ story 8 │ group 4 │   →   location │ …
+//	location: │ topic uint │ partition uint │ offset int: the difference from that of the location before │
+const storyGroup = 32
+
+func storyGroupKey(n storyNum, group uint32) []byte {
+	return binary.BigEndian.AppendUint32(storyKey(n), group)
+}
+
+// locations writes locations one after the other.
+func (w *rowWriter) locations(all []location) {
+	last := int64(0)
+	for _, at := range all {
+		w.uint(uint64(at.topic))
+		w.uint(uint64(at.partition.partition))
+		w.int(at.offset - last)
+		last = at.offset
+	}
+}
+
+// locations reads n locations.
+func (r *rowReader) locations(n int) []location {
+	all := make([]location, 0, n)
+	last := int64(0)
+	for range n {
+		at := location{partition{topicNum(r.Uvarint()), int32(r.Uvarint())}, last + r.Varint()}
+		last = at.offset
+		all = append(all, at)
+	}
+	return all
+}
+
+// group returns the locations of the records of a group of story n, whose row is s.
+func (s *storyRow) group(storyEvents *bolt.Bucket, n storyNum, group uint32) ([]location, error) {
+	if group == s.rows/storyGroup {
+		return s.recent, nil
+	}
+	r := newRowReader(storyEvents.Get(storyGroupKey(n, group)))
+	all := r.locations(storyGroup)
+	return all, r.End()
+}
+
+// records calls yield with the locations of the records of story n, whose row is s, until yield returns false.
+func (s *storyRow) records(storyEvents *bolt.Bucket, n storyNum, yield func(location) bool) error {
+	for group := range s.rows/storyGroup + 1 {
+		all, err := s.group(storyEvents, n, group)
+		if err != nil {
+			return err
+		}
+		for _, at := range all {
+			if !yield(at) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// addRecord adds the location of a record to story n, whose row is s, and returns the group that it is in.
+func (tx *writeTx) addRecord(n storyNum, s *storyRow, at location) (group uint32) {
+	group = s.rows / storyGroup
+	s.recent = append(s.recent, at)
+	s.rows++
+	s.extendThrough(at)
+	if len(s.recent) == storyGroup {
+		var w rowWriter
+		w.locations(s.recent)
+		tx.put(tx.storyEvents, storyGroupKey(n, group), w.b)
+		s.recent = nil
+	}
+	return group
+}
