@@ -99,9 +99,10 @@ type LostError struct {
 
 func (e *LostError) Error() string { return (*reactor.Lost)(e).Error() }
 
-// BeyondError is returned by [App.Run] when a reaction's position is higher than the end of the partition: the topic
-// was deleted and created again, or the log's tail was cut. Position is the committed position when the reaction
-// started, or, if it was running, the next offset that it would have read. End is the offset after the last record.
+// BeyondError is returned by [App.Run] when a reaction's position is higher than the end of the partition, and the log does not say
+// by its topic ids or leader epochs how that came to be: the topic was deleted and made again, or its end was cut, on brokers that have
+// neither, or somebody has moved the position there. Run ends, because otherwise the events up to the position would be missed.
+// `tidings group seek` moves the position.
 type BeyondError struct {
 	Reaction      string
 	Topic         string

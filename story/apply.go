@@ -17,13 +17,14 @@ import (
 // [Indexer.Run] calls Apply with the records that it fetches. Apply blocks while another write or a query is under
 // way. Its errors match [ErrClosed] or [ErrDamaged], or come from the operating system. After an error the index
 // still answers queries but takes no more records until it is opened again.
-func (ix *Index) Apply(records []*kgo.Record) error { return ix.applyWithin(records, nil) }
+func (ix *Index) Apply(records []*kgo.Record) error { return ix.applyWithin(records, nil, nil) }
 
 // applyWithin is Apply with the ends of partitions, by the names of their topics, which were asked for after the records
-// were read. Offsets in subscriptions that are above the ends are not believed.
-func (ix *Index) applyWithin(records []*kgo.Record, ends logclient.Offsets) error {
+// were read, and with the ends of leader epochs. Offsets in subscriptions that are above the ends are not believed, nor
+// are marks about records that are lost.
+func (ix *Index) applyWithin(records []*kgo.Record, ends logclient.Offsets, lost lostEnds) error {
 	return ix.write(func(tx *writeTx) {
-		tx.ends = ends
+		tx.ends, tx.lost = ends, lost
 		// Marks come before events, so that an event that is already done is never counted as open. Verdicts come
 		// last, so that a story.settled covers the events that were read with it.
 		for _, topic := range []string{obligation.SubscriptionsTopic, obligation.ReactionsTopic, "", obligation.StoryTopic} {
@@ -151,6 +152,9 @@ func (tx *writeTx) subscribe(li *listener, sub *obligation.Subscription) {
 func (tx *writeTx) addReactionRecord(r *kgo.Record) {
 	switch f := tx.decode(r).(type) {
 	case *obligation.Marks:
+		if now, ok := tx.ix.topics[f.Topic]; ok {
+			f = tx.lost.believable(f, tx.ix.topicOf[now].id)
+		}
 		li := tx.listener(f.Reaction, f.Topic, tx.topicOfFact(f.Topic, f.TopicID))
 		if tx.ix.judge.onMarks(tx, li, f, tx.through(f)) {
 			tx.writeCoverage(li)

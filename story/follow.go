@@ -29,6 +29,10 @@ type follower struct {
 	mu     sync.Mutex
 	topics map[string]logclient.Topic // the topics that the client reads, by name
 	wrong  error                      // a *misfit that was found; discover then does nothing until rebuild is called
+	// leaders has the present leader epochs of the partitions, as of the last discovery. ended has where earlier ones end, as far
+	// as marks have named them, since the last comparison with all of the log.
+	leaders logclient.Epochs
+	ended   lostEnds
 
 	// suspect is set when the log may have changed: when a connection was made, or when a fetch reported data loss.
 	// The next discovery then compares the index with all of the log.
@@ -81,6 +85,10 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 		return nil, err
 	}
 	topics := listing.Topics
+	f.leaders = listing.Leaders
+	if suspect {
+		clear(f.ended)
+	}
 	var grown []logclient.Topic
 	there := make(map[string]bool, len(topics))
 	var gone []string // deleted, or created again under the same name

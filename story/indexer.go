@@ -365,7 +365,17 @@ func (x *Indexer) apply(ctx context.Context, f kgo.Fetches) error {
 	if subscribed {
 		ends = x.follower.bounds(ctx)
 	}
-	if err := x.ix.applyWithin(records, ends); err != nil {
+	lost, err := x.follower.lostEnds(ctx, records)
+	for err != nil { // otherwise marks about records that are lost would count for those in their place
+		x.log.Warn("story: reading where leader epochs end", "err", err)
+		select {
+		case <-time.After(roundRetry):
+			lost, err = x.follower.lostEnds(ctx, records)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if err := x.ix.applyWithin(records, ends, lost); err != nil {
 		return err
 	}
 	if subscribed {

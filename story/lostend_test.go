@@ -2,15 +2,21 @@ package story_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"tidings.dev"
 	"tidings.dev/internal/doctor"
 	"tidings.dev/kgolink"
 )
@@ -31,12 +37,7 @@ func TestAnIndexIsBuiltAgainAfterALostEnd(t *testing.T) {
 			x, stop := s.indexing(path, &log)
 			s.is(x, 10, 0)
 			stopHandling()
-			eachFile(t, dir, func(name string, b []byte) {
-				to := filepath.Join(copied, name)
-				if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, b, 0o600)); err != nil {
-					t.Fatal(err)
-				}
-			})
+			copyTo(t, dir, copied)
 			stopHandling = s.handle()
 			s.emit(10, 40)
 			s.is(x, 40, 0)
@@ -186,6 +187,168 @@ func (s *site) events(topic string) (n int64) {
 				delete(left, r.Partition)
 			}
 		})
+	}
+	return n
+}
+
+// TestHandlersOfLostEventsMarkNoOthers has handlers run while the end of the log is lost, with the events that they handle. What they
+// write of them afterwards must not count for the events that come at the same offsets: neither for the instance that goes on,
+// nor for one that takes over, nor for the story.
+func TestHandlersOfLostEventsMarkNoOthers(t *testing.T) {
+	t.Parallel()
+	for name, goesOn := range map[string]bool{"the instance goes on": true, "another takes over": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+			var log warnings
+			s.open(dir)
+			interval := "interval" // a power cut may take what was acknowledged last
+			if _, err := kadm.NewClient(s.client()).CreateTopic(t.Context(), 2, 1, map[string]*string{"tidings.durability": &interval}, "orders"); err != nil {
+				t.Fatal(err)
+			}
+			stopHandling := s.handle()
+			s.emit(0, 10)
+			x, _ := s.indexing(filepath.Join(t.TempDir(), "index"), &log)
+			s.is(x, 10, 0)
+			stopHandling()
+			copyTo(t, dir, copied)
+			var blocked atomic.Bool
+			blocked.Store(true)
+			running, proceed := make(chan struct{}, 100), make(chan struct{})
+			var handled handledOrders
+			handle := func(a *tidings.App) {
+				tidings.React(a, placed, func(_ context.Context, e tidings.Event[order]) error {
+					if blocked.Load() {
+						running <- struct{}{}
+						<-proceed
+					}
+					handled.add(e.Data.No)
+					return nil
+				}, tidings.Concurrency(30))
+			}
+			_, stop := run(t, s, "payment", handle)
+			s.emit(10, 40)
+			for range 30 {
+				<-running
+			}
+			s.stop()
+			s.open(copied)
+			blocked.Store(false)
+			close(proceed)
+			if !goesOn {
+				stop()
+			}
+			s.emit(100, 200)
+			if !goesOn {
+				settles := tidings.Define[order]("story_test.noted", tidings.In("notes"))
+				shop, stopShop := run(t, s, "notes", nil)
+				if _, err := settles.Emit(shop.Context(t.Context()), order{"1"}); err != nil { // to know that the index judges
+					t.Fatal(err)
+				}
+				stopShop()
+				s.is(x, 11, 100)
+				_, stop = run(t, s, "payment", handle)
+				defer stop()
+			}
+			settled := int64(110)
+			if !goesOn {
+				settled++ // the note
+			}
+			s.is(x, settled, 0)
+			if n := handled.from(100); n != 100 {
+				t.Errorf("%d of 100 events are handled", n)
+			}
+		})
+	}
+}
+
+// TestAPositionAboveALostEndGoesBack loses the end of a log, but not the positions that were committed in it, as when a commit comes
+// after the restart. The events that come in place of the lost ones must be handled, also if they are more than those.
+func TestAPositionAboveALostEndGoesBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	s.open(dir)
+	interval := "interval"
+	if _, err := kadm.NewClient(s.client()).CreateTopic(t.Context(), 2, 1, map[string]*string{"tidings.durability": &interval}, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	stopHandling := s.handle()
+	s.emit(0, 10)
+	stopHandling()
+	copyTo(t, dir, copied)
+	stopHandling = s.handle()
+	s.emit(10, 40)
+	stopHandling()
+	committed, err := kadm.NewClient(s.client()).FetchOffsets(t.Context(), "payment")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+
+	s.open(copied)
+	late := make(kadm.Offsets)
+	committed.Each(func(o kadm.OffsetResponse) {
+		if o.LeaderEpoch < 0 {
+			t.Errorf("the position %d of partition %d was committed without a leader epoch", o.At, o.Partition)
+		}
+		late.Add(o.Offset)
+	})
+	if err := kadm.NewClient(s.client()).CommitAllOffsets(t.Context(), "payment", late); err != nil {
+		t.Fatal(err)
+	}
+	s.emit(100, 200)
+	var handled handledOrders
+	_, stop := run(t, s, "payment", func(a *tidings.App) {
+		tidings.React(a, placed, func(_ context.Context, e tidings.Event[order]) error { handled.add(e.Data.No); return nil })
+	})
+	defer stop()
+	for range 1000 {
+		if handled.from(100) == 100 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := handled.from(100); n != 100 {
+		t.Errorf("%d of 100 events are handled", n)
+	}
+}
+
+// copyTo copies the files of a directory to another one, which it creates.
+func copyTo(t *testing.T, from, to string) {
+	t.Helper()
+	eachFile(t, from, func(name string, b []byte) {
+		file := filepath.Join(to, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// handledOrders is the set of the orders that were handled. It is safe for concurrent use.
+type handledOrders struct {
+	mu     sync.Mutex
+	orders map[string]bool
+}
+
+func (h *handledOrders) add(no string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.orders == nil {
+		h.orders = make(map[string]bool)
+	}
+	h.orders[no] = true
+}
+
+// from returns how many orders with a number from first on were handled.
+func (h *handledOrders) from(first int) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for no := range h.orders {
+		if i, err := strconv.Atoi(no); err == nil && i >= first {
+			n++
+		}
 	}
 	return n
 }

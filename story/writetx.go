@@ -38,6 +38,7 @@ type writeTx struct {
 	moved       map[partition]struct{}      // partitions whose position or tail has changed
 	touched     map[*listener]struct{}      // listeners whose coverage may have changed
 	ends        logclient.Offsets           // ends of partitions, by the names of topics; see applyWithin
+	lost        lostEnds                    // where leader epochs end; see applyWithin
 	dirty       []storyNum                  // stories in ix.stories that have changed, each once
 	blocks      map[partition]*writingBlock // the last block of each partition that events were added to
 	hashes      *hashWriter

@@ -21,6 +21,7 @@ type Topic struct {
 type Listing struct {
 	Cluster string // the id of the cluster; empty if the brokers give none
 	Topics  []Topic
+	Leaders Epochs // the present leader epochs; a partition is left out if the brokers are too old to give one
 }
 
 // topicSpec says how a topic is made.
@@ -132,7 +133,7 @@ func (c *Client) metadata(ctx context.Context, names []string, keep func(string)
 	if err != nil {
 		return Listing{}, err
 	}
-	var l Listing
+	l := Listing{Leaders: make(Epochs)}
 	if resp.ClusterID != nil {
 		l.Cluster = *resp.ClusterID
 	}
@@ -144,6 +145,12 @@ func (c *Client) metadata(ctx context.Context, names []string, keep func(string)
 			return Listing{}, fmt.Errorf("topic %s: %w", *t.Topic, err)
 		}
 		l.Topics = append(l.Topics, Topic{Name: *t.Topic, ID: t.TopicID, Partitions: int32(len(t.Partitions))})
+		l.Leaders[*t.Topic] = make(map[int32]int32)
+		for _, p := range t.Partitions {
+			if p.LeaderEpoch >= 0 {
+				l.Leaders[*t.Topic][p.Partition] = p.LeaderEpoch
+			}
+		}
 	}
 	return l, nil
 }

@@ -88,6 +88,9 @@ type Marks struct {
 	// with a lower epoch than the last Seek before them in the log are ignored, since their writer did not know of the
 	// seek.
 	Epoch int64 `json:"epoch,omitempty"`
+	// Leader is the leader epoch of the newest record that the writer has read of the partition; nil if it, or the log, knows
+	// none. Marks do not count at and above the end of that epoch: see Below.
+	Leader *int32 `json:"leader_epoch,omitempty"`
 	// Done has the offsets that are done: of events that were handled or skipped, of events of types without a
 	// handler, and offsets without a record. For every range 0 <= Lo <= Hi. Ranges may overlap those of earlier marks.
 	Done []offsets.Range `json:"done,omitempty"`

@@ -123,7 +123,7 @@ func textBytes(s string) int { return 32 + 6*len(s) }
 // next begins a new record.
 func (s *splitter) next() {
 	m := s.whole
-	s.part = &Marks{Reaction: m.Reaction, Topic: m.Topic, TopicID: m.TopicID, Partition: m.Partition, Epoch: m.Epoch, Started: m.Started, Finished: m.Finished}
+	s.part = &Marks{Reaction: m.Reaction, Topic: m.Topic, TopicID: m.TopicID, Partition: m.Partition, Epoch: m.Epoch, Leader: m.Leader, Started: m.Started, Finished: m.Finished}
 	s.parts = append(s.parts, s.part)
 	s.size = emptyBytes + textBytes(m.Reaction) + textBytes(m.Topic) + s.through
 	switch {

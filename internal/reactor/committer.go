@@ -141,6 +141,9 @@ func (c *atLeastOnce) marks(parts []finished, limit int) []*kgo.Record {
 			Emitted: f.emitted.ranges(), Through: f.emitted.positions(),
 			Started: f.started.UTC(), Finished: f.ended.UTC(),
 		}
+		if f.leader >= 0 {
+			whole.Leader = &f.leader
+		}
 		for _, m := range whole.Split(limit) {
 			records = append(records, recordOfFact(m))
 		}
@@ -175,6 +178,9 @@ func (c *atLeastOnce) commitOffsets(ctx context.Context, m membership, parts []f
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition = f.partition
 		p.Offset = f.position
+		if f.position <= f.read { // otherwise another instance has read the records below the position, perhaps in later epochs
+			p.LeaderEpoch = f.leader
+		}
 		from := f.marksFrom
 		if f.whole {
 			from = max(from, c.marksEnd)

@@ -131,7 +131,7 @@ func (tp topicPartition) asMap() map[string][]int32 {
 func (r *Reactor) recordOf(fetched *kgo.Record) record {
 	if fetched.Attrs.IsControl() {
 		place := cloudevent.Event{Topic: fetched.Topic, Partition: fetched.Partition, Offset: fetched.Offset}
-		return record{Event: place, control: true}
+		return record{Event: place, control: true, leader: fetched.LeaderEpoch}
 	}
 	e := cloudevent.FromRecord(fetched)
 	e.TopicID = r.topics[fetched.Topic].ID
@@ -139,7 +139,7 @@ func (r *Reactor) recordOf(fetched *kgo.Record) record {
 		r.warnNotUnderstood(&e)
 	}
 	rec := newRecord(e, r.handlerOf(&e))
-	rec.since = r.resume.subs.since(&e)
+	rec.since, rec.leader = r.resume.subs.since(&e), fetched.LeaderEpoch
 	return rec
 }
 

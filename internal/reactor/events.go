@@ -193,6 +193,7 @@ type record struct {
 	identity         cloudevent.Identity // of the event
 	control          bool                // a control record of a transaction, which holds no event
 	handler          *Handler            // nil if the reaction does not handle events of this type
+	leader           int32               // leader epoch; -1 if the log knows none
 	// since is the offset from which on the reaction is subscribed to the event's type in this partition; 0 unless the
 	// type was added later. An event below it is not handled, unless the position was moved by a seek since: after a
 	// seek, all events that are read again are handled.
@@ -202,7 +203,7 @@ type record struct {
 // newRecord returns the record of an event. h is nil if the reaction does not handle the event.
 func newRecord(e cloudevent.Event, h *Handler) record {
 	e.KeepIdentity()
-	return record{Event: e, identity: e.Identity(), handler: h}
+	return record{Event: e, identity: e.Identity(), handler: h, leader: -1}
 }
 
 // refetchPart has the offsets that a refetch reads of one partition.

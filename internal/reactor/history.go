@@ -78,6 +78,8 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 		return nil, err
 	}
 	begin := logclient.Offsets{obligation.ReactionsTopic: {0: max(from, starts[obligation.ReactionsTopic][0])}}
+	var facts []obligation.Fact // marks and seeks of the partitions
+	leaders := make(leaderEnds)
 	for r, err := range s.client.Read(ctx, begin, ends) {
 		if err != nil {
 			return nil, err
@@ -88,13 +90,30 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 		}
 		switch f := f.(type) {
 		case *obligation.Marks:
-			if h := past[topicPartition{f.Topic, f.Partition}]; h != nil && f.Reaction == s.reaction {
-				h.addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), f)
+			tp := topicPartition{f.Topic, f.Partition}
+			if past[tp] == nil || f.Reaction != s.reaction {
+				continue
+			}
+			facts = append(facts, f)
+			if f.Leader != nil {
+				leaders.want(tp, *f.Leader)
 			}
 		case *obligation.Seek:
-			if h := past[topicPartition{f.Topic, f.Partition}]; h != nil && f.Reaction == s.reaction {
-				h.addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), f)
+			if past[topicPartition{f.Topic, f.Partition}] != nil && f.Reaction == s.reaction {
+				facts = append(facts, f)
 			}
+		}
+	}
+	if err := leaders.ask(ctx, s.client); err != nil {
+		return nil, err
+	}
+	for _, f := range facts {
+		switch f := f.(type) {
+		case *obligation.Marks:
+			tp := topicPartition{f.Topic, f.Partition}
+			past[tp].addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), leaders.believable(tp, f))
+		case *obligation.Seek:
+			past[topicPartition{f.Topic, f.Partition}].addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), f)
 		}
 	}
 	return past, nil

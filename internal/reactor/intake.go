@@ -11,6 +11,9 @@ func (s *scheduler) onArrived(ev arrived) {
 	}
 	for i := range ev.records {
 		r := &ev.records[i]
+		if r.Offset >= p.start-1 {
+			p.leader = max(p.leader, r.leader)
+		}
 		if r.Offset < p.start {
 			s.replay(p, r)
 			if r.Offset < p.start-1 {

@@ -21,9 +21,9 @@ func (e *Lost) Error() string {
 		e.From, e.To-1, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
 }
 
-// Beyond is the error of a reaction that is past the end of a partition: the topic was deleted and made again, or its
-// tail was cut. Position is the committed position when the partition was assigned or, while the reaction runs, the
-// next offset that it would have read. End is the offset after the last record.
+// Beyond is the error of a reaction that is past the end of a partition, where the log's leader epochs do not say what it has
+// lost: the topic was deleted and made again, or its end was cut, on brokers that know no epochs or topic ids. Position is the
+// committed position when the partition was assigned. End is the offset after the last record.
 type Beyond struct {
 	Reaction      string
 	Topic         string
@@ -67,7 +67,7 @@ func (r *Reactor) checkPosition(tp topicPartition, position, start, end int64) e
 }
 
 // onOutOfRange is called when the log does not have the next offset that the reaction would read of a partition. It
-// makes the reaction fail with a *Lost or *Beyond, or begins a new session if the topic was made again.
+// makes the reaction fail with a *Lost, or begins a new session if the topic was made again or has lost its end.
 func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	if r.restartIfRemade(ctx, tp.topic) {
 		return
@@ -89,6 +89,15 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	case position < start:
 		r.fail(&Lost{r.spec.Name, tp.topic, tp.partition, position, start})
 	default:
-		r.fail(&Beyond{r.spec.Name, tp.topic, tp.partition, next, end})
+		r.restartLost(tp, next, end)
 	}
+}
+
+// restartLost is called when the log of a partition has lost what this instance has read up to an offset, and ends before. It ends
+// the session. The next one goes on where the log ends, if the log's leader epochs say where that was, and otherwise fails with a
+// *Beyond if the committed position is above the end.
+func (r *Reactor) restartLost(tp topicPartition, read, end int64) {
+	r.spec.Log.Warn("the log has lost its end, with events that this instance has read; the reaction joins again",
+		"topic", tp.topic, "partition", tp.partition, "read_to", read, "ends_at", end)
+	r.restart(&changed{tp.topic})
 }

@@ -18,6 +18,7 @@ type partition struct {
 	incarnation incarnation
 	start       int64 // the committed position when the partition was assigned
 	epoch       int64 // number of the last seek
+	leader      int32 // leader epoch of the newest record from start-1 on that has arrived; -1 if none is known
 
 	identityFrom int64 // see assignment
 
@@ -57,8 +58,9 @@ func (p *partition) dirty() bool { return p.tracker.dirty() || len(p.summary.cop
 // if they have changed, and the chunks that have changed if the metadata has no room for all that is done ahead.
 func (p *partition) finished(progress bool) finished {
 	f := finished{
-		topicPartition: p.topicPartition, incarnation: p.incarnation, epoch: p.epoch,
+		topicPartition: p.topicPartition, incarnation: p.incarnation, epoch: p.epoch, leader: p.leader,
 		position:  p.tracker.position,
+		read:      p.tracker.next,
 		marksFrom: p.marksFrom,
 		draft:     draftMetadata(p.topicID, p.epoch, p.tracker.position, &p.tracker.ahead),
 		done:      p.tracker.take(),
@@ -99,7 +101,7 @@ func (s *scheduler) onAssigned(ev assigned) {
 
 func (s *scheduler) newPartition(a assignment) *partition {
 	return &partition{
-		topicPartition: a.topicPartition, incarnation: a.incarnation, start: a.position, epoch: a.epoch, topicID: a.topicID, marksFrom: a.marksFrom, identityFrom: a.identityFrom,
+		topicPartition: a.topicPartition, incarnation: a.incarnation, start: a.position, epoch: a.epoch, leader: -1, topicID: a.topicID, marksFrom: a.marksFrom, identityFrom: a.identityFrom,
 		heldLanes: make(map[laneKey]bool),
 		tracker:   newTracker(a.position, a.ahead),
 		window:    newWindow(s.window),

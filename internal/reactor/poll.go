@@ -81,7 +81,7 @@ func (r *Reactor) onFetchError(ctx context.Context, tp topicPartition, err error
 	case isLoss:
 		r.watching.Go(func() {
 			if !r.restartIfRemade(ctx, tp.topic) {
-				r.fail(&Beyond{r.spec.Name, tp.topic, tp.partition, loss.ConsumedTo, loss.ResetTo})
+				r.restartLost(tp, loss.ConsumedTo, loss.ResetTo)
 			}
 		})
 	case isSession && permanent(session.Err):

@@ -241,7 +241,7 @@ func (r *Reactor) Run(ctx context.Context) error {
 	for err == nil && ctx.Err() == nil {
 		var stood bool
 		stood, err = r.session(ctx, subs)
-		switch _, again := errors.AsType[*remade](err); {
+		switch _, again := errors.AsType[*changed](err); {
 		case again:
 		case err != nil || !stood:
 			return err

@@ -19,12 +19,12 @@ import (
 // goneCheck is the interval at which the log is asked whether a deleted topic exists again.
 const goneCheck = 500 * time.Millisecond
 
-// remade is the error with which a session ends when a topic was deleted and made again. Run then begins another
-// session.
-type remade struct{ topic string }
+// changed is the error with which a session ends when a topic is not the one any more that the session began with: it was deleted
+// and made again, or has lost its end. Run then begins another session, which finds out where to go on.
+type changed struct{ topic string }
 
-func (e *remade) Error() string {
-	return fmt.Sprintf("topic %s was deleted and made again", e.topic)
+func (e *changed) Error() string {
+	return fmt.Sprintf("topic %s is not what it was when the session began", e.topic)
 }
 
 // isGone reports whether an error of reading a partition may mean that its topic was deleted.
@@ -64,7 +64,7 @@ func (r *Reactor) awaitTopic(ctx context.Context, topic string) {
 			return
 		case err == nil:
 			r.loseTopic(topic)
-			r.restart(&remade{topic})
+			r.restart(&changed{topic})
 			return
 		case errors.Is(err, kerr.UnknownTopicOrPartition) && !gone:
 			gone = true
@@ -87,7 +87,7 @@ func (r *Reactor) restartIfRemade(ctx context.Context, topic string) bool {
 		return false
 	}
 	r.loseTopic(topic)
-	r.restart(&remade{topic})
+	r.restart(&changed{topic})
 	return true
 }
 
@@ -108,7 +108,7 @@ func (r *Reactor) loseTopic(topic string) {
 }
 
 // restart ends the session with why, so that Run begins another one. It does not block.
-func (r *Reactor) restart(why *remade) {
+func (r *Reactor) restart(why *changed) {
 	select {
 	case r.fatal <- why:
 	default:

@@ -43,13 +43,14 @@ type resumePoint struct {
 // committedOffset is what a group has committed for a partition.
 type committedOffset struct {
 	offset   int64 // -1 if nothing is committed
+	leader   int32 // leader epoch of the newest record that the committer had read; -1 if it knew none
 	metadata string
 }
 
 // asCommit returns a part of a round that commits the point and has no marks.
 func (s *resumePoint) asCommit(tp topicPartition) finished {
 	p := partition{
-		topicPartition: tp, epoch: s.epoch, topicID: s.topic, marksFrom: s.marksFrom,
+		topicPartition: tp, epoch: s.epoch, leader: -1, topicID: s.topic, marksFrom: s.marksFrom,
 		tracker: newTracker(s.position, s.ahead.Clone()),
 	}
 	return p.finished(true)
@@ -61,7 +62,7 @@ func (s *resumePoints) keep(resp *kmsg.OffsetFetchResponse) {
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				o := committedOffset{offset: p.Offset}
+				o := committedOffset{offset: p.Offset, leader: p.LeaderEpoch}
 				if p.Metadata != nil {
 					o.metadata = *p.Metadata
 				}
@@ -76,7 +77,8 @@ func (s *resumePoints) keep(resp *kmsg.OffsetFetchResponse) {
 //   - at the committed position, with the offsets done ahead of it, if a reactor has committed the position;
 //   - at the committed position, in a new epoch, if it was moved by hand;
 //   - after everything that is marked, if the group has no position any more, because positions have expired or were
-//     deleted;
+//     deleted, or one of an epoch that the log has lost;
+//   - where the leader epoch ends in which the position was committed, if the log has lost records below the position;
 //   - where the subscription says, if nothing was ever marked: the reaction is new, or crashed when it was;
 //   - at 0, if the subscription does not have the partition, which was added later, or if the committed position
 //     belongs to a deleted topic of the same name. A missing position never means the end.
@@ -132,6 +134,12 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 			found[tp] = at
 		}
 	}
+	lost, err := s.goBack(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	expired = append(expired, lost...)
+	marked = slices.DeleteFunc(marked, func(tp topicPartition) bool { return !found[tp].committed }) // what was done ahead is lost, too
 	if err := s.readProgress(ctx, found, marked, ids); err != nil {
 		return nil, err
 	}
@@ -149,6 +157,37 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 		return nil, err
 	}
 	return found, s.obeySeeks(ctx, found, moved, past)
+}
+
+// goBack sets back the points that are above what the log has of the leader epochs in which they were committed: the log has lost
+// its end since then. It returns the partitions of which the log does not know the epoch.
+func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resumePoint) (lost []topicPartition, err error) {
+	leaders := make(leaderEnds)
+	for tp, at := range found {
+		if leader := s.fetched[tp].leader; at.committed && leader >= 0 {
+			leaders.want(tp, leader)
+		}
+	}
+	if err := leaders.ask(ctx, s.client); err != nil {
+		return nil, err
+	}
+	for tp := range leaders {
+		at, end := found[tp], leaders[tp][s.fetched[tp].leader]
+		switch {
+		case end == lostEpoch:
+			s.log.Warn("the log has gone back: it does not know the leader epoch in which the position was committed; the reaction goes on after what it has marked",
+				"topic", tp.topic, "partition", tp.partition, "committed", at.position)
+			found[tp] = resumePoint{position: s.subs.byTopic[tp.topic].Start[tp.partition], topic: at.topic, untouched: true}
+			lost = append(lost, tp)
+		case end < at.position:
+			s.log.Warn("the log has gone back: it has lost events that were handled; the reaction goes on with those that came in their place",
+				"topic", tp.topic, "partition", tp.partition, "committed", at.position, "goes_on_at", end)
+			at.position, at.committed = end, false
+			at.ahead = offsets.Set{}
+			found[tp] = at
+		}
+	}
+	return lost, nil
 }
 
 // beginRemade sets the points of partitions of topics that were deleted and made again. If the reaction has handled

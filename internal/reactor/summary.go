@@ -12,6 +12,8 @@ type finished struct {
 	topicPartition
 	incarnation incarnation
 	epoch       int64         // number of the last seek
+	leader      int32         // leader epoch of the newest record below read; -1 if none is known
+	read        int64         // the lowest offset that has not arrived
 	position    int64         // position to commit
 	draft       metadataDraft // metadata to commit with the position
 	// marksFrom is an offset of tidings.reactions: what is done ahead is in the metadata, in the progress, or in the marks
