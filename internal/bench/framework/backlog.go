@@ -44,13 +44,16 @@ func groupName() string { return fmt.Sprintf("bench-%016x", rand.Uint64()) }
 func (b Backlog) measure(ctx context.Context, e bench.Endpoint, p *bench.Progress, do func(context.Context, bench.Endpoint, *handled) error) (bench.Measured, error) {
 	h := &handled{want: b.Events * int64(b.Reactions), all: make(chan struct{})}
 	p.Counts(h.n.Load)
-	var f fetched
+	var m bench.Measured
+	f, err := fetchedOf(ctx, e, b.Topic)
+	if err != nil {
+		return m, err
+	}
 	debug.FreeOSMemory() // what the run before has left is not of this one
 	memory := watchMemory()
-	var m bench.Measured
 	t := bench.StartMeter(e)
 	began := time.Now()
-	err := do(ctx, f.on(e), h)
+	err = do(ctx, f.on(e), h)
 	ended := time.Now()
 	t.Stop(&m)
 	peak := memory.stop()
@@ -66,6 +69,7 @@ func (b Backlog) measure(ctx context.Context, e bench.Endpoint, p *bench.Progres
 		CPUMicrosPerEvent:   float64(m.Client.CPU) / 1e3 / events,
 		AllocsPerEvent:      float64(m.Client.Allocs) / events,
 		ReadBytesPerLogByte: bench.Divide(float64(f.bytes.Load()), float64(m.Bytes)),
+		OtherReadMiB:        float64(f.others.Load()) / (1 << 20),
 		PeakMiB:             float64(peak) / (1 << 20),
 	}
 	return m, nil
@@ -77,7 +81,8 @@ const (
 	EndMillis           = "end_ms"                  // from the last event until it is committed and the group was left
 	CPUMicrosPerEvent   = "cpu_us_per_event"        // of this process
 	AllocsPerEvent      = "allocs_per_event"        // of this process
-	ReadBytesPerLogByte = "read_bytes_per_log_byte" // what was fetched, through the bytes of the topic's batches and each reader
+	ReadBytesPerLogByte = "read_bytes_per_log_byte" // what was fetched from the topic, through the bytes of its batches for each reader
+	OtherReadMiB        = "other_read_mib"          // what was fetched from other topics
 	PeakMiB             = "peak_rss_mib"            // the most resident memory above that before the run
 )
 

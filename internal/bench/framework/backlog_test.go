@@ -94,27 +94,6 @@ func checkSide(t *testing.T, e bench.Endpoint, b Backlog, run func(Backlog, cont
 	}
 }
 
-// Case: responses that come in pieces, and others between them.
-func TestFramesAreFollowed(t *testing.T) {
-	stream := []byte{
-		0, 0, 0, 6, 0, 0, 0, 7, 'a', 'b', // response 7, of 6 bytes
-		0, 0, 0, 4, 0, 0, 0, 8, // response 8, empty
-		0, 0, 0, 5, 0, 0, 0, 9, 'c',
-	}
-	for piece := 1; piece <= len(stream); piece++ {
-		var f frames
-		var heads []byte
-		var bytes int
-		for at := 0; at < len(stream); at += piece {
-			f.pass(stream[at:min(at+piece, len(stream))], responseHead,
-				func(head []byte) { heads = append(heads, head[7]) }, func(n int) { bytes += n })
-		}
-		if string(heads) != "\x07\x08\x09" || bytes != len(stream) {
-			t.Errorf("in pieces of %d: responses %v of %d bytes", piece, heads, bytes)
-		}
-	}
-}
-
 // Case: an event has the size that was asked for.
 func TestOrdersAreOfASize(t *testing.T) {
 	for _, size := range []int{MinBytes, 100, 1024, MaxBytes} {

@@ -1,12 +1,17 @@
 package framework
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"tidings.dev/internal/bench"
 )
@@ -14,7 +19,40 @@ import (
 // fetched counts the bytes of the responses to fetch requests, on all connections of all clients of a program. The
 // framework's clients cannot be given hooks of kgo, so the frames are counted on their way. The time that this takes
 // is the same on both sides of a comparison.
-type fetched struct{ bytes atomic.Int64 }
+//
+// A connection counts as one of the topic from the first fetch request on that names it: later ones of a session name
+// only what has changed. kgo has one connection for the fetches of a client from a broker.
+type fetched struct {
+	topic  [][]byte     // the name and the id of the topic, one of which fetch requests have
+	bytes  atomic.Int64 // on connections of the topic
+	others atomic.Int64 // on other connections
+}
+
+// fetchedOf returns a counter for the fetches from a topic.
+func fetchedOf(ctx context.Context, e bench.Endpoint, topic string) (*fetched, error) {
+	client, err := e.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err == nil {
+		err = topics[topic].Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", topic, err)
+	}
+	f := &fetched{topic: [][]byte{[]byte(topic)}}
+	if id := topics[topic].ID; id != (kadm.TopicID{}) {
+		f.topic = append(f.topic, id[:])
+	}
+	return f, nil
+}
+
+// names reports whether a request names the topic.
+func (f *fetched) names(request []byte) bool {
+	return slices.ContainsFunc(f.topic, func(name []byte) bool { return bytes.Contains(request, name) })
+}
 
 // on returns an endpoint whose connections are counted.
 func (f *fetched) on(e bench.Endpoint) bench.Endpoint {
@@ -54,15 +92,19 @@ type countedConn struct {
 	fetched  *fetched
 	out, in  frames
 	counting bool // whether the response that is being read is one to a fetch
+	ofTopic  atomic.Bool
 
 	mu       sync.Mutex
 	requests map[uint32]bool // correlation ids of fetch requests that were not answered
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. kgo writes a request at a time.
 func (c *countedConn) Write(b []byte) (int, error) {
 	c.out.pass(b, requestHead, func(head []byte) {
 		if binary.BigEndian.Uint16(head[4:]) == fetchKey {
+			if c.fetched.names(b) {
+				c.ofTopic.Store(true)
+			}
 			c.mu.Lock()
 			c.requests[binary.BigEndian.Uint32(head[8:])] = true
 			c.mu.Unlock()
@@ -81,8 +123,12 @@ func (c *countedConn) Read(b []byte) (int, error) {
 		delete(c.requests, id)
 		c.mu.Unlock()
 	}, func(n int) {
-		if c.counting {
+		switch {
+		case !c.counting:
+		case c.ofTopic.Load():
 			c.fetched.bytes.Add(int64(n))
+		default:
+			c.fetched.others.Add(int64(n))
 		}
 	})
 	return n, err
