@@ -83,6 +83,7 @@ const (
 	AllocsPerEvent      = "allocs_per_event"        // of this process
 	ReadBytesPerLogByte = "read_bytes_per_log_byte" // what was fetched from the topic, through the bytes of its batches for each reader
 	OtherReadMiB        = "other_read_mib"          // what was fetched from other topics
+	EmittedPerEvent     = "emitted_per_event"       // records in the topic of what is emitted, counted by the caller
 	PeakMiB             = "peak_rss_mib"            // the most resident memory above that before the run
 )
 

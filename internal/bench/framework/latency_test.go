@@ -63,6 +63,9 @@ func TestLatencyCountsFromWhenAnEventWasDue(t *testing.T) {
 	if p50 := m.Latency.Quantile(0.5); p50 < 40*time.Millisecond { // of 300 events 200 were due in the stall and waited for 100 ms at the mean
 		t.Errorf("a half of the events waited for at most %v", p50)
 	}
+	if p50 := m.Ack.Quantile(0.5); p50 < 40*time.Millisecond {
+		t.Errorf("a half of the acknowledgements took at most %v", p50)
+	}
 }
 
 // Case: an event that fails, and one that is never handled.

@@ -97,7 +97,13 @@ func (b *backlog) on(name string, m framework.Backlog, side func(framework.Backl
 	if b.emit {
 		return b.onNewTopic(name, func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error) {
 			m.EmitTo = topic
-			return side(m, ctx, e, b.progress)
+			measured, err := side(m, ctx, e, b.progress)
+			if err != nil {
+				return measured, err
+			}
+			_, emitted, err := e.Describe(ctx, topic)
+			measured.Figures[framework.EmittedPerEvent] = bench.Divide(float64(emitted), float64(measured.Records))
+			return measured, err
 		})
 	}
 	return bench.Contender{Name: name, Run: func(ctx context.Context) (bench.Measured, error) {
