@@ -11,12 +11,12 @@ import (
 // would seem to have no verdict and would get a second one. Therefore, if the newest fact of a story may cover events
 // that the index has not read, it is kept in the bucket ahead, by correlation, and applied as the events are read.
 
-// keepAhead keeps the fact in a record of tidings.story if the fact may cover events that the index has not read.
+// keepAhead keeps the fact that a record of tidings.story has if the fact may cover events that the index has not read.
 // Otherwise it deletes the fact that was kept for the same story.
-func (tx *writeTx) keepAhead(r *kgo.Record) {
+func (tx *writeTx) keepAhead(r *kgo.Record, fact obligation.Fact) {
 	var correlation string
 	ahead := false
-	switch f := tx.decode(r).(type) {
+	switch f := fact.(type) {
 	case *obligation.Settled:
 		correlation = f.Correlation
 		for _, end := range f.Through {
@@ -35,7 +35,7 @@ func (tx *writeTx) keepAhead(r *kgo.Record) {
 	case ahead:
 		tx.put(tx.ahead, key, r.Value)
 		tx.anyAhead = true
-	case tx.ahead.Get(key) != nil:
+	case tx.anyAhead && tx.ahead.Get(key) != nil:
 		if err := tx.ahead.Delete(key); err != nil {
 			tx.fail(err)
 		}

@@ -191,8 +191,9 @@ func (tx *writeTx) through(m *obligation.Marks) (through []location) {
 // addVerdict adds a record of tidings.story. If it covers events that the index has not read, it is also kept for
 // them (keepAhead).
 func (tx *writeTx) addVerdict(r *kgo.Record) {
-	tx.keepAhead(r)
-	switch f := tx.decode(r).(type) {
+	fact := tx.decode(r)
+	tx.keepAhead(r, fact)
+	switch f := fact.(type) {
 	case *obligation.Settled:
 		if n, ok := tx.findStory(f.Correlation); ok {
 			complete := true
@@ -228,16 +229,21 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 		foreign:   e.Foreign, source: tx.nameNum(e.Source), reaction: tx.nameNum(e.Reaction),
 		time: e.Time, causation: e.Causation, subject: e.Subject,
 	}
+	var idHash uint64
 	if !e.Foreign {
 		row.id = e.ID
-		row.copy = tx.addEventID(&row, at, s.rows/storyGroup)
+		idHash = tx.ix.seed.text(hashEvent, e.ID)
+		row.copy = tx.addEventID(&row, idHash, at, s.rows/storyGroup)
 		s.publishable = true
 	}
 	if s.rows == 0 {
 		s.root, s.first, s.last, s.subject = e.ID, e.Time, e.Time, e.Subject
 	}
+	if e.Causation != "" && e.Causation != e.Correlation {
+		row.cause = s.recordOf(tx.ix.seed.text(hashEvent, e.Causation))
+	}
 	tx.appendEvent(at, &row, s)
-	tx.addRecord(n, s, at)
+	tx.addRecord(n, s, at, idHash)
 	if e.Causation == "" && !e.Foreign && e.ID == e.Correlation {
 		s.root = e.ID // the root event may be read after events that it caused, as these are in other partitions
 	}

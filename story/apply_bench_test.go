@@ -1,7 +1,6 @@
 package story
 
 import (
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -48,7 +47,8 @@ type shopLog struct {
 	random *rand.Rand
 	at     time.Time
 	ends   map[partitionName]int64
-	orders []*shopOrder
+	orders int                                 // that were placed
+	ended  map[shopOrder][]obligation.Position // where the events are of the orders that have not settled
 	marks  map[shopCoverage]*obligation.Marks
 	names  []shopCoverage // the keys of marks, in a fixed order
 	events int
@@ -65,12 +65,24 @@ type shopCoverage struct {
 	partitionName
 }
 
-type shopOrder struct {
-	ids       [7]string
-	subject   string
-	trace     string
-	partition int32
-	through   []obligation.Position
+// shopOrder is an order by its number; what it has follows from the number, so that a long log takes no memory.
+type shopOrder uint64
+
+func (o shopOrder) partition() int32 { return int32(mix(uint64(o), 1) % shopPartitions) }
+func (o shopOrder) subject() string  { return "order/" + strconv.Itoa(1_000_000+int(o)) }
+func (o shopOrder) trace() string    { return o.digits(100) }
+
+// id returns the id of an event of the order: a UUID for the first one, and digits for those that follow from it.
+func (o shopOrder) id(step int) string {
+	id := o.digits(step)
+	if step == 0 {
+		return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
+	}
+	return id
+}
+
+func (o shopOrder) digits(what int) string {
+	return fmt.Sprintf("%016x%016x", mix(uint64(o), uint64(2*what)+1000), mix(uint64(o), uint64(2*what)+1001))
 }
 
 // shopTopic describes a topic, with an id.
@@ -83,7 +95,7 @@ func shopTopic(name string) logclient.Topic {
 func newShopLog() *shopLog {
 	l := &shopLog{
 		random: rand.New(rand.NewPCG(1, 2)), at: epoch,
-		ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks),
+		ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks), ended: make(map[shopOrder][]obligation.Position),
 	}
 	types := make(map[[2]string][]string)
 	for _, s := range shopSteps {
@@ -104,15 +116,6 @@ func newShopLog() *shopLog {
 	return l
 }
 
-// hex returns n random bytes as hexadecimal digits.
-func (l *shopLog) hex(n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(l.random.Uint32())
-	}
-	return hex.EncodeToString(b)
-}
-
 func (l *shopLog) append(r *kgo.Record) int64 {
 	p := partitionName{r.Topic, r.Partition}
 	r.Offset = l.ends[p]
@@ -128,47 +131,37 @@ func (l *shopLog) fact(f obligation.Fact) {
 // next lets one more order be placed, and the orders before it move on.
 func (l *shopLog) next() {
 	l.at = l.at.Add(997 * time.Microsecond)
-	id := l.hex(16)
-	o := &shopOrder{
-		subject: "order/" + strconv.Itoa(1_000_000+len(l.orders)), trace: l.hex(16), partition: int32(l.random.IntN(shopPartitions)),
-	}
-	o.ids[0] = id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
-	for i := 1; i < len(o.ids); i++ {
-		o.ids[i] = l.hex(16)
-	}
-	l.orders = append(l.orders, o)
+	l.orders++
 	for i, s := range shopSteps {
-		if n := len(l.orders) - 1 - i*shopDelay; n >= 0 {
-			l.step(l.orders[n], i, s)
+		if n := l.orders - 1 - i*shopDelay; n >= 0 {
+			l.step(shopOrder(n), i, s)
 		}
 	}
-	if len(l.orders)%shopRound == 0 {
+	if l.orders%shopRound == 0 {
 		l.round()
 	}
-	if n := len(l.orders) - 1 - len(shopSteps)*shopDelay; n >= 0 {
-		done := l.orders[n]
-		l.fact(&obligation.Settled{
-			Correlation: done.ids[0], Root: done.ids[0], Episode: 1, Events: len(shopSteps), Through: slices.Clone(done.through), At: l.at,
-		})
-		done.through = nil
+	if n := l.orders - 1 - len(shopSteps)*shopDelay; n >= 0 {
+		o := shopOrder(n)
+		l.fact(&obligation.Settled{Correlation: o.id(0), Root: o.id(0), Episode: 1, Events: len(shopSteps), Through: l.ended[o], At: l.at})
+		delete(l.ended, o)
 	}
 }
 
 // step appends event i of an order, and notes it in the marks of those who handle it.
-func (l *shopLog) step(o *shopOrder, i int, s shopStep) {
+func (l *shopLog) step(o shopOrder, i int, s shopStep) {
 	l.events++
 	e := cloudevent.Event{
-		ID: o.ids[i], Type: s.typ, Source: "shop", Subject: o.subject, Time: l.at, SchemaVersion: 1, Correlation: o.ids[0], Reaction: s.reaction,
-		TraceParent: "00-" + o.trace + "-" + l.hex(8) + "-01", ContentType: "application/json", Data: []byte(`{"no":1234567,"cents":4711}`),
+		ID: o.id(i), Type: s.typ, Source: "shop", Subject: o.subject(), Time: l.at, SchemaVersion: 1, Correlation: o.id(0), Reaction: s.reaction,
+		TraceParent: "00-" + o.trace() + "-" + o.digits(200 + i)[:16] + "-01", ContentType: "application/json", Data: []byte(`{"no":1234567,"cents":4711}`),
 	}
 	if s.cause >= 0 {
-		e.Causation, e.Source = o.ids[s.cause], s.reaction
+		e.Causation, e.Source = o.id(s.cause), s.reaction
 	}
 	r := e.Record(s.topic)
-	r.Key, r.Timestamp, r.Partition = []byte(o.subject), l.at, o.partition
+	r.Key, r.Timestamp, r.Partition = []byte(o.subject()), l.at, o.partition()
 	at := l.append(r)
 	for _, reaction := range s.handlers {
-		m := l.marks[shopCoverage{reaction, partitionName{s.topic, o.partition}}]
+		m := l.marks[shopCoverage{reaction, partitionName{s.topic, o.partition()}}]
 		finished := l.at.Add(time.Duration(2000+l.random.IntN(5000)) * time.Microsecond)
 		if len(m.Times) == 0 {
 			m.Started, m.Position = l.at, at
@@ -178,13 +171,14 @@ func (l *shopLog) step(o *shopOrder, i int, s shopStep) {
 		took := time.Duration(1000+l.random.IntN(1000)) * time.Microsecond
 		m.Times = append(m.Times, obligation.Timing{Offset: at, Took: took, Finished: finished})
 	}
-	for p := range o.through {
-		if o.through[p].Topic == s.topic {
-			o.through[p].Offset = at + 1
+	ended := l.ended[o]
+	for p := range ended {
+		if ended[p].Topic == s.topic {
+			ended[p].Offset = at + 1
 			return
 		}
 	}
-	o.through = append(o.through, obligation.Position{Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: o.partition, Offset: at + 1})
+	l.ended[o] = append(ended, obligation.Position{Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: o.partition(), Offset: at + 1})
 }
 
 // round appends the marks of every reaction that has handled something.
@@ -280,9 +274,9 @@ func benchmarkApply(b *testing.B, events int) {
 	b.ReportMetric(0, "ns/op")
 	var took []time.Duration
 	for range 5000 {
-		o := l.orders[l.random.IntN(len(l.orders)-len(shopSteps)*shopDelay)]
+		o := shopOrder(l.random.IntN(l.orders - len(shopSteps)*shopDelay))
 		began := time.Now()
-		s, err := ix.Story(o.ids[l.random.IntN(len(o.ids))], Live{})
+		s, err := ix.Story(o.id(l.random.IntN(len(shopSteps))), Live{})
 		took = append(took, time.Since(began))
 		if err != nil || s.Events != len(shopSteps) || s.Standing != StandingSettled {
 			b.Fatalf("%+v, %v", s, err)

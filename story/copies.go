@@ -8,9 +8,9 @@ const maxCopies = 64
 
 // addEventID makes an event findable by its id, and returns the copyKind of its record. If the event has one other record in
 // the partition, addEventID changes the row of that record to firstCopy. The row of the new record need not exist yet; it will
-// be in a group of records of its story.
-func (tx *writeTx) addEventID(e *eventRow, at location, group uint32) copyKind {
-	hash := tx.ix.seed.event(e.id, e.source, e.typ)
+// be in a group of records of its story. idHash is the hash of the id.
+func (tx *writeTx) addEventID(e *eventRow, idHash uint64, at location, group uint32) copyKind {
+	hash := tx.ix.seed.event(idHash, e.source, e.typ)
 	found := tx.hashes.find(tx.found[:0], hash)
 	tx.found = found
 	to := whereOf(e.story, group)
@@ -77,7 +77,8 @@ func (tx *writeTx) copies(at location) []int64 {
 		return []int64{at.offset}
 	}
 	var offsets []int64
-	for _, c := range tx.recordsAt(tx.hashes.find(nil, tx.ix.seed.event(row.id, row.source, row.typ)), &row) {
+	hash := tx.ix.seed.event(tx.ix.seed.text(hashEvent, row.id), row.source, row.typ)
+	for _, c := range tx.recordsAt(tx.hashes.find(nil, hash), &row) {
 		// Records of the same event in other partitions are not copies for the judge, because each listener handles them
 		// separately. One with onlyCopy in this partition was too many.
 		if c.at.partition == at.partition && c.kind != onlyCopy {

@@ -2,6 +2,7 @@ package story
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 )
 
@@ -13,7 +14,8 @@ import (
 //	story, time in microseconds   the difference from those of the entry before; of the first entry, from 0
 //
 //	rest:   │ source uint │ reaction uint │ id name │ causation name │ subject name │
-//	        a name is that of package-level nameForm; ids and causations may be the correlation of the story, subjects its subject
+//	        ids and causations may be the correlation of the story, subjects its subject; a causation may be a reference:
+//	        │ formCause 1 │ number of the record in the story uint │
 //
 // A scan decodes only what the judge needs (eventHead).
 const (
@@ -33,7 +35,8 @@ type eventRow struct {
 	reaction  nameNum // reaction that emitted the event; 0 if the event is a root emission
 	time      time.Time
 	id        string // empty if foreign
-	causation string
+	causation string // empty if cause is not 0
+	cause     uint32 // the number in the story, from 1, of a record that has the causation as its id; 0: not known
 	subject   string
 }
 
@@ -62,7 +65,12 @@ func (b *eventBlock) append(offset int64, e *eventRow, s *storyRow) {
 	rest.uint(uint64(e.source))
 	rest.uint(uint64(e.reaction))
 	rest.name(e.id, s.correlation)
-	rest.name(e.causation, s.correlation)
+	if e.cause > 0 {
+		rest.b = append(rest.b, formCause)
+		rest.uint(uint64(e.cause))
+	} else {
+		rest.name(e.causation, s.correlation)
+	}
 	rest.name(e.subject, s.subject)
 	w.uint(uint64(len(rest.b)))
 	b.row = append(w.b, rest.b...)
@@ -127,7 +135,14 @@ func (r *blockReader) event(s *storyRow) (eventRow, error) {
 	e := eventRow{eventHead: r.head, foreign: r.place&placeForeign != 0, time: time.UnixMicro(r.at).UTC()}
 	rest := newRowReader(r.rest)
 	e.source, e.reaction = nameNum(rest.Uvarint()), nameNum(rest.Uvarint())
-	e.id, e.causation, e.subject = rest.name(s.correlation), rest.name(s.correlation), rest.name(s.subject)
+	e.id = rest.name(s.correlation)
+	if next := rest.Rest(); len(next) > 0 && next[0] == formCause {
+		rest.Byte()
+		e.cause = uint32(rest.UvarintUpTo(math.MaxUint32))
+	} else {
+		e.causation = rest.name(s.correlation)
+	}
+	e.subject = rest.name(s.subject)
 	return e, rest.End()
 }
 

@@ -33,10 +33,9 @@ func (s hashSeed) text(kind byte, text string) uint64 {
 	return mix(word(text)^s[1], h^s[0])
 }
 
-// event returns the hash of an event. Its upper half depends on the id alone.
-func (s hashSeed) event(id string, source, typ nameNum) uint64 {
-	h := s.text(hashEvent, id)
-	return h&^eventHashMask | mix(h^s[0], s[1]^uint64(source)<<32^uint64(typ))&eventHashMask
+// event returns the hash of an event from that of its id, the upper half of which it shares.
+func (s hashSeed) event(id uint64, source, typ nameNum) uint64 {
+	return id&^eventHashMask | mix(id^s[0], s[1]^uint64(source)<<32^uint64(typ))&eventHashMask
 }
 
 // eventHashMask has the bits of the hash of an event that depend on its source and type as well as on its id.

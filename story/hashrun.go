@@ -3,6 +3,7 @@ package story
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -58,39 +59,39 @@ type hashRun struct {
 type hashReader struct {
 	bucket *bolt.Bucket
 	runs   []*hashRun
-	pieces map[*hashRun][][]byte
+	pieces [][][]byte // by the places of their runs in runs
 	err    error
 }
 
 func newHashReader(b *bolt.Bucket, runs []*hashRun) *hashReader {
-	return &hashReader{bucket: b, runs: runs, pieces: make(map[*hashRun][][]byte, len(runs))}
+	r := &hashReader{bucket: b, runs: runs, pieces: make([][][]byte, len(runs))}
+	for i, run := range runs {
+		r.pieces[i] = make([][]byte, len(run.firsts))
+	}
+	return r
 }
 
-// piece returns the entries of a piece, encoded.
-func (r *hashReader) piece(run *hashRun, i int) []byte {
-	all := r.pieces[run]
-	if all == nil {
-		all = make([][]byte, len(run.firsts))
-		r.pieces[run] = all
+// piece returns the entries of a piece of a run, encoded.
+func (r *hashReader) piece(run, i int) []byte {
+	if b := r.pieces[run][i]; b != nil {
+		return b
 	}
-	if all[i] == nil {
-		b := r.bucket.Get(pieceKey(run.num, i))
-		if len(b) == 0 || len(b)%hashEntryLen != 0 {
-			r.err = cmp.Or(r.err, errRow)
-			return nil
-		}
-		all[i] = b
+	b := r.bucket.Get(pieceKey(r.runs[run].num, i))
+	if len(b) == 0 || len(b)%hashEntryLen != 0 {
+		r.err = cmp.Or(r.err, errRow)
+		return nil
 	}
-	return all[i]
+	r.pieces[run][i] = b
+	return b
 }
 
 // find appends the places that the hashes in [lo, hi] lead to.
 func (r *hashReader) find(found []where, lo, hi uint64) []where {
-	for _, run := range r.runs {
+	for n, run := range r.runs {
 		i, _ := slices.BinarySearch(run.firsts, lo)
 	run:
 		for i = max(i-1, 0); i < len(run.firsts) && run.firsts[i] <= hi; i++ {
-			for piece := searchPiece(r.piece(run, i), lo); len(piece) > 0; piece = piece[hashEntryLen:] {
+			for piece := searchPiece(r.piece(n, i), lo); len(piece) > 0; piece = piece[hashEntryLen:] {
 				e := parseHashEntry(piece)
 				if e.hash > hi {
 					break run
@@ -102,12 +103,31 @@ func (r *hashReader) find(found []where, lo, hi uint64) []where {
 	return found
 }
 
-// searchPiece returns the entries of a piece from the first one on whose hash is at least lo.
+// searchPiece returns the entries of a piece from the first one on whose hash is at least lo. Hashes are spread evenly, so that
+// its place can be guessed to within the square root of the number of entries.
 func searchPiece(piece []byte, lo uint64) []byte {
-	from, to := 0, len(piece)/hashEntryLen
+	from, to := 0, len(piece)/hashEntryLen // the first one is in [from, to]
+	hash := func(i int) uint64 { return binary.BigEndian.Uint64(piece[i*hashEntryLen:]) }
+	for range 3 {
+		if to-from < 16 {
+			break
+		}
+		first, last := hash(from), hash(to-1)
+		if lo <= first || last < lo {
+			break
+		}
+		guess := from + int(float64(lo-first)/float64(last-first)*float64(to-1-from))
+		off := int(math.Sqrt(float64(to - from)))
+		if l := guess - off; l > from && hash(l) < lo {
+			from = l
+		}
+		if r := guess + off; r < to && hash(r) >= lo {
+			to = r + 1
+		}
+	}
 	for from < to {
 		mid := int(uint(from+to) / 2)
-		if binary.BigEndian.Uint64(piece[mid*hashEntryLen:]) < lo {
+		if hash(mid) < lo {
 			from = mid + 1
 		} else {
 			to = mid
@@ -158,7 +178,7 @@ func (w *hashWriter) flush() []*hashRun {
 	for keep > 0 && w.runs[keep-1].n < 2*n && w.runs[keep-1].n+n <= maxRun {
 		keep--
 		n += w.runs[keep].n
-		rows = mergeRows(w.rows(w.runs[keep]), rows)
+		rows = mergeRows(w.rows(keep), rows)
 	}
 	last := uint32(0)
 	for _, run := range w.runs[keep:] {
@@ -180,9 +200,9 @@ func (w *hashWriter) flush() []*hashRun {
 }
 
 // rows returns all entries of a run, encoded.
-func (w *hashWriter) rows(run *hashRun) []byte {
-	all := make([]byte, 0, run.n*hashEntryLen)
-	for i := range run.firsts {
+func (w *hashWriter) rows(run int) []byte {
+	all := make([]byte, 0, w.runs[run].n*hashEntryLen)
+	for i := range w.runs[run].firsts {
 		all = append(all, w.piece(run, i)...)
 	}
 	return all

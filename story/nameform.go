@@ -11,6 +11,7 @@ const (
 	formHex          // │ 16 bytes │: they are 32 hexadecimal digits
 	formUUID         // │ 16 bytes │: they are a UUID, in small letters
 	formEmpty        // nothing: the empty name
+	formCause        // not a name: see eventblock.go
 )
 
 // name writes a name. same is what the reader will have when it reads the name.

@@ -2,7 +2,9 @@ package story
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"tidings.dev/internal/obligation"
@@ -94,29 +96,36 @@ func (tx *readTx) newestNote(li *listener, e *locatedEvent) (newest note, ok boo
 // Timings of handlers are stored in blocks of 256 offsets: the bucket times has one row for each block and record of
 // marks, so that a busy block needs a few rows instead of 256. A row is a sequence of triples, one for each event:
 //
-//	│ offset & 0xff uint │ took in microseconds int │ finished time │ …
+//	│ offset int │ took in microseconds int │ finished in microseconds int │ …
+//	offset, finished   the difference from those of the triple before; of the first triple, from the block's first offset and from 0
 const (
 	timesBlockBits = 8
-	timesBlockMask = 1<<timesBlockBits - 1
 )
 
 // addTimings adds the timings that a record of marks contains. order is the offset of the record in
 // tidings.reactions.
 func (tx *writeTx) addTimings(li *listener, m *obligation.Marks, order int64) {
-	rows := make(map[int64]*rowWriter) // by block
-	for _, t := range m.Times {
-		w := rows[t.Offset>>timesBlockBits]
-		if w == nil {
-			w = new(rowWriter)
-			rows[t.Offset>>timesBlockBits] = w
+	var w rowWriter
+	var block, offset, finished int64
+	write := func() {
+		if len(w.b) > 0 {
+			tx.put(tx.times, timesKey(li.num, m.Partition, block, order), w.b)
 		}
-		w.uint(uint64(t.Offset & timesBlockMask))
+	}
+	slices.SortStableFunc(m.Times, func(a, b obligation.Timing) int { return cmp.Compare(a.Offset, b.Offset) })
+	for _, t := range m.Times {
+		if of := t.Offset >> timesBlockBits; w.b == nil || of != block {
+			write()
+			w.b = make([]byte, 0, 256)
+			block, offset, finished = of, of<<timesBlockBits, 0
+		}
+		at := t.Finished.UnixMicro()
+		w.int(t.Offset - offset)
 		w.int(t.Took.Microseconds())
-		w.time(t.Finished)
+		w.int(at - finished)
+		offset, finished = t.Offset, at
 	}
-	for block, w := range rows {
-		tx.put(tx.times, timesKey(li.num, m.Partition, block, order), w.b)
-	}
+	write()
 }
 
 // timing is how long a handler ran for an event, and when it returned.
@@ -136,12 +145,15 @@ func (tx *readTx) newestTiming(li *listener, e *locatedEvent) (newest timing, ok
 			if ok && order < newest.order {
 				continue
 			}
+			at, finished := offset>>timesBlockBits<<timesBlockBits, int64(0)
 			for r := newRowReader(b); r.Len() > 0; {
-				in, took, finished := r.Uvarint(), r.Varint(), r.time()
+				at += r.Varint()
+				took := r.Varint()
+				finished += r.Varint()
 				if !r.OK() {
 					tx.fail(r.Err())
-				} else if int64(in) == offset&timesBlockMask {
-					newest, ok = timing{time.Duration(took) * time.Microsecond, finished, order}, true
+				} else if at == offset {
+					newest, ok = timing{time.Duration(took) * time.Microsecond, time.UnixMicro(finished).UTC(), order}, true
 				}
 			}
 		}

@@ -67,6 +67,7 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 	}
 	firsts := make(map[copied]*locatedEvent)
 	story := tx.story(ref.num)
+	var ids []string // of all records
 	rows := 0
 	tx.fail(story.records(tx.bolt.Bucket(bucketStoryEvents), ref.num, func(at location) bool {
 		if rows++; rows > limit {
@@ -79,6 +80,12 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 			return false
 		}
 		row, err := r.event(story)
+		ids = append(ids, row.id)
+		if row.cause > 0 && int(row.cause) < len(ids) {
+			row.causation = ids[row.cause-1]
+		} else if row.cause > 0 {
+			err = cmp.Or(err, errRow)
+		}
 		tx.fail(err)
 		same := copied{at.partition, row.source, row.typ, row.id}
 		if first := firsts[same]; first != nil && row.copy == laterCopy {

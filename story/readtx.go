@@ -70,7 +70,7 @@ func (tx *readTx) story(n storyNum) *storyRow {
 // share an id. The id of a foreign record is its location.
 func (tx *readTx) locationsOf(id string) []location {
 	var locations []location
-	hash := tx.ix.seed.event(id, 0, 0) &^ eventHashMask
+	hash := tx.ix.seed.text(hashEvent, id) &^ eventHashMask
 	places := tx.hashes.find(nil, hash, hash|eventHashMask)
 	slices.Sort(places)
 	for _, w := range slices.Compact(places) {

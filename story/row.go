@@ -89,7 +89,10 @@ type storyRow struct {
 
 	listed  bool  // the story is in the bucket due
 	counted class // class under which Stats counts the story, as of the last commit
-	dirty   bool  // in memory only: the row has changed, and the story is in writeTx.dirty
+
+	// The following are in memory only.
+	dirty    bool     // the row has changed, and the story is in writeTx.dirty
+	idHashes []uint64 // hashes of the ids of the last records, as far as they were read since the row was; 0: it has no id
 }
 
 // Bits of the flags of a storyRow.

@@ -2,6 +2,7 @@ package story
 
 import (
 	"encoding/binary"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -66,9 +67,24 @@ func (s *storyRow) records(storyEvents *bolt.Bucket, n storyNum, yield func(loca
 	return nil
 }
 
-// addRecord adds the location of a record to story n, whose row is s, and returns the group that it is in.
-func (tx *writeTx) addRecord(n storyNum, s *storyRow, at location) (group uint32) {
-	group = s.rows / storyGroup
+// maxIDHashes is the number of records of a story among which the cause of another one is looked for.
+const maxIDHashes = 64
+
+// recordOf returns the number, from 1, of a record whose id has a hash; 0 if it is not among those that are known.
+func (s *storyRow) recordOf(idHash uint64) uint32 {
+	if i := slices.Index(s.idHashes, idHash); i >= 0 {
+		return s.rows - uint32(len(s.idHashes)-i) + 1
+	}
+	return 0
+}
+
+// addRecord adds the location of a record to story n, whose row is s.
+func (tx *writeTx) addRecord(n storyNum, s *storyRow, at location, idHash uint64) {
+	group := s.rows / storyGroup
+	if len(s.idHashes) == maxIDHashes {
+		s.idHashes = append(s.idHashes[:0], s.idHashes[maxIDHashes/2:]...)
+	}
+	s.idHashes = append(s.idHashes, idHash)
 	s.recent = append(s.recent, at)
 	s.rows++
 	s.extendThrough(at)
@@ -78,5 +94,4 @@ func (tx *writeTx) addRecord(n storyNum, s *storyRow, at location) (group uint32
 		tx.put(tx.storyEvents, storyGroupKey(n, group), w.b)
 		s.recent = nil
 	}
-	return group
 }

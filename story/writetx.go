@@ -62,8 +62,9 @@ func newWriteTx(ix *Index, tx *bolt.Tx) *writeTx {
 	}
 	first, _ := w.ahead.Cursor().First()
 	w.anyAhead = first != nil
-	// Rows that are added in the order of their keys can fill their pages.
-	w.events.FillPercent, w.times.FillPercent, w.storyEvents.FillPercent = 0.9, 0.9, 0.9
+	// Rows that are added in the order of their keys and stay as they are can fill their pages. Stories grow, by half or so.
+	w.events.FillPercent, w.times.FillPercent, w.storyEvents.FillPercent = 1, 0.95, 0.95
+	w.stories.FillPercent, w.subjects.FillPercent = 0.65, 0.75
 	return w
 }
 
