@@ -16,7 +16,7 @@ import (
 //
 // A run is cut into pieces, each of which is a row:
 //
-//	│ run 4 │ piece 4 │   →   │ hash 8 │ where 8 │ …    ascending by both
+//	│ run 4 │ piece 4 │   →   │ filter, see hashfilter.go │ hash 8 │ where 8 │ …    ascending by both
 //
 // Entries are never deleted: an event stays in the index.
 
@@ -44,7 +44,7 @@ func (w where) group() uint32   { return uint32(w & maxGroup) }
 
 const (
 	hashEntryLen = 16
-	pieceEntries = 2040    // two pieces fill 16 pages of bbolt
+	pieceEntries = 1920    // two pieces fill 16 pages of bbolt
 	maxRun       = 1 << 21 // entries above which runs are not merged
 )
 
@@ -59,42 +59,54 @@ type hashRun struct {
 type hashReader struct {
 	bucket *bolt.Bucket
 	runs   []*hashRun
-	pieces [][][]byte // by the places of their runs in runs
+	pieces [][]hashPiece // by the places of their runs in runs
 	err    error
 }
 
 func newHashReader(b *bolt.Bucket, runs []*hashRun) *hashReader {
-	r := &hashReader{bucket: b, runs: runs, pieces: make([][][]byte, len(runs))}
+	r := &hashReader{bucket: b, runs: runs, pieces: make([][]hashPiece, len(runs))}
 	for i, run := range runs {
-		r.pieces[i] = make([][]byte, len(run.firsts))
+		r.pieces[i] = make([]hashPiece, len(run.firsts))
 	}
 	return r
 }
 
-// piece returns the entries of a piece of a run, encoded.
-func (r *hashReader) piece(run, i int) []byte {
-	if b := r.pieces[run][i]; b != nil {
-		return b
+// piece returns a piece of a run.
+func (r *hashReader) piece(run, i int) *hashPiece {
+	p := &r.pieces[run][i]
+	if p.entries == nil {
+		var err error
+		*p, err = parsePiece(r.bucket.Get(pieceKey(r.runs[run].num, i)))
+		r.err = cmp.Or(r.err, err)
 	}
-	b := r.bucket.Get(pieceKey(r.runs[run].num, i))
-	if len(b) == 0 || len(b)%hashEntryLen != 0 {
-		r.err = cmp.Or(r.err, errRow)
-		return nil
+	return p
+}
+
+// pieceOf returns the number of the first piece that can have a hash. Hashes are spread evenly, so that it is close to where
+// the hash is in their range.
+func (run *hashRun) pieceOf(hash uint64) int {
+	i := int(hash >> 32 * uint64(len(run.firsts)) >> 32)
+	for i > 0 && run.firsts[i] >= hash {
+		i--
 	}
-	r.pieces[run][i] = b
-	return b
+	for i+1 < len(run.firsts) && run.firsts[i+1] < hash {
+		i++
+	}
+	return i
 }
 
 // find appends the places that the hashes in [lo, hi] lead to.
 func (r *hashReader) find(found []where, lo, hi uint64) []where {
 	for n, run := range r.runs {
-		i, _ := slices.BinarySearch(run.firsts, lo)
-	run:
-		for i = max(i-1, 0); i < len(run.firsts) && run.firsts[i] <= hi; i++ {
-			for piece := searchPiece(r.piece(n, i), lo); len(piece) > 0; piece = piece[hashEntryLen:] {
-				e := parseHashEntry(piece)
+		for i := run.pieceOf(lo); i < len(run.firsts) && (i == 0 || run.firsts[i] <= hi); i++ {
+			piece := r.piece(n, i)
+			if lo == hi && !piece.mayHave(lo) {
+				continue
+			}
+			for all := searchPiece(piece.entries, lo); len(all) > 0; all = all[hashEntryLen:] {
+				e := parseHashEntry(all)
 				if e.hash > hi {
-					break run
+					break
 				}
 				found = append(found, e.where)
 			}
@@ -193,7 +205,8 @@ func (w *hashWriter) flush() []*hashRun {
 	for len(rows) > 0 {
 		piece := rows[:min(len(rows), pieceEntries*hashEntryLen)]
 		rows = rows[len(piece):]
-		w.fail(w.bucket.Put(pieceKey(run.num, len(run.firsts)), piece))
+		row := appendFilter(make([]byte, 0, 2+len(piece)+max(filterLine, len(piece)/hashEntryLen)), piece)
+		w.fail(w.bucket.Put(pieceKey(run.num, len(run.firsts)), append(row, piece...)))
 		run.firsts = append(run.firsts, binary.BigEndian.Uint64(piece))
 	}
 	return append(slices.Clip(w.runs[:keep]), run)
@@ -203,7 +216,7 @@ func (w *hashWriter) flush() []*hashRun {
 func (w *hashWriter) rows(run int) []byte {
 	all := make([]byte, 0, w.runs[run].n*hashEntryLen)
 	for i := range w.runs[run].firsts {
-		all = append(all, w.piece(run, i)...)
+		all = append(all, w.piece(run, i).entries...)
 	}
 	return all
 }
@@ -226,8 +239,9 @@ func mergeRows(a, b []byte) []byte {
 
 // loadHashRun adds a row of the bucket hashes to the runs. Rows must be loaded in the order of their keys.
 func loadHashRun(runs []*hashRun, num, piece uint32, row []byte) ([]*hashRun, error) {
-	if len(row) == 0 || len(row)%hashEntryLen != 0 {
-		return nil, errRow
+	p, err := parsePiece(row)
+	if err != nil {
+		return nil, err
 	}
 	if piece == 0 {
 		runs = append(runs, &hashRun{num: num})
@@ -236,8 +250,8 @@ func loadHashRun(runs []*hashRun, num, piece uint32, row []byte) ([]*hashRun, er
 		return nil, errRow
 	}
 	run := runs[len(runs)-1]
-	run.n += len(row) / hashEntryLen
-	run.firsts = append(run.firsts, binary.BigEndian.Uint64(row))
+	run.n += len(p.entries) / hashEntryLen
+	run.firsts = append(run.firsts, binary.BigEndian.Uint64(p.entries))
 	return runs, nil
 }
 

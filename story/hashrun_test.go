@@ -83,7 +83,7 @@ func TestHashesLeadToAllTheirPlaces(t *testing.T) {
 
 // TestARunThatLacksAPieceIsDamage checks that the loss of a row of the bucket hashes is noticed when the file is opened.
 func TestARunThatLacksAPieceIsDamage(t *testing.T) {
-	row := make([]byte, hashEntryLen)
+	row := append(appendFilter(nil, make([]byte, hashEntryLen)), make([]byte, hashEntryLen)...)
 	runs, err := loadHashRun(nil, 1, 0, row)
 	must(t, err)
 	for _, key := range [][2]uint32{{1, 2}, {2, 1}} {
