@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // A record's value is one JSON object. It has the fields of the fact, and
@@ -141,6 +140,12 @@ func Decode(value []byte) (Fact, error) {
 	if bytes.HasPrefix(value, marksPrefix) {
 		return decodeMarks(value)
 	}
+	if s, ok := plainSettled(value); ok {
+		if err := check(s); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, TypeSettled, err)
+		}
+		return s, nil
+	}
 	var env envelope
 	if err := json.Unmarshal(value, &env); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -195,6 +200,9 @@ func Decode(value []byte) (Fact, error) {
 
 // decodeMarks decodes a value whose kind is marks. Errors match ErrMalformed.
 func decodeMarks(value []byte) (Fact, error) {
+	if m, ok := plainMarks(value); ok {
+		return checkedMarks(m)
+	}
 	m := new(Marks)
 	wire := struct {
 		*Marks
@@ -206,13 +214,14 @@ func decodeMarks(value []byte) (Fact, error) {
 	if len(wire.Times) > 0 {
 		m.Times = make([]Timing, len(wire.Times))
 		for i, t := range wire.Times {
-			m.Times[i] = Timing{
-				Offset:   t[0],
-				Took:     time.Duration(t[1]) * time.Microsecond,
-				Finished: m.Started.Add(time.Duration(t[2]) * time.Microsecond),
-			}
+			m.Times[i] = m.timing(t)
 		}
 	}
+	return checkedMarks(m)
+}
+
+// checkedMarks returns marks, or an error if nobody has written them.
+func checkedMarks(m *Marks) (Fact, error) {
 	if err := check(m); err != nil {
 		return nil, fmt.Errorf("%w: marks: %w", ErrMalformed, err)
 	}
