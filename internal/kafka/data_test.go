@@ -390,8 +390,9 @@ func TestDrain(t *testing.T) {
 	poller, idler := h.dial(), h.dial()
 	req := fetchFrom(topic, 0, 0, time.Minute)
 	req.SetVersion(12)
-	correlation := poller.send(req)
 	roundTrip[*kmsg.ApiVersionsResponse](idler, kmsg.NewPtrApiVersionsRequest(), 0)
+	eventually(t, "the idle connection to have nothing in work", func() bool { return h.requestsInWork() == 0 })
+	correlation := poller.send(req)
 	eventually(t, "the poll to be read", func() bool { return h.requestsInWork() == 1 })
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
