@@ -59,6 +59,7 @@ type Client struct {
 	expiries  expiries  // ends records whose timeouts are over
 	probe     probe
 	resending resending
+	stuck     inquiries // about topics to which nothing is acknowledged
 
 	life context.Context
 	end  context.CancelFunc // ends life

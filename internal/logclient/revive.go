@@ -14,12 +14,17 @@ func isGone(err error) bool {
 	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
 }
 
-// revive is called for a record whose topic was deleted, before the record is sent again. It makes the topic if it
-// does not exist again by now, and makes kgo, which knows topics by their ids, begin anew with it. For a record
-// without a timeout it waits for the log without limit.
+// revive is called for a record whose topic was deleted, before the record is sent again. For a record without a timeout it waits for
+// the log without limit.
 func (c *Client) revive(ctx context.Context, d *delivery) error {
-	topic := d.record.Topic
-	if c.restartedSince(topic, d.sent) {
+	return c.remake(ctx, d.record.Topic, d.sent, d.timeout == 0)
+}
+
+// remake makes a topic that was deleted, if it does not exist again by now, and makes kgo, which knows topics by their ids, begin anew
+// with it: kgo gives back the records that it has. It does nothing if that was done since a time. patient means that it tries until
+// ctx is done.
+func (c *Client) remake(ctx context.Context, topic string, since time.Time, patient bool) error {
+	if c.restartedSince(topic, since) {
 		return nil
 	}
 	c.Forget(topic)
@@ -28,7 +33,7 @@ func (c *Client) revive(ctx context.Context, d *delivery) error {
 		if err == nil {
 			break
 		}
-		if d.timeout > 0 || !transient(err) && !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+		if !patient || !transient(err) && !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
 			return err
 		}
 		select {

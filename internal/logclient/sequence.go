@@ -30,6 +30,9 @@ type sequence struct {
 	held    bool       // no record may be passed to kgo before out is 0
 	shut    bool       // no record may be passed to kgo before open is called
 	waiting []*delivery
+
+	watched  bool      // look will be called
+	progress time.Time // when kgo last gave an answer, or got a record while it had none
 }
 
 // errOvertaken is the reason why a record fails that kgo has given back and that a later record has overtaken.
@@ -57,8 +60,15 @@ func (s *sequence) send(d *delivery) {
 // pass passes a record to kgo, which does not block, because kgo buffers more records than there are slots, and which
 // calls answered on another goroutine. s.mu must be held.
 func (s *sequence) pass(d *delivery) {
-	s.out++
 	d.sent = time.Now()
+	if s.out++; s.out == 1 {
+		s.progress = d.sent
+	}
+	if !s.watched {
+		s.watched = true
+		c, topic := d.c, d.record.Topic
+		time.AfterFunc(stuckAfter, func() { s.look(c, topic) })
+	}
 	d.c.kgo.Produce(d.giveUpContext(), d.record, d.answered)
 }
 
@@ -69,6 +79,7 @@ func (s *sequence) answered(d *delivery, acked bool) {
 	if acked {
 		s.acked = max(s.acked, d.number)
 	}
+	s.progress = time.Now()
 	s.out--
 	s.resume()
 }
@@ -81,6 +92,7 @@ func (s *sequence) putBack(d *delivery) {
 	if !late {
 		s.waiting = append(s.waiting, d)
 	}
+	s.progress = time.Now()
 	s.out--
 	s.resume()
 	if late {

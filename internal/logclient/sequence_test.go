@@ -26,6 +26,7 @@ import (
 type network struct {
 	broker *broker.Broker
 	down   atomic.Bool  // nothing can be dialled
+	dialed sync.Map     // the connections
 	pause  sync.RWMutex // answers of the broker do not arrive while it is locked
 }
 
@@ -39,7 +40,12 @@ func (n *network) client(t *testing.T) *logclient.Client {
 				return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("connection refused")}
 			}
 			conn, err := n.broker.Dial(ctx)
-			return &pausedConn{conn, n}, err
+			if err != nil {
+				return nil, err
+			}
+			paused := &pausedConn{Conn: conn, n: n}
+			n.dialed.Store(paused, true)
+			return paused, nil
 		},
 	})
 	if err != nil {
@@ -52,14 +58,26 @@ func (n *network) client(t *testing.T) *logclient.Client {
 // pausedConn is a connection over a network.
 type pausedConn struct {
 	net.Conn
-	n *network
+	n   *network
+	cut atomic.Bool // what was not read yet is lost
 }
 
 func (c *pausedConn) Read(b []byte) (int, error) {
 	read, err := c.Conn.Read(b)
 	c.n.pause.RLock()
 	defer c.n.pause.RUnlock()
+	if c.cut.Load() {
+		return 0, net.ErrClosed
+	}
 	return read, err
+}
+
+// cut breaks all connections.
+func (n *network) cut() {
+	for conn := range n.dialed.Range {
+		conn.(*pausedConn).cut.Store(true)
+		conn.(*pausedConn).Close()
+	}
 }
 
 // connect returns the network of a new broker.
@@ -283,5 +301,55 @@ func TestTheOrderIsKeptWhenTheTopicIsDeleted(t *testing.T) {
 	t.Log(len(values), "in the log;", failed.Load(), "failed")
 	if len(values) == 0 {
 		t.Error("nothing is in the log")
+	}
+}
+
+// A connection breaks before a record is acknowledged, and the topic is deleted before there is another connection. kgo cannot tell whether
+// the record was taken, and keeps it. The topic must be made again, and take what is produced later, whether the first record has a
+// timeout or not.
+func TestATopicThatIsDeletedInAnOutageIsMadeAgain(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"with a timeout": 500 * time.Millisecond, "without a timeout": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := connect(t)
+			c := n.client(t)
+			c.Declare("orders", 1, nil)
+			record := func(value string) *kgo.Record {
+				return &kgo.Record{Topic: "orders", Key: []byte("k"), Value: []byte(value)}
+			}
+			if err := c.ProduceSyncWithin(t.Context(), time.Minute, record("first")); err != nil {
+				t.Fatal(err)
+			}
+			n.pause.Lock()
+			lost := make(chan error, 1)
+			if err := c.ProduceWithin(t.Context(), timeout, record("lost"), func(err error) { lost <- err }); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond) // until the broker has it
+			n.down.Store(true)
+			n.cut()
+			n.pause.Unlock()
+			admin := (&network{broker: n.broker}).client(t)
+			if _, err := kadm.NewClient(admin.Client()).DeleteTopic(t.Context(), "orders"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(700 * time.Millisecond)
+			n.down.Store(false)
+			for deadline := time.Now().Add(15 * time.Second); ; {
+				err := c.ProduceSyncWithin(t.Context(), time.Second, record("later"))
+				if err == nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
+			switch err := <-lost; {
+			case timeout == 0 && err != nil:
+				t.Error(err)
+			case timeout > 0 && err == nil:
+				t.Error("the record is said to be in the log, after its timeout")
+			}
+		})
 	}
 }
