@@ -30,7 +30,7 @@ type Resident struct {
 	WaitingBytes   int64   `json:"waiting_bytes"`   // resident while they wait
 	CollectedBytes int64   `json:"collected_bytes"` // resident after the garbage was collected and given back
 	Goroutines     int     `json:"goroutines"`      // while they wait
-	StartSeconds   float64 `json:"start_s"`         // until the last member had handled the last event
+	StartSeconds   float64 `json:"start_s"`         // from the start of the first member until the last one had handled the last event
 }
 
 // Figures returns the figures of so many members for a report.
@@ -54,6 +54,7 @@ const (
 
 // React measures the reactions of an app.
 func (m Members) React(ctx context.Context, e bench.Endpoint) (r Resident, err error) {
+	began := time.Now()
 	r = m.before()
 	app, err := open(groupName(), e, m.Log)
 	if err != nil {
@@ -64,12 +65,13 @@ func (m Members) React(ctx context.Context, e bench.Endpoint) (r Resident, err e
 	for i := range m.Count {
 		backlog.addReaction(app, fmt.Sprintf("%s-%d", app.Name(), i), h)
 	}
-	err = runApp(ctx, app, func(ctx context.Context) error { return m.wait(ctx, h, &r) })
+	err = runApp(ctx, app, func(ctx context.Context) error { return m.wait(ctx, h, began, &r) })
 	return r, err
 }
 
 // Bare measures consumer groups.
 func (m Members) Bare(ctx context.Context, e bench.Endpoint) (r Resident, err error) {
+	began := time.Now()
 	r = m.before()
 	ctx, fail := context.WithCancelCause(ctx)
 	var members sync.WaitGroup
@@ -88,7 +90,7 @@ func (m Members) Bare(ctx context.Context, e bench.Endpoint) (r Resident, err er
 			}
 		})
 	}
-	err = m.wait(ctx, h, &r)
+	err = m.wait(ctx, h, began, &r)
 	return r, err
 }
 
@@ -98,9 +100,9 @@ func (m Members) before() Resident {
 	return Resident{BeforeBytes: bench.SelfUsage().RSSBytes}
 }
 
-// wait waits until the members have handled all events, and for Settle, and looks at the memory.
-func (m Members) wait(ctx context.Context, h *handled, r *Resident) error {
-	began := time.Now()
+// wait waits until the members, which were started at a time, have handled all events, and for Settle, and looks at the
+// memory.
+func (m Members) wait(ctx context.Context, h *handled, began time.Time, r *Resident) error {
 	if err := h.wait(ctx); err != nil {
 		return err
 	}
