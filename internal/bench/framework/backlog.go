@@ -38,10 +38,13 @@ const EmitBytes = 100
 // groupName returns a name for an app or a group, which has no position yet.
 func groupName() string { return fmt.Sprintf("bench-%016x", rand.Uint64()) }
 
-// measure measures do, one of the two sides. do handles the backlog, counts in h, and returns when the positions are
-// committed and the group was left. Records and Elapsed are of the time from the first to the last event. CPU time and
+// handling handles a backlog on a broker and counts in h. It returns when the positions are committed and the groups were
+// left.
+type handling func(ctx context.Context, e bench.Endpoint, h *handled) error
+
+// measure measures do, one of the two sides. Records and Elapsed are of the time from the first to the last event. CPU time and
 // allocations are those of the whole run.
-func (b Backlog) measure(ctx context.Context, e bench.Endpoint, p *bench.Progress, do func(context.Context, bench.Endpoint, *handled) error) (bench.Measured, error) {
+func (b Backlog) measure(ctx context.Context, e bench.Endpoint, p *bench.Progress, do handling) (bench.Measured, error) {
 	h := &handled{want: b.Events * int64(b.Reactions), all: make(chan struct{})}
 	p.Counts(h.n.Load)
 	var m bench.Measured

@@ -35,8 +35,7 @@ func (b Backlog) Bare(ctx context.Context, e bench.Endpoint, p *bench.Progress) 
 
 // runGroup handles the backlog as the only member of a group, commits and leaves the group.
 func (b Backlog) runGroup(ctx context.Context, e bench.Endpoint, h *handled) error {
-	client, err := e.Client(ctx, kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(b.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	client, err := e.Client(ctx, bareOptions(b.Topic)...)
 	if err != nil {
 		return err
 	}
@@ -47,8 +46,8 @@ func (b Backlog) runGroup(ctx context.Context, e bench.Endpoint, h *handled) err
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		for _, f := range fetches.Errors() {
-			return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
+		if err := fetchError(fetches); err != nil {
+			return err
 		}
 		n := int64(fetches.NumRecords())
 		if n > 0 {
@@ -61,6 +60,23 @@ func (b Backlog) runGroup(ctx context.Context, e bench.Endpoint, h *handled) err
 		left -= n
 	}
 	return client.CommitUncommittedOffsets(ctx)
+}
+
+// fetchError returns the first error of a poll, with its topic and partition, or nil if there is none.
+func fetchError(fetches kgo.Fetches) error {
+	for _, f := range fetches.Errors() {
+		return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
+	}
+	return nil
+}
+
+// bareOptions returns the options of the only member of a new group, which reads a topic from its beginning and produces
+// as the framework does: at once, and without compression.
+func bareOptions(topic string) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	}
 }
 
 // bareGroup is a bare program while it handles a backlog.

@@ -39,9 +39,13 @@ func (b Backlog) addReaction(app *tidings.App, name string, h *handled) {
 		tidings.ReactWith(app, tidings.Facts(placed[json.RawMessage](b.Topic)), func(t *tally, _ tidings.Any) { t.events++ },
 			func(ctx context.Context, _ tally, e tidings.Any) error { return handle(ctx, e.Subject) }, opts...)
 	case b.Decode:
-		tidings.React(app, placed[order](b.Topic), func(ctx context.Context, e tidings.Event[order]) error { return handle(ctx, e.Subject) }, opts...)
+		tidings.React(app, placed[order](b.Topic), func(ctx context.Context, e tidings.Event[order]) error {
+			return handle(ctx, e.Subject)
+		}, opts...)
 	default:
-		tidings.React(app, placed[json.RawMessage](b.Topic), func(ctx context.Context, e tidings.Event[json.RawMessage]) error { return handle(ctx, e.Subject) }, opts...)
+		tidings.React(app, placed[json.RawMessage](b.Topic), func(ctx context.Context, e tidings.Event[json.RawMessage]) error {
+			return handle(ctx, e.Subject)
+		}, opts...)
 	}
 }
 

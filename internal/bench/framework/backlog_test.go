@@ -55,7 +55,7 @@ func TestBothSidesHandleTheBacklog(t *testing.T) {
 	} {
 		b := backlog
 		set(&b)
-		for side, run := range map[string]func(Backlog, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error){
+		for side, run := range map[string]Side[Backlog]{
 			Name: Backlog.React, BareKgo: Backlog.Bare,
 		} {
 			t.Run(name+", "+side, func(t *testing.T) { checkSide(t, e, b, run) })
@@ -63,7 +63,7 @@ func TestBothSidesHandleTheBacklog(t *testing.T) {
 	}
 }
 
-func checkSide(t *testing.T, e bench.Endpoint, b Backlog, run func(Backlog, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)) {
+func checkSide(t *testing.T, e bench.Endpoint, b Backlog, run Side[Backlog]) {
 	if b.EmitTo != "" {
 		if err := e.CreateTopic(t.Context(), bench.Topic{Name: b.EmitTo, Partitions: 1}); err != nil {
 			t.Fatal(err)

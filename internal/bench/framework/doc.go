@@ -7,8 +7,17 @@
 // memory of reactions that wait.
 package framework
 
+import (
+	"context"
+
+	"tidings.dev/internal/bench"
+)
+
 // Names of the contenders in reports.
 const (
 	Name    = "framework"
 	BareKgo = "bare_kgo"
 )
+
+// Side measures one of the two sides of a measurement of type T. The progress may be nil.
+type Side[T any] func(T, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)

@@ -2,7 +2,6 @@ package framework
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -65,8 +64,8 @@ func batchBytes(ctx context.Context, e bench.Endpoint, topic string, events int6
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		for _, f := range fetches.Errors() {
-			return 0, fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
+		if err := fetchError(fetches); err != nil {
+			return 0, err
 		}
 		read += int64(fetches.NumRecords())
 	}

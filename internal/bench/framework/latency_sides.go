@@ -3,7 +3,6 @@ package framework
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,8 +35,7 @@ func (l Latency) React(ctx context.Context, e bench.Endpoint, p *bench.Progress)
 // Bare measures a kgo client that sends the same JSON with ProduceSync, and consumes and decodes it as the member of a
 // group, with kgo's own commits every five seconds. p may be nil.
 func (l Latency) Bare(ctx context.Context, e bench.Endpoint, p *bench.Progress) (bench.Measured, error) {
-	client, err := e.Client(ctx, kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(l.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	client, err := e.Client(ctx, bareOptions(l.Topic)...)
 	if err != nil {
 		return bench.Measured{}, err
 	}
@@ -68,8 +66,8 @@ func consume(ctx context.Context, client *kgo.Client, handle func(order)) error 
 		if ctx.Err() != nil {
 			return nil
 		}
-		for _, f := range fetches.Errors() {
-			return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
+		if err := fetchError(fetches); err != nil {
+			return err
 		}
 		for iter := fetches.RecordIter(); !iter.Done(); {
 			var o order

@@ -22,7 +22,7 @@ func withTopic(t *testing.T, e bench.Endpoint, use func(topic string)) {
 // Case: each side measures what was due in the measured time, all of it and nothing else.
 func TestBothSidesMeasureLatency(t *testing.T) {
 	e := endpoint(t)
-	for side, run := range map[string]func(Latency, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error){
+	for side, run := range map[string]Side[Latency]{
 		Name: Latency.React, BareKgo: Latency.Bare,
 	} {
 		withTopic(t, e, func(topic string) {
@@ -93,7 +93,7 @@ func TestLatencyFails(t *testing.T) {
 // Case: both sides of Emitting count what was acknowledged within the measured time.
 func TestBothSidesEmit(t *testing.T) {
 	e := endpoint(t)
-	for side, run := range map[string]func(Emitting, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error){
+	for side, run := range map[string]Side[Emitting]{
 		Name: Emitting.Emit, BareKgo: Emitting.Bare,
 	} {
 		withTopic(t, e, func(topic string) {

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"tidings.dev/internal/bench"
 )
 
@@ -79,7 +77,7 @@ func (m Members) Bare(ctx context.Context, e bench.Endpoint) (r Resident, err er
 	defer fail(nil)
 	h := &handled{want: m.Events * int64(m.Count), all: make(chan struct{})}
 	for range m.Count {
-		client, err := e.Client(ctx, kgo.ConsumerGroup(groupName()), kgo.ConsumeTopics(m.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		client, err := e.Client(ctx, bareOptions(m.Topic)...)
 		if err != nil {
 			return r, err
 		}

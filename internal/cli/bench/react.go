@@ -62,8 +62,11 @@ func checkSubjects(subjects int) error {
 	return nil
 }
 
+// onTopic measures something with a topic of a broker.
+type onTopic func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error)
+
 // onNewTopic returns a contender that runs with a topic of its own, which is deleted afterwards.
-func (c *common) onNewTopic(name string, run func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error)) bench.Contender {
+func (c *common) onNewTopic(name string, run onTopic) bench.Contender {
 	return bench.Contender{Name: name, Run: func(ctx context.Context) (m bench.Measured, err error) {
 		e, topic := c.env.broker.Endpoint(), c.topic.Topic()
 		err = e.WithTopic(ctx, topic, func() error {

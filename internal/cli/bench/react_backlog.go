@@ -93,7 +93,7 @@ func (b *backlog) fill(ctx context.Context) (framework.Backlog, error) {
 }
 
 // on returns the contender of one of the two sides. With --emit it has a new topic for what is emitted.
-func (b *backlog) on(name string, m framework.Backlog, side func(framework.Backlog, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)) bench.Contender {
+func (b *backlog) on(name string, m framework.Backlog, side framework.Side[framework.Backlog]) bench.Contender {
 	if b.emit {
 		return b.onNewTopic(name, func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error) {
 			m.EmitTo = topic

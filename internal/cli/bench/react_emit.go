@@ -52,7 +52,7 @@ func (e *emit) measurement(topic string) framework.Emitting {
 }
 
 func (e *emit) contenders(context.Context) ([]bench.Contender, []bench.Comparison, error) {
-	on := func(name string, side func(framework.Emitting, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)) bench.Contender {
+	on := func(name string, side framework.Side[framework.Emitting]) bench.Contender {
 		return e.onNewTopic(name, func(ctx context.Context, endpoint bench.Endpoint, topic string) (bench.Measured, error) {
 			return side(e.measurement(topic), ctx, endpoint, e.progress)
 		})

@@ -59,18 +59,18 @@ func (l *latency) contenders(context.Context) ([]bench.Contender, []bench.Compar
 	if l.env.ceilings, err = openDiskCeiling(&l.common, l.env.directory.Scratch); err != nil {
 		return nil, nil, err
 	}
-	on := func(name string, side func(framework.Latency, context.Context, bench.Endpoint, *bench.Progress) (bench.Measured, error)) bench.Contender {
+	on := func(name string, side framework.Side[framework.Latency]) bench.Contender {
 		return l.onNewTopic(name, func(ctx context.Context, e bench.Endpoint, topic string) (bench.Measured, error) {
 			m := l.measurement()
 			m.Topic = topic
 			return side(m, ctx, e, l.progress)
 		})
 	}
-	return []bench.Contender{on(framework.Name, framework.Latency.React), on(framework.BareKgo, framework.Latency.Bare), l.env.ceilings.sync(sync4K, 4<<10)},
-		[]bench.Comparison{
-			bench.QuantileRatioOf(framework.Name, "p50", 0.5, framework.BareKgo),
-			bench.QuantileRatioOf(framework.Name, "p99", 0.99, framework.BareKgo),
-			bench.QuantileRatioOf(framework.Name, "p50", 0.5, sync4K),
-			bench.QuantileRatioOf(framework.Name, "p99", 0.99, sync4K),
-		}, nil
+	sides := []bench.Contender{on(framework.Name, framework.Latency.React), on(framework.BareKgo, framework.Latency.Bare)}
+	return append(sides, l.env.ceilings.sync(sync4K, 4<<10)), []bench.Comparison{
+		bench.QuantileRatioOf(framework.Name, "p50", 0.5, framework.BareKgo),
+		bench.QuantileRatioOf(framework.Name, "p99", 0.99, framework.BareKgo),
+		bench.QuantileRatioOf(framework.Name, "p50", 0.5, sync4K),
+		bench.QuantileRatioOf(framework.Name, "p99", 0.99, sync4K),
+	}, nil
 }

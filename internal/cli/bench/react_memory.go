@@ -71,8 +71,9 @@ func (m *memory) on(side, topic string) bench.Contender {
 		if err != nil {
 			return measured, err
 		}
-		out, err := testbed.Run(ctx, m.session.Stderr, program, "bench", "react", membersName, "--brokers", strings.Join(m.env.broker.Endpoint().Seeds, ","),
-			"--side", side, "--topic", topic, "--backlog", fmt.Sprint(m.events), "--reactions", fmt.Sprint(m.reactions), "--settle", m.settle.String())
+		out, err := testbed.Run(ctx, m.session.Stderr, program, "bench", "react", membersName,
+			"--brokers", strings.Join(m.env.broker.Endpoint().Seeds, ","), "--topic", topic, "--backlog", fmt.Sprint(m.events),
+			"--side", side, "--reactions", fmt.Sprint(m.reactions), "--settle", m.settle.String())
 		if err != nil {
 			return measured, err
 		}
