@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/logclient"
 	"tidings.dev/internal/obligation"
 )
@@ -266,7 +265,7 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 	if s.rows == 1 || e.Subject != s.subject {
 		tx.addSubject(e.Subject, n)
 	}
-	tx.addTrace(cloudevent.TraceID(e.TraceParent), n, s)
+	tx.addTrace(e.TraceParent, n, s)
 	current := s.current
 	tx.ix.judge.onEvent(tx, at, row.eventHead)
 	tx.onEventBehind(r, at, n, current)

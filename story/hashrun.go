@@ -11,7 +11,7 @@ import (
 
 // The bucket hashes leads from hashes to stories: from the hash of an event's id, source and type, of a correlation, and of a
 // trace id. Hashes are random keys, and a B+tree has to rewrite a page for nearly each of them. So each transaction adds its
-// entries as a run, which is sorted, and merges it with the runs before it unless they are at least twice as long. A lookup
+// entries as a run, which is sorted, and merges it with the runs before it unless they are at least runRatio times as long. A lookup
 // asks all runs, of which there are few: the logarithm of the number of entries, and one for each maxRun entries.
 //
 // A run is cut into pieces, each of which is a row:
@@ -46,6 +46,7 @@ const (
 	hashEntryLen = 16
 	pieceEntries = 1920    // two pieces fill 16 pages of bbolt
 	maxRun       = 1 << 21 // entries above which runs are not merged
+	runRatio     = 4
 )
 
 // hashRun describes a run. The Index has those of all runs in memory.
@@ -152,28 +153,48 @@ func searchPiece(piece []byte, lo uint64) []byte {
 type hashWriter struct {
 	*hashReader
 	added []hashEntry
-	last  map[uint64]int // by hash, the number of the last entry in added, from 1
-	prior []int          // for each entry in added, the number of the one before with the same hash; 0 if there is none
+	// slots is a hash table of added: numbers of entries, from 1, each in the first free slot from that on which its hash names.
+	// At most half of the slots are taken.
+	slots []int32
 }
 
 func newHashWriter(b *bolt.Bucket, runs []*hashRun) *hashWriter {
-	return &hashWriter{hashReader: newHashReader(b, runs), last: make(map[uint64]int)}
+	return &hashWriter{hashReader: newHashReader(b, runs), slots: make([]int32, 64)}
 }
 
 // find appends the places that a hash leads to, including those that were added in this transaction.
 func (w *hashWriter) find(found []where, hash uint64) []where {
 	found = w.hashReader.find(found, hash, hash)
-	for n := w.last[hash]; n > 0; n = w.prior[n-1] {
-		found = append(found, w.added[n-1].where)
+	for i := w.slot(hash); w.slots[i] > 0; i = (i + 1) % len(w.slots) {
+		if e := w.added[w.slots[i]-1]; e.hash == hash {
+			found = append(found, e.where)
+		}
 	}
 	return found
 }
 
+// slot returns the first slot for a hash.
+func (w *hashWriter) slot(hash uint64) int { return int(hash % uint64(len(w.slots))) }
+
 // add adds an entry.
 func (w *hashWriter) add(hash uint64, to where) {
-	w.prior = append(w.prior, w.last[hash])
 	w.added = append(w.added, hashEntry{hash, to})
-	w.last[hash] = len(w.added)
+	if 2*len(w.added) > len(w.slots) {
+		w.slots = make([]int32, 2*len(w.slots))
+		for n := range w.added[:len(w.added)-1] {
+			w.take(n)
+		}
+	}
+	w.take(len(w.added) - 1)
+}
+
+// take gives a slot to an entry.
+func (w *hashWriter) take(n int) {
+	i := w.slot(w.added[n].hash)
+	for w.slots[i] > 0 {
+		i = (i + 1) % len(w.slots)
+	}
+	w.slots[i] = int32(n + 1)
 }
 
 // flush writes the entries that were added as a run, and returns the runs that there are now.
@@ -187,7 +208,7 @@ func (w *hashWriter) flush() []*hashRun {
 		rows = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(rows, e.hash), uint64(e.where))
 	}
 	keep, n := len(w.runs), len(w.added)
-	for keep > 0 && w.runs[keep-1].n < 2*n && w.runs[keep-1].n+n <= maxRun {
+	for keep > 0 && w.runs[keep-1].n < runRatio*n && w.runs[keep-1].n+n <= maxRun {
 		keep--
 		n += w.runs[keep].n
 		rows = mergeRows(w.rows(keep), rows)

@@ -55,7 +55,7 @@ func TestHashesLeadToAllTheirPlaces(t *testing.T) {
 			return w.err
 		}))
 		for i := 1; i < len(runs); i++ {
-			if runs[i-1].n < 2*runs[i].n || runs[i-1].num >= runs[i].num {
+			if runs[i-1].n < runRatio*runs[i].n || runs[i-1].num >= runs[i].num {
 				t.Errorf("run %d has %d entries, run %d after it %d", runs[i-1].num, runs[i-1].n, runs[i].num, runs[i].n)
 			}
 		}

@@ -99,6 +99,16 @@ func (s *Stats) encode() []byte {
 	return w.b
 }
 
+// count adds n stories of a class.
+func (s *Stats) count(c class, n int64) {
+	switch c {
+	case classOpen:
+		s.Open += n
+	case classSettled:
+		s.Settled += n
+	}
+}
+
 func decodeStats(b []byte) (Stats, error) {
 	r := newRowReader(b)
 	s := Stats{int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint()), int64(r.Uvarint())}

@@ -250,15 +250,17 @@ func (tx *writeTx) addSubject(subject string, n storyNum) {
 	}
 }
 
-// addTrace makes story n, whose row is s, findable by a trace id. An empty one is ignored.
-func (tx *writeTx) addTrace(id string, n storyNum, s *storyRow) {
+// addTrace makes story n, whose row is s, findable by the trace id in a trace context. One that is malformed is ignored.
+func (tx *writeTx) addTrace(context string, n storyNum, s *storyRow) {
+	const from, to = 3, 35 // where the id is; most events have that of the events before them
+	if s.traced && len(context) >= to && tx.ix.seed.text(hashTrace, context[from:to]) == s.trace {
+		return
+	}
+	id := cloudevent.TraceID(context)
 	if id == "" {
 		return
 	}
 	hash := tx.ix.seed.text(hashTrace, id)
-	if s.traced && hash == s.trace {
-		return
-	}
 	tx.found = tx.hashes.find(tx.found[:0], hash)
 	if to := whereOf(n, 0); !slices.Contains(tx.found, to) {
 		tx.hashes.add(hash, to)
@@ -355,14 +357,8 @@ func (tx *writeTx) flush() {
 func (tx *writeTx) flushStory(n storyNum, s *storyRow, due *dueWriter) {
 	s.dirty = false
 	if now := s.class(); now != s.counted {
-		for class, by := range map[class]int64{s.counted: -1, now: +1} {
-			switch class {
-			case classOpen:
-				tx.ix.stats.Open += by
-			case classSettled:
-				tx.ix.stats.Settled += by
-			}
-		}
+		tx.ix.stats.count(s.counted, -1)
+		tx.ix.stats.count(now, +1)
 		s.counted = now
 	}
 	if is := s.standing.due(); is != s.listed {
