@@ -24,6 +24,9 @@ func (ix *Index) Apply(records []*kgo.Record) error { return ix.applyWithin(reco
 func (ix *Index) applyWithin(records []*kgo.Record, ends logclient.Offsets, lost lostEnds) error {
 	return ix.write(func(tx *writeTx) {
 		tx.ends, tx.lost = ends, lost
+		if len(records) > manyRecords {
+			tx.hashes.keep()
+		}
 		// Marks come before events, so that an event that is already done is never counted as open. Verdicts come
 		// last, so that a story.settled covers the events that were read with it.
 		for _, topic := range []string{obligation.SubscriptionsTopic, obligation.ReactionsTopic, "", obligation.StoryTopic} {
@@ -41,6 +44,9 @@ func (ix *Index) applyWithin(records []*kgo.Record, ends logclient.Offsets, lost
 		}
 	})
 }
+
+// manyRecords is the number of records above which a transaction keeps the pieces of runs that it reads.
+const manyRecords = 200
 
 // add adds one record, unless the index already has it.
 func (tx *writeTx) add(r *kgo.Record) {

@@ -56,29 +56,36 @@ type hashRun struct {
 	firsts []uint64 // the first hash of each piece
 }
 
-// hashReader looks up hashes in one transaction. It keeps the pieces that it has read.
+// hashReader looks up hashes in one transaction.
 type hashReader struct {
 	bucket *bolt.Bucket
 	runs   []*hashRun
-	pieces [][]hashPiece // by the places of their runs in runs
+	kept   [][]hashPiece // pieces that were read, by the places of their runs in runs; nil if they are not kept
 	err    error
 }
 
 func newHashReader(b *bolt.Bucket, runs []*hashRun) *hashReader {
-	r := &hashReader{bucket: b, runs: runs, pieces: make([][]hashPiece, len(runs))}
-	for i, run := range runs {
-		r.pieces[i] = make([]hashPiece, len(run.firsts))
+	return &hashReader{bucket: b, runs: runs}
+}
+
+// keep makes the reader keep the pieces that it reads. This saves time if there are many lookups, and costs some if there are
+// few.
+func (r *hashReader) keep() {
+	r.kept = make([][]hashPiece, len(r.runs))
+	for i, run := range r.runs {
+		r.kept[i] = make([]hashPiece, len(run.firsts))
 	}
-	return r
 }
 
 // piece returns a piece of a run.
-func (r *hashReader) piece(run, i int) *hashPiece {
-	p := &r.pieces[run][i]
-	if p.entries == nil {
-		var err error
-		*p, err = parsePiece(r.bucket.Get(pieceKey(r.runs[run].num, i)))
-		r.err = cmp.Or(r.err, err)
+func (r *hashReader) piece(run, i int) (p hashPiece) {
+	if r.kept != nil && r.kept[run][i].entries != nil {
+		return r.kept[run][i]
+	}
+	p, err := parsePiece(r.bucket.Get(pieceKey(r.runs[run].num, i)))
+	r.err = cmp.Or(r.err, err)
+	if r.kept != nil {
+		r.kept[run][i] = p
 	}
 	return p
 }
@@ -159,7 +166,7 @@ type hashWriter struct {
 }
 
 func newHashWriter(b *bolt.Bucket, runs []*hashRun) *hashWriter {
-	return &hashWriter{hashReader: newHashReader(b, runs), slots: make([]int32, 64)}
+	return &hashWriter{hashReader: newHashReader(b, runs), slots: make([]int32, 16)}
 }
 
 // find appends the places that a hash leads to, including those that were added in this transaction.
