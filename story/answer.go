@@ -30,14 +30,49 @@ func newAnswer(tx *readTx, live Live) *answer {
 // was deleted; empty if there is none.
 func (tx *readTx) lostEmission(n storyNum) (what string) {
 	tx.ix.judge.emissionsOf(&fileReader{ix: tx.ix, tx: tx.bolt}, n, func(li *listener, e *emission) bool {
-		for _, at := range e.through {
-			if t := tx.ix.topicOf[at.topic]; t.gone && tx.ix.positions[at.partition] < at.offset {
-				what = fmt.Sprintf("what %s has emitted to topic %s was lost, for that was deleted before it was read", display.Clean(li.reaction), display.Clean(t.name))
+		for _, l := range tx.lostOf(e) {
+			was := "was"
+			if l.Uncertain {
+				was = "may have been"
 			}
+			what = fmt.Sprintf("what %s has emitted to topic %s %s lost, for that was deleted before it was read", display.Clean(li.reaction), display.Clean(l.Topic), was)
 		}
 		return what == ""
 	})
 	return what
+}
+
+// lostOf returns the topics that an emission reaches into beyond what was read of them, and that are deleted.
+func (tx *readTx) lostOf(e *emission) (lost []LostEmission) {
+	for _, at := range e.through {
+		if t := tx.ix.topicOf[at.topic]; t.lost() && tx.ix.positions[at.partition] < at.offset {
+			l := LostEmission{Topic: t.name, Uncertain: e.Hi-e.Lo > 1}
+			if !slices.Contains(lost, l) {
+				lost = append(lost, l)
+			}
+		}
+	}
+	return lost
+}
+
+// addLost sets LostEmissions of the obligations of an event.
+func (tx *readTx) addLost(e *locatedEvent) {
+	for _, li := range tx.ix.judge.byTopic[e.at.topic] {
+		i := slices.IndexFunc(e.Obligations, func(o Obligation) bool { return o.Reaction == li.reaction && o.Certainty == Recorded })
+		if i < 0 {
+			continue
+		}
+		for _, emitted := range li.readCoverage(e.Partition).emitted {
+			if !slices.ContainsFunc(e.offsets(), emitted.Contains) {
+				continue
+			}
+			for _, l := range tx.lostOf(&emitted) {
+				if o := &e.Obligations[i]; !slices.Contains(o.LostEmissions, l) {
+					o.LostEmissions = append(o.LostEmissions, l)
+				}
+			}
+		}
+	}
 }
 
 // story returns the Story of a key with at most limit of the stories in f, which must have at least one. 0 means
@@ -61,7 +96,7 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	}
 	s.LeftStories = len(candidates) - len(page)
 
-	var shown []*locatedEvent
+	var shown, unsettled []*locatedEvent
 	for _, c := range page {
 		s.Correlations = append(s.Correlations, c.Correlation)
 		collapsed := len(candidates) > 1 && c.Standing == StandingSettled
@@ -73,12 +108,18 @@ func (a *answer) story(key string, f found, limit int) *Story {
 		}
 		events, left := a.eventsOf(c.Ref, maxEvents-len(shown))
 		shown = append(shown, events...)
+		if c.Standing != StandingSettled {
+			unsettled = append(unsettled, events...)
+		}
 		s.LeftEvents += left
 	}
 	for _, e := range shown {
 		a.obligations.addTo(e)
 	}
 	a.obligations.countBehind()
+	for _, e := range unsettled {
+		a.addLost(e)
+	}
 	s.Roots = causalTree(shown)
 	s.bound(candidates)
 	w := wording{Story: s, about: about(s, f), stories: len(candidates), open: open}
@@ -86,7 +127,10 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	for _, c := range candidates {
 		if c.Standing == StandingQuiet {
 			w.quiet++
-			w.lost = cmp.Or(w.lost, a.lostEmission(c.num))
+			if lost := a.lostEmission(c.num); lost != "" {
+				w.lost = cmp.Or(w.lost, lost)
+				s.IncompleteStories++
+			}
 		}
 	}
 	s.Sentence = w.sentence()

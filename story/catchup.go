@@ -105,6 +105,11 @@ func (x *Indexer) Stories(ctx context.Context, key string, limit int, progress f
 	if err := x.CatchUp(ctx, progress); err != nil {
 		return nil, err
 	}
+	if x.ix.unsought() { // they may be deleted: then it is said what was lost with them
+		if _, err := x.follower.fitting(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return x.ix.Stories(key, limit, live)
 }
 

@@ -80,6 +80,7 @@ func (f *follower) discover(ctx context.Context) ([]logclient.Topic, error) {
 // discoverNow implements discover. f.mu must be held. If suspect is true, it compares the index with all topics, and
 // otherwise only with topics that are new or have grown. The error is a *misfit if the index does not fit the log.
 func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.Topic, error) {
+	early := f.ix.early() // before the brokers are asked
 	listing, err := f.lc.Topics(ctx, followed)
 	if err != nil {
 		return nil, err
@@ -114,6 +115,7 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	if err := f.compare(ctx, compared); err != nil {
 		return nil, err
 	}
+	f.ix.noteAbsent(early, topics)
 	if suspect || len(gone) > 0 {
 		defer f.comparisons.Add(1) // when topics that are gone are known to be
 	}

@@ -19,7 +19,13 @@ type topicRow struct {
 	// early means that the topic is known only from facts in tidings.* topics. It may get the name soon, or may have
 	// had the name before the index was made.
 	early bool
+	// absent means that the topic is early, and was not there when the brokers were last asked after that was known. It is not in
+	// the file.
+	absent bool
 }
+
+// lost reports whether nobody can read what is in the topic and was not read yet.
+func (t *topicRow) lost() bool { return t.gone || t.absent }
 
 // Bits of the first byte of an encoded topicRow.
 const (

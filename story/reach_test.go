@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,6 +98,9 @@ func TestAStoryIsOpenWhileWhatItHasLedToIsNotRead(t *testing.T) {
 	}
 	if s.Standing == story.StandingSettled {
 		t.Error("a story has settled of which an event was not read")
+	}
+	if s.IncompleteStories != 0 {
+		t.Errorf("%s: nothing is lost", s.Sentence)
 	}
 	x.Resume("payments")
 	if err := receipt.Settled(ctx); err != nil {
@@ -234,4 +239,65 @@ func TestAStoryWhoseNextEventIsLostDoesNotSettle(t *testing.T) {
 	stop()
 	x, _ = s.indexing(path, &log)
 	check()
+}
+
+// TestWhatWasLostBeforeAnyIndexReadItIsSaid deletes a topic to which a handler has emitted before there is any index, and perhaps makes
+// another one of the name. What is known of the topic is then that it was there: an index that anybody makes says what was lost, at
+// once, and after a restart.
+func TestWhatWasLostBeforeAnyIndexReadItIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"deleted": false, "made again": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.open(t.TempDir())
+			run(t, s, "payment", charge)
+			shop, _ := run(t, s, "shop", nil)
+			ctx, cancel := context.WithTimeout(shop.Context(t.Context()), 30*time.Second)
+			defer cancel()
+			if _, err := placed.Emit(ctx, order{"1"}); err != nil {
+				t.Fatal(err)
+			}
+			awaitMarks(t, ctx, s, "payment")
+			s.deleteTopic("payments")
+			if again {
+				if _, err := charged.Emit(ctx, order{"other"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var log warnings
+			kept := filepath.Join(t.TempDir(), "index")
+			x, stop := s.indexing(kept, &log)
+			s.wantLost(ctx, x)
+			s.wantLost(ctx, index(t, s, filepath.Join(t.TempDir(), "reads only"), false))
+			stop()
+			x, _ = s.indexing(kept, &log)
+			s.wantLost(ctx, x)
+		})
+	}
+}
+
+// wantLost fails the test unless the story of order/1 says, in all of its forms, that what payment has emitted to payments was lost.
+func (s *site) wantLost(ctx context.Context, x *story.Indexer) {
+	s.t.Helper()
+	got, err := x.Story(ctx, "order/1", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	lost := []story.LostEmission{{Topic: "payments"}}
+	if o := got.Roots[0].Obligations[0]; got.Standing != story.StandingQuiet || got.IncompleteStories != 1 || !slices.Equal(o.LostEmissions, lost) {
+		s.t.Errorf("%s, %d incomplete, %+v", got.Standing, got.IncompleteStories, o)
+	}
+	var text strings.Builder
+	if err := got.Render(&text, story.Format{}); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, want := range []string{
+		"order/1: what payment has emitted to topic payments was lost, for that was deleted before it was read; 1 event, 1 reaction.",
+		"   ✗ what it emitted to topic payments is lost: the topic was deleted before it was read",
+	} {
+		if !strings.Contains(text.String(), want) {
+			s.t.Errorf("nothing of %q in\n%s", want, &text)
+		}
+	}
 }

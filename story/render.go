@@ -245,6 +245,7 @@ func (p *printer) event(first, rest string, e *Event, level int) {
 		if o.Mismatch != nil {
 			p.mismatch(rest+stem, o.Mismatch)
 		}
+		p.lost(rest+stem, o.LostEmissions)
 		p.events(rest+stem, e, under[o.Reaction], level+1)
 	}
 	p.events(rest, e, loose, level+1)
@@ -266,6 +267,18 @@ func (p *printer) events(rest string, cause *Event, events []*Event, level int) 
 			branch, stem = "└─ ", "   "
 		}
 		p.event(rest+branch, rest+stem, e, level)
+	}
+}
+
+// lost prints what a handler has emitted to deleted topics, one line each, with rest before it.
+func (p *printer) lost(rest string, lost []LostEmission) {
+	for _, l := range lost {
+		is := "is"
+		if l.Uncertain {
+			is = "may be"
+		}
+		text := fmt.Sprintf("what it emitted to topic %s %s lost: the topic was deleted before it was read", display.Clean(l.Topic), is)
+		p.line(fragment{rest, dim}, fragment{"✗ ", red}, fragment{text, red})
 	}
 }
 

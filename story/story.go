@@ -88,10 +88,21 @@ type Obligation struct {
 	// handled them, if State is Lost. Both are 0 if the topic was deleted.
 	LostFrom int64 `json:"lost_from,omitempty"`
 	LostTo   int64 `json:"lost_to,omitempty"`
+	// LostEmissions are the topics to which the handler has emitted what nobody can read any more: each was deleted before the index
+	// had read it. The story does not settle then.
+	LostEmissions []LostEmission `json:"lost_emissions,omitempty"`
 	// Mismatch lists the fields in which events of this kind differ from the Go type that the reaction decodes them
 	// into. It is nil if the reaction has recorded no difference. The index does not have this information: the
 	// methods of this package leave Mismatch nil, and the command `tidings story` sets it.
 	Mismatch *FieldMismatch `json:"mismatch,omitempty"`
+}
+
+// LostEmission is what a handler has emitted to a topic that was deleted before the index had read it.
+type LostEmission struct {
+	Topic string `json:"topic"`
+	// Uncertain is true if the reaction has recorded what it emitted for several events together, so that it may have been emitted
+	// for another one of them.
+	Uncertain bool `json:"uncertain,omitempty"`
 }
 
 // Open reports whether the obligation keeps its story from settling: the reaction has not handled the event, or it is
@@ -170,6 +181,9 @@ type Story struct {
 	Events int `json:"events"`
 	// OpenStories is the number of open stories among those that the key leads to.
 	OpenStories int `json:"open_stories,omitempty"`
+	// IncompleteStories is the number of quiet stories among them that do not settle, since an event of theirs was, or may have been,
+	// lost with its topic: see Obligation.LostEmissions.
+	IncompleteStories int `json:"incomplete_stories,omitempty"`
 	// First is the time of the first event. Last is the latest time at which something is known to have happened: an
 	// event was emitted, or was handled, was skipped or failed.
 	First time.Time `json:"first"`

@@ -50,6 +50,48 @@ func (ix *Index) setTopics(all []logclient.Topic) error {
 	})
 }
 
+// early returns the topics that are known only from facts.
+func (ix *Index) early() (early []topicNum) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	for n, t := range ix.topicOf {
+		if t.early && !t.gone && t.id != [16]byte{} {
+			early = append(early, n)
+		}
+	}
+	return early
+}
+
+// noteAbsent records which of the topics that were early are not among all, the topics that the brokers have named afterwards.
+func (ix *Index) noteAbsent(early []topicNum, all []logclient.Topic) {
+	if len(early) == 0 {
+		return
+	}
+	there := make(map[topicKey]bool, len(all))
+	for _, t := range all {
+		there[topicKey{t.Name, t.ID}] = true
+	}
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	for _, n := range early {
+		if t := ix.topicOf[n]; t != nil {
+			t.absent = t.early && !there[topicKey{t.name, t.id}]
+		}
+	}
+}
+
+// unsought reports whether a topic is known only from facts, and the brokers were not asked for it since.
+func (ix *Index) unsought() bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	for _, t := range ix.topicOf {
+		if t.early && !t.gone && !t.absent && t.id != [16]byte{} {
+			return true
+		}
+	}
+	return false
+}
+
 // recordsOf returns the fetched records whose topics have the id that the index has for the name. It leaves out
 // records that were fetched from a topic which was then deleted and created again.
 func (ix *Index) recordsOf(f kgo.Fetches) (records []*kgo.Record) {
@@ -90,7 +132,7 @@ func (tx *writeTx) nameTopic(t logclient.Topic) {
 		tx.retireTopic(old)
 	}
 	if known {
-		ix.topicOf[n].early, ix.topicOf[n].gone = false, false
+		ix.topicOf[n].early, ix.topicOf[n].absent, ix.topicOf[n].gone = false, false, false
 		tx.putTopic(n)
 		ix.topics[t.Name] = n
 	} else {
