@@ -27,7 +27,8 @@ func storyCommand(s *shell.Session) *cobra.Command {
 			"whether it has settled. A part of a subject will do if nothing else has that name: 536365, or order/5363. The first line\n" +
 			"is about all stories of a subject; those that are stuck or otherwise open are shown first, then the newest, and those\n" +
 			"that have settled are a line each. An index of the log is kept in the user's cache directory, so that only the first\n" +
-			"question reads the whole log. Exit code 3: nothing is known of it.",
+			"question reads the whole log; where it cannot be written, also for lack of room, a temporary one is made. Exit code 3:\n" +
+			"nothing is known of it.",
 		Example: "  tidings story order/536365\n  tidings story customer/17850 --all\n  tidings story order/536365 --payloads",
 		Args:    shell.Arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,13 +57,11 @@ func findStory(ctx context.Context, s *shell.Session, word string, limit int) (*
 	if err != nil {
 		return nil, err
 	}
-	indexer, discard, err := s.OpenIndex(ctx, t, story.Options{Logger: s.Logger()})
-	if err != nil {
-		return nil, err
-	}
-	defer discard()
-	found, err := find(ctx, indexer, word, limit, catchUpProgress(s))
-	err = errors.Join(err, indexer.Close())
+	var found *story.Story
+	err = s.AskIndex(ctx, t, story.Options{Logger: s.Logger()}, func(indexer *story.Indexer) (err error) {
+		found, err = find(ctx, indexer, word, limit, catchUpProgress(s))
+		return err
+	})
 	if errors.Is(err, story.ErrNotFound) {
 		return nil, &shell.Fault{Code: "not_found", Message: fmt.Sprintf("nothing is known of %q", word), Exit: shell.ExitNotFound, Err: err,
 			Hint: "ask for a subject such as order/536365, or for the id of an event; `tidings tail` shows both"}

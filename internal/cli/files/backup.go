@@ -75,13 +75,13 @@ func backUp(ctx context.Context, s *shell.Session, dir, to string, keep int, o b
 		err = closeErr
 	}
 	if err != nil {
-		return storeFault(to, err)
+		return targetFault(to, err)
 	}
 	report := backupReport{Taken: taken, Target: to, Hot: hot}
 	if keep > 0 {
 		pruned, err := store.Prune(keep)
 		if err != nil {
-			return storeFault(to, fmt.Errorf("the backup %s is made; older ones could not be removed: %w", taken.Name, err))
+			return targetFault(to, fmt.Errorf("the backup %s is made; older ones could not be removed: %w", taken.Name, err))
 		}
 		report.Pruned = &pruned
 	}

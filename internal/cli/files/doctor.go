@@ -86,6 +86,12 @@ func doctorFault(dir string, err error) error {
 	}
 	fault := *shell.AsFault(err)
 	fault.Exit = shell.ExitFailed
+	switch fault.Code {
+	case "disk_full":
+		fault.Hint = "make room on that disk, or work on a copy of the directory on another one"
+	case "unwritable":
+		fault.Hint = "it takes a user who may read and write that directory, or work on a copy of it"
+	}
 	return &fault
 }
 

@@ -19,9 +19,13 @@ func openStore(dir string, toWrite bool) (_ *backup.Store, release func(), err e
 		return nil, nil, &shell.Fault{Code: "not_found", Message: fmt.Sprintf("no backups at %s", dir), Exit: shell.ExitNotFound, Err: statErr,
 			Hint: "name the directory that `tidings backup --to` was given"}
 	}
+	fault := storeFault
+	if toWrite {
+		fault = targetFault
+	}
 	disk, err := vfs.Disk(dir)
 	if err != nil {
-		return nil, nil, storeFault(dir, err)
+		return nil, nil, fault(dir, err)
 	}
 	closers := []func() error{disk.(io.Closer).Close}
 	closeAll := func() {
@@ -46,12 +50,24 @@ func openStore(dir string, toWrite bool) (_ *backup.Store, release func(), err e
 	}
 	if err != nil {
 		closeAll()
-		return nil, nil, storeFault(dir, err)
+		return nil, nil, fault(dir, err)
 	}
 	return store, closeAll, nil
 }
 
-// storeFault returns the fault for an error from a directory of backups.
+// targetFault returns the fault for an error from writing to the directory of backups that --to has named.
+func targetFault(dir string, err error) error {
+	fault := *shell.AsFault(storeFault(dir, err))
+	switch fault.Code {
+	case "disk_full":
+		fault.Hint = "make room on that disk, or name a directory on another one with --to; the backups that were there are whole"
+	case "unreadable":
+		fault.Code, fault.Hint = "unwritable", "name a directory with --to that you may write to, and back up a directory that you may read"
+	}
+	return &fault
+}
+
+// storeFault returns the fault for an error from reading a directory of backups.
 func storeFault(dir string, err error) error {
 	fault := *shell.AsFault(err)
 	fault.Message = fmt.Sprintf("%s: %v", dir, err)
@@ -67,6 +83,8 @@ func storeFault(dir string, err error) error {
 		fault.Code, fault.Hint = "backups_of_another", "name another target: one directory has the backups of one log"
 	} else if errors.Is(err, backup.ErrNone) {
 		fault.Code, fault.Exit, fault.Hint = "not_found", shell.ExitNotFound, "`tidings restore TARGET --list` lists the backups there"
+	} else if fault.Code == "unwritable" {
+		fault.Code, fault.Hint = "unreadable", "it takes a user who may read that directory"
 	}
 	return &fault
 }

@@ -20,6 +20,53 @@ const IndexName = "story.db"
 // temporary index instead; in the latter case it also prints a note to Stderr. The caller must close the indexer and
 // then call discard, which removes a temporary index.
 func (s *Session) OpenIndex(ctx context.Context, t Target, options story.Options) (x *story.Indexer, discard func(), err error) {
+	x, why, err := openKept(ctx, t, options)
+	if x != nil || err != nil {
+		return x, func() {}, err
+	}
+	if !errors.Is(why, story.ErrInUse) {
+		s.noteNotKept(why)
+	}
+	return openTemporary(ctx, t, options)
+}
+
+// AskIndex calls ask with an index as OpenIndex opens it, and closes the index. If the disk of the user's cache directory
+// gets full meanwhile, it prints a note to Stderr, and calls ask again with a temporary index.
+func (s *Session) AskIndex(ctx context.Context, t Target, options story.Options, ask func(*story.Indexer) error) error {
+	x, why, err := openKept(ctx, t, options)
+	if err != nil {
+		return err
+	}
+	if x != nil {
+		err := errors.Join(ask(x), x.Close())
+		if !diskFull(err) {
+			return err
+		}
+		why = err
+	}
+	if !errors.Is(why, story.ErrInUse) {
+		s.noteNotKept(why)
+	}
+	x, discard, err := openTemporary(ctx, t, options)
+	if err == nil {
+		defer discard()
+		err = errors.Join(ask(x), x.Close())
+	}
+	if diskFull(err) {
+		return &Fault{Code: "disk_full", Message: "no room for an index of the log: " + err.Error(), Exit: ExitFailed, Err: err,
+			Hint: "make room, or name a directory on another disk with TMPDIR, or with XDG_CACHE_HOME to keep the index there"}
+	}
+	return err
+}
+
+// noteNotKept prints why the index is not kept.
+func (s *Session) noteNotKept(why error) {
+	s.Note("tidings: the story's index cannot be kept, so all of the log is read each time (%v)", why)
+}
+
+// openKept opens the index in the user's cache directory. It returns in why, with neither an index nor an error, that it
+// cannot be used: another command has it open, or it cannot be written.
+func openKept(ctx context.Context, t Target, options story.Options) (x *story.Indexer, why, err error) {
 	log, err := t.Log(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -30,18 +77,18 @@ func (s *Session) OpenIndex(ctx context.Context, t Target, options story.Options
 		return nil, nil, err
 	}
 	cache, why := os.UserCacheDir()
-	if why == nil {
-		path := filepath.Join(cache, "tidings", fileName(listing.Cluster), IndexName)
-		if x, why = story.Open(ctx, t, path, options); why == nil {
-			return x, func() {}, nil
-		}
-		if !errors.Is(why, story.ErrInUse) && !unwritable(why) {
-			return nil, nil, why
-		}
+	if why != nil {
+		return nil, why, nil
 	}
-	if !errors.Is(why, story.ErrInUse) {
-		s.Note("tidings: the story's index cannot be kept, so all of the log is read each time (%v)", why)
+	x, err = story.Open(ctx, t, filepath.Join(cache, "tidings", fileName(listing.Cluster), IndexName), options)
+	if errors.Is(err, story.ErrInUse) || unwritable(err) {
+		return nil, err, nil
 	}
+	return x, nil, err
+}
+
+// openTemporary opens an index in a temporary directory, which discard removes.
+func openTemporary(ctx context.Context, t Target, options story.Options) (x *story.Indexer, discard func(), err error) {
 	dir, err := os.MkdirTemp("", "tidings-story-")
 	if err != nil {
 		return nil, nil, err
@@ -55,9 +102,14 @@ func (s *Session) OpenIndex(ctx context.Context, t Target, options story.Options
 }
 
 // unwritable reports whether an error of the file system means that a file cannot be created or changed: no
-// permission, a read-only file system, or a file in place of a directory.
+// permission, a read-only file system, a file in place of a directory, or a full disk.
 func unwritable(err error) bool {
-	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR) || diskFull(err)
+}
+
+// diskFull reports whether an error of the file system means that there is no room, or none for this user.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // fileName returns s with each character other than ASCII letters, digits, - and _ replaced by _, so that it is a
