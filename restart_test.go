@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"tidings.dev"
 	"tidings.dev/internal/cloudevent"
@@ -718,5 +719,37 @@ func TestWhatIsSaidOfAnEventNeverStopsAReaction(t *testing.T) {
 	}
 	if len(marked) != 400 {
 		t.Errorf("%d events are marked", len(marked))
+	}
+}
+
+// Two instances run under one name. The group excludes the older one, which ends and leaves the newer one in the group.
+func TestTheOlderOfTwoInstancesLeavesTheNewerAlone(t *testing.T) {
+	t.Parallel()
+	where := keep(t)
+	instance := func() *tidings.App {
+		app := open(t, "audit", where, tidings.Instance("one"))
+		tidings.React(app, placed, func(context.Context, tidings.Event[order]) error { return nil })
+		return app
+	}
+	older := instance()
+	ended := make(chan error, 1)
+	go func() { ended <- older.Run(t.Context()) }()
+	<-older.Ready()
+	newer := start(t, instance())
+	if err := <-ended; !errors.Is(err, kerr.FencedInstanceID) {
+		t.Errorf("the older instance ends by %v", err)
+	}
+	member := func() string {
+		groups, err := kadm.NewClient(client(t, where)).DescribeGroups(t.Context(), "audit")
+		if err != nil || len(groups["audit"].Members) != 1 {
+			return fmt.Sprint(groups["audit"].Members, err)
+		}
+		return groups["audit"].Members[0].MemberID
+	}
+	before := member()
+	newer.emit(placed, order{ID: "1"})
+	time.Sleep(1500 * time.Millisecond) // more than a heartbeat
+	if after := member(); after != before {
+		t.Errorf("the newer instance was a member as %s, and is as %s", before, after)
 	}
 }

@@ -117,5 +117,6 @@ func (r *Reactor) beginIncarnations(taken []assignment) {
 func (r *Reactor) owns(i incarnation) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.owned[i] != nil
+	o := r.owned[i]
+	return o != nil && !o.lost
 }

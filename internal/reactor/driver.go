@@ -22,6 +22,8 @@ type ownership struct {
 	idle   chan struct{} // closed when the scheduler emits becomeIdle
 	// leaving is set when the group takes the partition away: no seek moves it any more.
 	leaving bool
+	// lost is set when this instance is not a member of the group any more: no position of the partition may be committed.
+	lost bool
 }
 
 // task is a call of an item's handler that a worker is to make. With fold, the item's event must be folded before.

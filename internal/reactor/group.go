@@ -93,7 +93,7 @@ func (r *Reactor) leave() {
 	if life.Err() != nil {
 		return // the client was aborted, so nothing is reported
 	}
-	if r.spec.Instance != "" {
+	if r.spec.Instance != "" && !r.replaced.Load() {
 		// kgo does not remove a static member from the group when it leaves, so that the member may come back
 		// unnoticed. But an instance that stops in order should have its partitions taken over at once.
 		err = errors.Join(err, r.leaveStatic(ctx))

@@ -15,6 +15,7 @@ type lanes[K comparable, T any] struct {
 	runnable []*lane[K, T] // first in, first out; those before index first have been given out
 	first    int
 	queued   int
+	most     int           // the largest number of lanes since byKey was made
 	spare    []*lane[K, T] // of no key, and not in runnable; at most maxSpare
 }
 
@@ -54,6 +55,7 @@ func (l *lanes[K, T]) add(key K, item T) {
 	ln.key = key
 	ln.items = append(ln.room[:0], item)
 	l.byKey[key] = ln
+	l.most = max(l.most, len(l.byKey))
 	l.runnable = append(l.runnable, ln)
 }
 
@@ -100,6 +102,9 @@ func (l *lanes[K, T]) done(key K) {
 	if len(ln.items) == 0 && len(l.spare) < maxSpare { // it was given out, so that runnable does not have it
 		*ln = lane[K, T]{}
 		l.spare = append(l.spare, ln)
+	}
+	if l.queued == 0 && l.most > maxSpare { // a map never shrinks
+		*l = lanes[K, T]{byKey: make(map[K]*lane[K, T])}
 	}
 }
 

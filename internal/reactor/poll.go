@@ -85,12 +85,21 @@ func (r *Reactor) onFetchError(ctx context.Context, tp topicPartition, err error
 			}
 		})
 	case isSession && permanent(session.Err):
-		r.fail(session.Err)
+		r.failOfGroup(session.Err)
 	case isSession:
 		r.spec.Log.Warn("the group session ended; joining again", "error", session.Err)
 	default:
 		r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
 	}
+}
+
+// failOfGroup makes the reaction fail with an error of the group. If another instance has taken its static member name, leaving the
+// group under that name would remove the other one.
+func (r *Reactor) failOfGroup(err error) {
+	if errors.Is(err, kerr.FencedInstanceID) {
+		r.replaced.Store(true)
+	}
+	r.fail(err)
 }
 
 // permanent reports whether an error of the group would be the same at each further attempt.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -154,6 +155,7 @@ type Reactor struct {
 	ready      chan struct{}              // closed by becomeReady
 	fatal      chan error                 // capacity 1; the reason why the session must end
 	stood      chan struct{}              // capacity 1; receives a value when the instance stands down
+	replaced   atomic.Bool                // another instance has taken the static member name
 	resume     resumePoints               // used by kgo's callbacks only, which come one at a time
 	subscribed *subscriptionLog           // used by Run before it joins and while it stands by, and by commit rounds
 	derived    derivations                // used by kgo's callbacks only

@@ -16,6 +16,10 @@ const (
 	// cancelledTimeout is how much longer it waits for handlers whose contexts it has cancelled. It also bounds how
 	// long leaving the group takes.
 	cancelledTimeout = 2 * time.Second
+	// lostPatience is how long losing partitions waits for running handlers. Until it is over the instance does not join again.
+	lostPatience = time.Second
+	// lostRoundTimeout bounds the commit round of partitions that are lost. The log may be away, and then nobody can join.
+	lostRoundTimeout = 30 * time.Second
 	// lastRoundTimeout bounds the commit round that gives partitions up. lastRoundRetry is the time after which that
 	// round is tried again while the group rebalances.
 	lastRoundTimeout = 2 * time.Second
@@ -68,14 +72,32 @@ func (r *Reactor) drainIsOver() {
 	r.drained = time.Time{}
 }
 
-// onLost is called by kgo when other instances may already own partitions that this instance had. It forgets them
-// without committing their positions.
+// onLost is called by kgo when this instance is not a member of the group any more, as after a restart of the broker: other instances may
+// already own the partitions that it had. It begins no more handlers of them and commits no positions, but it waits a moment for those
+// that run, and writes the marks of what was handled: they are true whoever owns the partitions. Whoever takes the partitions up
+// reads them, perhaps this instance itself.
 func (r *Reactor) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	r.moves.Lock()
-	defer r.moves.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stepLocked(lost{r.incarnationsOf(gone)})
+	going := r.incarnationsOf(gone)
+	var owned []*ownership
+	for _, i := range going {
+		o := r.owned[i]
+		o.leaving, o.lost = true, true
+		owned = append(owned, o)
+	}
+	r.stepLocked(revoke{going})
+	r.mu.Unlock()
+	r.moves.Unlock()
+	if len(going) > 0 {
+		r.awaitAll(r.client.Life(), owned, time.Now().Add(lostPatience))
+		r.rounds.Lock()
+		ctx, cancel := context.WithTimeout(r.client.Life(), lostRoundTimeout)
+		r.commitRound(ctx, going)
+		cancel()
+		r.rounds.Unlock()
+	}
+	r.step(lost{going})
 }
 
 // incarnations returns the incarnations of all partitions that are owned.

@@ -74,6 +74,10 @@ func (r *Reactor) commitRounds(ctx context.Context, stop <-chan struct{}) {
 				r.watchTopic(f.topic)
 				continue
 			}
+			if errors.Is(f.err, kerr.FencedInstanceID) {
+				r.failOfGroup(f.err)
+				continue
+			}
 			if !betweenGenerations(f.err) && !errors.Is(f.err, kerr.UnknownMemberID) {
 				r.spec.Log.Warn("a position was not committed; trying again", "topic", f.topic, "partition", f.partition, "error", f.err)
 			}
