@@ -1,9 +1,13 @@
 package story
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-// maxCopies is the maximum number of locations that are kept for one event. If more records have the same identity,
-// each further record counts as an event of its own that has no copies.
+// maxCopies is the maximum number of records that are copies of one event, and of places that the hash of an event leads to. If more
+// records have the same identity, each further record counts as an event of its own that has no copies, and may not be found by its
+// id: a program that gives all its events one id must not make each of them dearer than the one before.
 const maxCopies = 64
 
 // addEventID makes an event findable by its id, and returns the copyKind of its record. If the event has one other record in
@@ -14,14 +18,17 @@ func (tx *writeTx) addEventID(e *eventRow, idHash uint64, at location, group uin
 	found := tx.hashes.find(tx.found[:0], hash)
 	tx.found = found
 	to := whereOf(e.story, group)
+	if len(found) >= maxCopies {
+		return onlyCopy
+	}
 	if !slices.Contains(found, to) {
 		tx.hashes.add(hash, to)
 	}
 	if len(found) == 0 {
 		return onlyCopy
 	}
-	copies := tx.recordsAt(found, e)
-	if len(copies) >= maxCopies {
+	copies := tx.recordsAt(found, e, maxCopies)
+	if len(copies) == maxCopies {
 		return onlyCopy
 	}
 	kind := onlyCopy
@@ -43,9 +50,9 @@ type copyRecord struct {
 	kind copyKind
 }
 
-// recordsAt returns the records of an event among those in places that its hash leads to. Events are the same if their ids,
-// sources and types are.
-func (tx *writeTx) recordsAt(places []where, e *eventRow) (records []copyRecord) {
+// recordsAt returns the records of an event among those in places that its hash leads to, up to a number of them. Events are the same
+// if their ids, sources and types are.
+func (tx *writeTx) recordsAt(places []where, e *eventRow, most int) (records []copyRecord) {
 	slices.Sort(places)
 	for _, w := range slices.Compact(places) {
 		s := tx.storyRead(w.story())
@@ -63,7 +70,9 @@ func (tx *writeTx) recordsAt(places []where, e *eventRow) (records []copyRecord)
 			row, err := r.event(s)
 			tx.fail(err)
 			if row.id == e.id && row.source == e.source && !row.foreign {
-				records = append(records, copyRecord{at, row.copy})
+				if records = append(records, copyRecord{at, row.copy}); len(records) == most {
+					return records
+				}
 			}
 		}
 	}
@@ -78,7 +87,7 @@ func (tx *writeTx) copies(at location) []int64 {
 	}
 	var offsets []int64
 	hash := tx.ix.seed.event(tx.ix.seed.text(hashEvent, row.id), row.source, row.typ)
-	for _, c := range tx.recordsAt(tx.hashes.find(nil, hash), &row) {
+	for _, c := range tx.recordsAt(tx.hashes.find(nil, hash), &row, math.MaxInt) {
 		// Records of the same event in other partitions are not copies for the judge, because each listener handles them
 		// separately. One with onlyCopy in this partition was too many.
 		if c.at.partition == at.partition && c.kind != onlyCopy {

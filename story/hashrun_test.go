@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	bolt "go.etcd.io/bbolt"
 
+	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/fields"
 )
 
@@ -160,5 +162,39 @@ func TestALongStoryIsFoundByEachOfItsIDs(t *testing.T) {
 	apply(t, ix, l)
 	if open := ix.stories[1].open; open != events-1 {
 		t.Errorf("%d are open, want %d", open, events-1)
+	}
+}
+
+// TestOneIDForAllEvents applies events of which all have one id, in one story or each in its own. Those that are more than maxCopies
+// count; the hash of the id leads to few of them, or each would take longer than the one before.
+func TestOneIDForAllEvents(t *testing.T) {
+	for name, correlation := range map[string]func(int) string{
+		"one story":          func(int) string { return "" },
+		"a story for each":   func(n int) string { return fmt.Sprint("c", n) },
+		"thirty-two stories": func(n int) string { return fmt.Sprint("c", n%32) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ix := openTest(t)
+			const events = 3000
+			var records []*kgo.Record
+			for n := range events {
+				e := cloudevent.Event{ID: "1", Type: "t", Source: "s", Subject: "order/1", Time: epoch, Correlation: correlation(n)}
+				r := e.Record("orders")
+				r.Offset = int64(n)
+				records = append(records, r)
+			}
+			must(t, ix.Apply(records))
+			if err := ix.write(func(tx *writeTx) {
+				hash := tx.ix.seed.event(tx.ix.seed.text(hashEvent, "1"), tx.nameNum("s"), tx.nameNum("t"))
+				if n := len(tx.hashes.find(nil, hash)); n > maxCopies || n < 2 {
+					t.Errorf("the hash of the id leads to %d places", n)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if n := ix.Stats().Events; n != events-(maxCopies-1) {
+				t.Errorf("%d events", n)
+			}
+		})
 	}
 }
