@@ -83,7 +83,7 @@ type storyRow struct {
 	rows        uint32 // number of records of the story
 	first, last time.Time
 	traced      bool       // an event had a trace id
-	trace       uint64     // hash of the first trace id
+	trace       uint64     // hash of the last trace id
 	recent      []location // of the last records, fewer than storyGroup (storyrows.go)
 	through     []location // for each partition with an event of the story, the offset after the last such event
 

@@ -260,14 +260,9 @@ func (tx *writeTx) addTrace(context string, n storyNum, s *storyRow) {
 	if id == "" {
 		return
 	}
-	hash := tx.ix.seed.text(hashTrace, id)
-	tx.found = tx.hashes.find(tx.found[:0], hash)
-	if to := whereOf(n, 0); !slices.Contains(tx.found, to) {
-		tx.hashes.add(hash, to)
-	}
-	if !s.traced {
-		s.traced, s.trace = true, hash
-	}
+	// The entry may be there already. Looking for it would take longer the more stories have the trace, which may be all of them.
+	s.traced, s.trace = true, tx.ix.seed.text(hashTrace, id)
+	tx.hashes.add(s.trace, whereOf(n, 0))
 }
 
 // scan implements eventStore.
