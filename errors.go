@@ -25,7 +25,7 @@ var ErrNoIndexer = settled.ErrNoIndexer
 var ErrClosed = logclient.ErrClosed
 
 // UnacknowledgedError is the error of an emission that the log has not acknowledged before [EmitTimeout] was over or
-// the context was done. It unwraps to Err.
+// the context was done. It unwraps to Err, and matches [ErrUnreachable] if the log could not be reached or has not answered.
 type UnacknowledgedError struct {
 	Fact      string // name of the fact
 	ID        string // id of the event
@@ -52,6 +52,9 @@ func (e *UnacknowledgedError) Error() string {
 }
 
 func (e *UnacknowledgedError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrUnreachable] and the log has not answered at all.
+func (e *UnacknowledgedError) Is(target error) bool { return target == ErrUnreachable && e.Err == nil }
 
 // TooLargeError is the error of an emission of an event that takes more bytes than its topic allows. Emitting it again
 // fails again, unless the topic's max.message.bytes is raised.

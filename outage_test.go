@@ -105,7 +105,7 @@ func TestEmitWithoutAnAnswerEnds(t *testing.T) {
 	if took := time.Since(begun); took < time.Second || took > patience {
 		t.Errorf("it took %v", took)
 	}
-	if e := outage(t, err); !e.MayBeInLog || !strings.Contains(e.Error(), `tidings.ID("doubtful")`) {
+	if e := outage(t, err); !e.MayBeInLog || !errors.Is(e, tidings.ErrUnreachable) || !strings.Contains(e.Error(), `tidings.ID("doubtful")`) {
 		t.Errorf("%+v: %v", e, e)
 	}
 	// Case: the caller's own context ends first.

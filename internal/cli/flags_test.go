@@ -128,7 +128,8 @@ func TestFlagsThatDoNotGoTogether(t *testing.T) {
 		{alone.Run("demo", "--brokers", "127.0.0.1:1", "--insecure"), "--insecure"},
 		{p.Run("tail", "doors", "-n", "2", "--follow"), "--follow"},
 		{p.Run("tail", "doors", "--from", "earliest", "--since", "1h"), "--since"},
-		{p.Pipe("{}", "emit", "home.door.opened", "--topic", "doors", "--id", "one"), "--id"},
+		{p.Run("emit", "home.door.opened", "{}", "--topic", "doors", "--from-line", "2"), "--from-line"},
+		{p.Pipe("{}", "emit", "home.door.opened", "--topic", "doors", "--id", "\"one\""), "cannot begin the ids"},
 	} {
 		alone.Want(c.got, shell.ExitUsage, c.text)
 	}

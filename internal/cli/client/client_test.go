@@ -64,7 +64,7 @@ func TestEmitStopsAtABadLine(t *testing.T) {
 	s := program(t).On(clitest.Broker(t))
 	s.Want(s.Run("topic", "create", "doors"), 0)
 	s.Want(s.Pipe("{\"n\":1}\n{\"n\":2}\n{\"n\": oops}\n{\"n\":4}\n", "emit", "door.opened", "--topic", "doors"), 1,
-		"line 3, column 7", "2 events were emitted and durable", "tail -n +3")
+		"line 3, column 7", "2 events were emitted and durable", "--from-line 3 < FILE")
 	s.Want(s.Pipe("{\"n\":1}\n{\"m\":2}\n", "emit", "door.opened", "--topic", "doors", "--subject", "door/{n}"), 1, "line 2", `"n"`)
 	s.Want(s.Pipe("", "emit", "door.opened", "--topic", "doors"), 2, "stdin is empty")
 	r := s.Want(s.Run("topic", "show", "doors", "-o", "json"), 0)

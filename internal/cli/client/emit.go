@@ -3,6 +3,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -24,17 +26,27 @@ func emitCommand(s *shell.Session) *cobra.Command {
 			"partition and offset. It ends when all are durable. The topic must exist. --subject may take fields of the data:\n" +
 			"--subject 'order/{no}'. Many lines are on their way at a time; those of one subject are in the log in their order. At the\n" +
 			"first line that cannot be emitted no more are sent; what was on its way after it may be in the log, and is printed then.\n" +
-			"JSON is UTF-8; a byte order mark is left out. Exit code 1: a line is not JSON, and the message has where to go on; 2: the\n" +
-			"argument is not JSON; 3: there is no such topic.",
+			"Line N has the id PREFIX-N, with the PREFIX of --id or one that is made up. So the same lines can be emitted again with that\n" +
+			"--id: a line that is in the log already is then a copy, and reactions handle it once. The message of an error has the --id\n" +
+			"and the --from-line to go on with. That takes --subject: without one a copy may get into another partition, where it is an\n" +
+			"event of its own. JSON is UTF-8; a byte order mark is left out. Exit code 1: a line is not JSON, or the log does not take it;\n" +
+			"2: the argument is not JSON; 3: there is no such topic; 5: the log is unreachable, or has not answered for 30 seconds.",
 		Example: "  tidings emit shop.order.noted '{\"no\":\"7\"}' --topic orders --subject order/7\n" +
-			"  tidings emit shop.order.noted --topic orders --subject 'order/{no}' < notes.jsonl",
+			"  tidings emit shop.order.noted --topic orders --subject 'order/{no}' < notes.jsonl\n" +
+			"  tidings emit shop.order.noted --topic orders --subject 'order/{no}' --id notes-17 --from-line 1201 < notes.jsonl",
 		Args: shell.Arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.eventType = args[0]
 			if err := e.check(); err != nil {
 				return err
 			}
+			if e.fromLine < 1 {
+				return shell.Usagef("lines are counted from 1", "--from-line %d: there is no such line", e.fromLine)
+			}
 			if len(args) == 2 {
+				if err := shell.RefuseWith(cmd, "with JSON", "from-line"); err != nil {
+					return err
+				}
 				return emitArgument(cmd.Context(), s, &e, []byte(args[1]))
 			}
 			return emitInput(cmd.Context(), s, &e)
@@ -42,7 +54,8 @@ func emitCommand(s *shell.Session) *cobra.Command {
 	}
 	c.Flags().StringVar(&e.topic, "topic", "", "the topic (default: the type up to its last dot)")
 	c.Flags().StringVar(&e.subject, "subject", "", "what it is about, such as order/7; {field} stands for a field of the data")
-	c.Flags().StringVar(&e.id, "id", "", "the event's id (default: a new one); two events of one type and id are one to reactions")
+	c.Flags().StringVar(&e.id, "id", "", "the event's id, or the `PREFIX` of those of lines (default: a new one); two events of one type and id are one to reactions")
+	c.Flags().IntVar(&e.fromLine, "from-line", 1, "leave out the lines of stdin before line `N`; each line keeps its number")
 	return shell.TakesLog(c)
 }
 
@@ -60,6 +73,11 @@ func emitArgument(ctx context.Context, s *shell.Session, e *announcer, data []by
 	}
 	defer e.app.Close()
 	r, err := e.emit(ctx, bytes.TrimSpace(data))
+	if why, ok := errors.AsType[*tidings.UnacknowledgedError](err); ok {
+		f := unacknowledgedFault(why)
+		f.Hint = fmt.Sprintf("emit it again with --id %q, so that it counts once", why.ID)
+		return f
+	}
 	if err != nil {
 		return err
 	}
@@ -74,8 +92,11 @@ func emitInput(ctx context.Context, s *shell.Session, e *announcer) error {
 	if shell.IsTerminal(s.Stdin) {
 		return shell.Usagef(fmt.Sprintf("for example: tidings emit %s '{}'", e.eventType), "nothing to emit: give the data as an argument or on stdin")
 	}
-	if e.id != "" {
-		return shell.Usagef("leave --id out for lines of stdin", "--id names one event")
+	if e.id == "" {
+		e.id = strings.ToLower(rand.Text()[:16])
+	}
+	if !idPrefixes.MatchString(e.id) {
+		return shell.Usagef("1 to 400 of a-z, A-Z, 0-9 and ._:/~-", "%q cannot begin the ids of lines", e.id)
 	}
 	if err := e.open(ctx, s); err != nil {
 		return err
@@ -86,7 +107,8 @@ func emitInput(ctx context.Context, s *shell.Session, e *announcer) error {
 
 // announcer emits events of one type, as the flags of the command emit ask for.
 type announcer struct {
-	eventType, topic, subject, id string // subject may contain fields in braces
+	eventType, topic, subject, id string // subject may contain fields in braces; id is the prefix of those of lines
+	fromLine                      int    // the first line that is emitted
 
 	app  *tidings.App
 	fact *tidings.Fact[cloudevent.Encoded]
@@ -94,6 +116,7 @@ type announcer struct {
 
 var (
 	typeNames  = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	idPrefixes = regexp.MustCompile(`^[A-Za-z0-9._:/~-]{1,400}$`) // no character that JSON escapes or a terminal cannot show
 	topicNames = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 )
 
@@ -131,7 +154,12 @@ func (e *announcer) open(ctx context.Context, s *shell.Session) error {
 	if _, err := conn.topic(ctx, e.topic); err != nil {
 		return err
 	}
-	if e.app, err = tidings.Open("tidings-cli", t, tidings.WithLogger(s.Logger()), tidings.ConnectTimeout(shell.ReachTimeout), tidings.DrainTimeout(interruptGrace)); err != nil {
+	return e.openOn(t, tidings.WithLogger(s.Logger()), tidings.ConnectTimeout(shell.ReachTimeout))
+}
+
+// openOn opens the app on a connection.
+func (e *announcer) openOn(conn tidings.Connection, opts ...tidings.Option) (err error) {
+	if e.app, err = tidings.Open("tidings-cli", conn, append(opts, tidings.DrainTimeout(interruptGrace))...); err != nil {
 		return err
 	}
 	e.fact = tidings.Define[cloudevent.Encoded](e.eventType, tidings.In(e.topic), tidings.Subject(func(d cloudevent.Encoded) string { return d.Subject }))

@@ -36,11 +36,11 @@ type inputLine struct {
 
 // readBlocks returns a channel of the blocks of an input, in order. A goroutine reads the blocks, and one further
 // goroutine per block checks it. The channel is closed at the end of the input, after an error of reading, or when
-// ctx is done. A byte order mark at the beginning of the input is left out.
+// ctx is done. A byte order mark at the beginning of the input is left out, and so are the lines before line from.
 //
 // A block is sent as soon as it has a complete line, so that the lines of a program that writes slowly are not held
 // back.
-func readBlocks(ctx context.Context, in io.Reader, subject subjectPattern) <-chan *inputBlock {
+func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPattern) <-chan *inputBlock {
 	blocks := make(chan *inputBlock, runtime.GOMAXPROCS(0)) // the capacity limits the number of concurrent checks
 	go func() {                                             // may outlive ctx, as a read of stdin cannot be interrupted
 		defer close(blocks)
@@ -55,7 +55,7 @@ func readBlocks(ctx context.Context, in io.Reader, subject subjectPattern) <-cha
 			number += bytes.Count(text, []byte("\n"))
 			select {
 			case blocks <- b:
-				go b.check(subject)
+				go b.check(from, subject)
 			case <-ctx.Done():
 				return
 			}
@@ -67,8 +67,8 @@ func readBlocks(ctx context.Context, in io.Reader, subject subjectPattern) <-cha
 	return blocks
 }
 
-// check sets b.lines. It stops at the first invalid line, whose error it sets.
-func (b *inputBlock) check(subject subjectPattern) {
+// check sets b.lines, without lines before line from. It stops at the first invalid line, whose error it sets.
+func (b *inputBlock) check(from int, subject subjectPattern) {
 	defer close(b.checked)
 	number, rest := b.first, b.text
 	if number == 1 {
@@ -82,7 +82,7 @@ func (b *inputBlock) check(subject subjectPattern) {
 		var text []byte
 		text, rest, _ = bytes.Cut(rest, []byte("\n"))
 		data := bytes.TrimSpace(text)
-		if len(data) == 0 {
+		if len(data) == 0 || number < from {
 			continue
 		}
 		line := inputLine{number: number, data: data}

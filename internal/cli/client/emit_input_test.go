@@ -16,7 +16,7 @@ import (
 
 // readAllLines returns the lines of an input up to the first that is wrong.
 func readAllLines(t *testing.T, in io.Reader, subject string) (lines []inputLine) {
-	for b := range readBlocks(t.Context(), in, parseSubject(subject)) {
+	for b := range readBlocks(t.Context(), in, 1, parseSubject(subject)) {
 		<-b.checked
 		lines = append(lines, b.lines...)
 		if n := len(lines); n > 0 && lines[n-1].err != nil {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 
 	"tidings.dev"
@@ -24,15 +25,18 @@ func (e *announcer) lines(ctx context.Context, s *shell.Session) error {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // trades memory for time: each line allocates
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
-	receipts := newReceipts(s.Output(), stop)
+	receipts := newReceipts(s.Output(), continuation{e.id, e.subject != ""}, stop)
 	defer watchEmitted(s, receipts)()
 	sent := make(chan []sentLine, maxBlocksOnTheirWay)
 	go func() {
 		defer close(sent)
-		e.send(sending, readBlocks(sending, s.Stdin, parseSubject(e.subject)), sent, &receipts.awaited)
+		e.send(sending, readBlocks(sending, s.Stdin, e.fromLine, parseSubject(e.subject)), sent, &receipts.awaited)
 	}()
 	if err := receipts.collect(ctx, sent); err != nil {
 		return err
+	}
+	if receipts.durable() == 0 && e.fromLine > 1 {
+		return shell.Usagef("leave --from-line out to begin with the first", "nothing to emit: stdin has nothing from line %d on", e.fromLine)
 	}
 	if receipts.durable() == 0 {
 		return shell.Usagef("one JSON value on each line", "nothing to emit: stdin is empty")
@@ -80,7 +84,7 @@ func (e *announcer) send(ctx context.Context, blocks <-chan *inputBlock, sent ch
 						failed.Store(true)
 					}
 					awaited.answer(to, receipt{r.ID, r.Topic, r.Partition, r.Offset}, err)
-				})
+				}, tidings.ID(e.id+"-"+strconv.Itoa(line.number)))
 			}
 			last = line.number
 		}

@@ -122,7 +122,7 @@ func TestEmitStopsAtALineThatIsTooLarge(t *testing.T) {
 	s := program(t).On(clitest.Broker(t))
 	s.Want(s.Run("topic", "create", "doors"), 0)
 	large := `"` + strings.Repeat("x", 2<<20) + `"`
-	s.Want(s.Pipe("1\n2\n"+large+"\n4\n", "emit", "door.opened", "--topic", "doors"), 1, "line 3: ", "max.message.bytes", "2 events were emitted and durable", "tail -n +3")
+	s.Want(s.Pipe("1\n2\n"+large+"\n4\n", "emit", "door.opened", "--topic", "doors"), 1, "line 3: ", "max.message.bytes", "2 events were emitted and durable", "--from-line 3 < FILE")
 	s.Want(s.Run("topic", "ls"), 0, "doors\t4\t2")
 }
 
@@ -130,7 +130,7 @@ func TestEmitStopsAtALineThatIsTooLarge(t *testing.T) {
 func TestWhatBecomesOfLinesAfterOneThatFails(t *testing.T) {
 	stopped := 0
 	var out strings.Builder
-	r := newReceipts(shell.NewOutput(&out, shell.FormatAuto), func() { stopped++ })
+	r := newReceipts(shell.NewOutput(&out, shell.FormatAuto), continuation{"notes", true}, func() { stopped++ })
 	sent := make(chan []sentLine, 1)
 	outcomes := []error{nil, nil, errors.New("no"), nil, nil, nil, &tidings.UnacknowledgedError{MayBeInLog: true}, errors.New("no"), nil, errNotSent}
 	lines := make([]sentLine, len(outcomes))
@@ -145,10 +145,14 @@ func TestWhatBecomesOfLinesAfterOneThatFails(t *testing.T) {
 	if !ok || f.Message != "stdin, line 3: no" || f.Exit != 1 || stopped != 1 || r.durable() != 6 {
 		t.Fatalf("%+v", f)
 	}
-	for _, want := range []string{"2 events were emitted and durable before it", "lines 4-6, 9", "of line 7 it is not known", "from 3 on"} {
+	for _, want := range []string{"2 events were emitted and durable before it", "lines 4-6, 9", "of line 7 it is not known (ids notes-LINE)", "--id notes --from-line 3", "a copy"} {
 		if !strings.Contains(f.Hint, want) {
 			t.Errorf("nothing of %q in %q", want, f.Hint)
 		}
+	}
+	// Without subjects copies may be events of their own.
+	if hint := r.failed.fault(continuation{"notes", false}).(*shell.Fault).Hint; !strings.Contains(hint, "handled twice") || strings.Contains(hint, "a copy") {
+		t.Error(hint)
 	}
 	if rows := strings.Count(out.String(), "\n"); rows != 6 || !strings.HasPrefix(out.String(), "id1\t") {
 		t.Errorf("%s", out.String())

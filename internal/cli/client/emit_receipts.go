@@ -12,6 +12,7 @@ import (
 
 	"tidings.dev"
 	"tidings.dev/internal/cli/shell"
+	"tidings.dev/internal/logclient"
 )
 
 // interruptGrace is how long emit waits for acknowledgements after an interrupt.
@@ -78,6 +79,7 @@ type receipts struct {
 	out    *bufio.Writer
 	line   []byte // buffer for encoding one line of output
 	stop   func() // ends the sending of further lines
+	goOn   continuation
 
 	awaited awaitedLine
 
@@ -95,11 +97,17 @@ type failedLine struct {
 	doubt  []int // lines, perhaps including this one, whose events may or may not be durable
 }
 
+// continuation is how what is left of an input can be emitted after a line has failed.
+type continuation struct {
+	id       string // the prefix of the ids of lines
+	subjects bool   // copies get into the partition of their originals
+}
+
 // newReceipts returns receipts that are printed to out. stop is called when a line has failed or out cannot be
 // written.
-func newReceipts(out *shell.Output, stop func()) *receipts {
+func newReceipts(out *shell.Output, goOn continuation, stop func()) *receipts {
 	return &receipts{
-		format: out.Format, out: bufio.NewWriterSize(out, 64<<10), stop: stop, awaited: awaitedLine{wake: make(chan struct{}, 1)},
+		format: out.Format, out: bufio.NewWriterSize(out, 64<<10), stop: stop, goOn: goOn, awaited: awaitedLine{wake: make(chan struct{}, 1)},
 	}
 }
 
@@ -135,7 +143,7 @@ func (r *receipts) collect(ctx context.Context, sent <-chan []sentLine) error {
 	case r.broken != nil:
 		return r.broken
 	case r.failed != nil:
-		return r.failed.fault()
+		return r.failed.fault(r.goOn)
 	}
 	return nil
 }
@@ -183,8 +191,8 @@ func (r *receipts) write(where receipt) {
 	r.broke(err)
 }
 
-// append appends the receipt as one line. It is for ids that tidings.NewID has made: neither they nor the names of topics have a
-// character that JSON escapes or a terminal cannot show.
+// append appends the receipt as one line. It is for the ids of lines: neither they nor the names of topics have a character
+// that JSON escapes or a terminal cannot show.
 func (r receipt) append(b []byte, format shell.Format) []byte {
 	id, topic, partition, offset, end := "", "\t", "\t", "\t", "\n"
 	if format.Machine() {
@@ -207,13 +215,9 @@ func (r *receipts) broke(err error) {
 	}
 }
 
-// fault returns the fault for the failed line. Its hint tells which events are durable and from which line to
-// continue.
-func (l *failedLine) fault() error {
-	f := *shell.AsFault(l.err)
-	if f.Exit == shell.ExitFailed {
-		f.Code = "bad_input"
-	}
+// fault returns the fault for the failed line. Its hint tells which events are durable and how to go on.
+func (l *failedLine) fault(goOn continuation) error {
+	f := l.cause()
 	f.Err = l.err
 	f.Message = fmt.Sprintf("stdin, line %d: %s", l.number, f.Message)
 	if bad, ok := errors.AsType[*jsonError](l.err); ok {
@@ -228,13 +232,42 @@ func (l *failedLine) fault() error {
 		f.Hint += fmt.Sprintf(" before it, and after it also %s, since many are on their way at a time", lineRanges(l.after))
 	}
 	if len(l.doubt) > 0 {
-		f.Hint += fmt.Sprintf("; of %s it is not known: look with `tidings tail`", lineRanges(l.doubt))
+		f.Hint += fmt.Sprintf("; of %s it is not known (ids %s-LINE)", lineRanges(l.doubt), goOn.id)
 	}
-	if len(l.after) > 0 || len(l.doubt) > 0 {
-		f.Hint += fmt.Sprintf("; go on with the other lines from %d on", l.number)
+	f.Hint += fmt.Sprintf("; go on with the same lines, each where it was: tidings emit … --id %s --from-line %d < FILE", goOn.id, l.number)
+	switch {
+	case len(l.after) == 0 && len(l.doubt) == 0:
+	case goOn.subjects:
+		f.Hint += "; what is in the log already is then a copy, which reactions handle once"
+	default:
+		f.Hint += "; without --subject what is in the log already may be handled twice: look for it with `tidings tail`, and make these lines blank"
+	}
+	return f
+}
+
+// cause returns a fault for the error of the line alone.
+func (l *failedLine) cause() *shell.Fault {
+	if why, ok := errors.AsType[*tidings.UnacknowledgedError](l.err); ok {
+		return unacknowledgedFault(why)
+	}
+	f := *shell.AsFault(l.err)
+	if f.Exit == shell.ExitFailed {
+		f.Code = "bad_input"
+	}
+	return &f
+}
+
+// unacknowledgedFault returns the fault for an event that the log has not acknowledged in time. Its message lacks the advice of
+// err, which is for programs in Go.
+func unacknowledgedFault(err *tidings.UnacknowledgedError) *shell.Fault {
+	f := *shell.AsFault(err)
+	if f.Exit == shell.ExitInterrupted {
 		return &f
 	}
-	f.Hint += fmt.Sprintf("; go on with the rest: tail -n +%d FILE | tidings emit …", l.number)
+	why := logclient.Unacknowledged{
+		Topic: err.Topic, Partition: err.Partition, Addresses: err.Addresses, Tried: err.Tried, MayBeInLog: err.MayBeInLog, Err: err.Err,
+	}
+	f.Message = fmt.Sprintf("%s not emitted: %v", err.Fact, &why)
 	return &f
 }
 

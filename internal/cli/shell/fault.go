@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"tidings.dev/internal/logclient"
 )
 
 // Exit codes of the program. Scripts depend on them: a code must keep its meaning.
@@ -119,7 +121,7 @@ func isUnreachable(err error) bool {
 		return true
 	}
 	_, dns := errors.AsType[*net.DNSError](err)
-	return dns || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	return dns || errors.Is(err, logclient.ErrUnreachable) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // RootCause returns the message of the innermost error in a chain, such as "connection refused" for a failed dial.
