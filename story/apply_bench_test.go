@@ -105,7 +105,7 @@ func newShopLog() *shopLog {
 				c := shopCoverage{reaction, partitionName{s.topic, p}}
 				if l.marks[c] == nil {
 					l.names = append(l.names, c)
-					l.marks[c] = &obligation.Marks{Reaction: reaction, Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: p}
+					l.marks[c] = &obligation.Marks{Reaction: reaction, Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: p, Leader: new(int32)}
 				}
 			}
 		}

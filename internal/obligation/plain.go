@@ -186,6 +186,10 @@ func plainMarks(value []byte) (m *Marks, ok bool) {
 	if r.has(`,"epoch":`) {
 		m.Epoch = r.int()
 	}
+	if r.has(`,"leader_epoch":`) {
+		leader := r.int32()
+		m.Leader = &leader
+	}
 	if r.has(`,"done":`) {
 		m.Done = r.ranges()
 	}
