@@ -48,7 +48,7 @@ type shopLog struct {
 	at     time.Time
 	ends   map[partitionName]int64
 	orders int                                 // that were placed
-	ended  map[shopOrder][]obligation.Position // where the events are of the orders that have not settled
+	ended  map[shopOrder][]obligation.Position // where the events of orders are that have not settled
 	marks  map[shopCoverage]*obligation.Marks
 	names  []shopCoverage // the keys of marks, in a fixed order
 	events int
@@ -95,7 +95,8 @@ func shopTopic(name string) logclient.Topic {
 func newShopLog() *shopLog {
 	l := &shopLog{
 		random: rand.New(rand.NewPCG(1, 2)), at: epoch,
-		ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks), ended: make(map[shopOrder][]obligation.Position),
+		ends: make(map[partitionName]int64), marks: make(map[shopCoverage]*obligation.Marks),
+		ended: make(map[shopOrder][]obligation.Position),
 	}
 	types := make(map[[2]string][]string)
 	for _, s := range shopSteps {
@@ -105,7 +106,9 @@ func newShopLog() *shopLog {
 				c := shopCoverage{reaction, partitionName{s.topic, p}}
 				if l.marks[c] == nil {
 					l.names = append(l.names, c)
-					l.marks[c] = &obligation.Marks{Reaction: reaction, Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: p, Leader: new(int32)}
+					l.marks[c] = &obligation.Marks{
+						Reaction: reaction, Topic: s.topic, TopicID: shopTopic(s.topic).ID, Partition: p, Leader: new(int32),
+					}
 				}
 			}
 		}
@@ -142,7 +145,9 @@ func (l *shopLog) next() {
 	}
 	if n := l.orders - 1 - len(shopSteps)*shopDelay; n >= 0 {
 		o := shopOrder(n)
-		l.fact(&obligation.Settled{Correlation: o.id(0), Root: o.id(0), Episode: 1, Events: len(shopSteps), Through: l.ended[o], At: l.at})
+		l.fact(&obligation.Settled{
+			Correlation: o.id(0), Root: o.id(0), Episode: 1, Events: len(shopSteps), Through: l.ended[o], At: l.at,
+		})
 		delete(l.ended, o)
 	}
 }

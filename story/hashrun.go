@@ -209,7 +209,12 @@ func (w *hashWriter) flush() []*hashRun {
 	if len(w.added) == 0 || w.err != nil {
 		return w.runs
 	}
-	slices.SortFunc(w.added, func(a, b hashEntry) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.where, b.where)) })
+	slices.SortFunc(w.added, func(a, b hashEntry) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		return cmp.Compare(a.where, b.where)
+	})
 	rows := make([]byte, 0, len(w.added)*hashEntryLen)
 	for _, e := range w.added {
 		rows = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(rows, e.hash), uint64(e.where))

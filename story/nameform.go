@@ -65,23 +65,23 @@ func (r *rowReader) name(same string) string {
 
 // unhex decodes 2*len(b) hexadecimal digits, of which letters are small, and reports whether s has no others.
 func unhex(b []byte, s string) bool {
+	bad := byte(0)
 	for i := range b {
-		hi, lo := digit(s[2*i]), digit(s[2*i+1])
-		if hi|lo > 15 {
-			return false
-		}
+		hi, lo := digits[s[2*i]], digits[s[2*i+1]]
 		b[i] = hi<<4 | lo
+		bad |= hi | lo
 	}
-	return true
+	return bad <= 15
 }
 
-// digit returns the value of a hexadecimal digit, or 255.
-func digit(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// digits has the values of the hexadecimal digits, and 255 for all other characters. Digits of ids are random, so that a
+// comparison of each would mostly be predicted wrongly.
+var digits = func() (values [256]byte) {
+	for c := range values {
+		values[c] = 255
 	}
-	return 255
-}
+	for value, c := range "0123456789abcdef" {
+		values[c] = byte(value)
+	}
+	return values
+}()

@@ -114,8 +114,11 @@ func flagIf(on bool, flag uint64) uint64 {
 	return 0
 }
 
-func (s *storyRow) encode() []byte {
-	w := rowWriter{make([]byte, 0, 64+len(s.correlation)+len(s.root)+len(s.subject)+6*len(s.recent))}
+func (s *storyRow) encode() []byte { return s.appendTo(nil) }
+
+// appendTo appends the row to b.
+func (s *storyRow) appendTo(b []byte) []byte {
+	w := rowWriter{b}
 	w.uint(flagIf(s.publishable, flagPublishable) | flagIf(s.settled, flagSettled) | flagIf(s.current, flagCurrent) | flagIf(s.listed, flagListed) |
 		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined) | flagIf(s.traced, flagTraced))
 	w.uint(uint64(s.events))

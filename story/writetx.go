@@ -44,7 +44,8 @@ type writeTx struct {
 	hashes      *hashWriter
 	newSubjects map[string]struct{} // new keys of the bucket subjects
 
-	found    []where // memory for addEventID
+	found    []where // memory for what is looked up in hashes
+	room     []byte  // memory for rows of stories
 	anyAhead bool    // the bucket ahead has a row
 }
 
@@ -360,5 +361,13 @@ func (tx *writeTx) flushStory(n storyNum, s *storyRow, due *dueWriter) {
 		s.listed = is
 		due.set(n, is)
 	}
-	tx.put(tx.stories, storyKey(n), s.encode())
+	if cap(tx.room)-len(tx.room) < storyRoom {
+		tx.room = make([]byte, 0, storyRoom*min(len(tx.dirty), 256))
+	}
+	begin := len(tx.room)
+	tx.room = s.appendTo(tx.room)
+	tx.put(tx.stories, storyKey(n), tx.room[begin:len(tx.room):len(tx.room)])
 }
+
+// storyRoom is the number of bytes that nearly all rows of stories take less than.
+const storyRoom = 256

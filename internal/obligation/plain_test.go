@@ -17,9 +17,12 @@ func TestThePlainFormMeansWhatJSONMeans(t *testing.T) {
 	for name, f := range map[string]Fact{
 		"settled":       &Settled{Correlation: "c", Root: "r", Episode: 12, Events: 7, Through: through, At: at},
 		"short settled": &Settled{Correlation: "c", Episode: 1, Events: 1},
-		"marks": &Marks{Reaction: "payment", Topic: "orders", TopicID: TopicID{9}, Partition: 2, Epoch: 4, Leader: new(int32), Done: []offsets.Range{{Lo: 1, Hi: 3}, {Lo: 5, Hi: 6}},
-			Unhandled: []offsets.Range{{Lo: 2, Hi: 3}}, Emitted: []offsets.Range{}, Through: through, Position: 6, Started: at, Finished: at.Add(time.Second),
-			Times: []Timing{{Offset: 1, Took: time.Millisecond, Finished: at.Add(time.Millisecond)}, {Offset: 5, Finished: at}}},
+		"marks": &Marks{
+			Reaction: "payment", Topic: "orders", TopicID: TopicID{9}, Partition: 2, Epoch: 4, Leader: new(int32),
+			Done: []offsets.Range{{Lo: 1, Hi: 3}, {Lo: 5, Hi: 6}}, Unhandled: []offsets.Range{{Lo: 2, Hi: 3}}, Emitted: []offsets.Range{},
+			Through: through, Position: 6, Started: at, Finished: at.Add(time.Second),
+			Times: []Timing{{Offset: 1, Took: time.Millisecond, Finished: at.Add(time.Millisecond)}, {Offset: 5, Finished: at}},
+		},
 		"short marks": &Marks{Reaction: "payment", Topic: "orders"},
 	} {
 		value := Encode(f)
