@@ -6,12 +6,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	bolt "go.etcd.io/bbolt"
 
 	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/fields"
+	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/offsets"
 )
 
 // TestHashesLeadToAllTheirPlaces adds entries in transactions of many sizes, some of them larger than a piece, and looks all
@@ -123,6 +126,7 @@ func TestALongStoryIsFoundByEachOfItsIDs(t *testing.T) {
 	const events = 5*storyGroup + 3
 	ix, l := openTest(t), newTestLog()
 	l.subscribe("books", "orders")
+	l.event("parcels", "parcel", "e0", "", "", "packed", "order/1", after(ms)) // in another topic, and long ago at the end
 	copies := 0
 	for i := range events {
 		l.event("orders", fmt.Sprint("e", i), "e0", "", "", "placed", "order/1", after(ms))
@@ -142,7 +146,7 @@ func TestALongStoryIsFoundByEachOfItsIDs(t *testing.T) {
 	for i := range events {
 		refs, err := ix.Find(fmt.Sprint("e", i), 0)
 		must(t, err)
-		if len(refs) != 1 || refs[0].Events != events || refs[0].Subject != "order/1" {
+		if len(refs) != 1 || refs[0].Events != events+1 || refs[0].Subject != "order/1" {
 			t.Fatalf("e%d: %+v", i, refs)
 		}
 	}
@@ -154,9 +158,16 @@ func TestALongStoryIsFoundByEachOfItsIDs(t *testing.T) {
 			t.Errorf("%s has %d copies", e.ID, len(e.Copies))
 		}
 	}
-	if seen != events {
-		t.Errorf("%d events, want %d", seen, events)
+	if seen != events+1 {
+		t.Errorf("%d events, want %d", seen, events+1)
 	}
+	must(t, ix.read(func(tx *readTx) error {
+		through := tx.story(1).through
+		if len(through) != 2 || through[0].offset != 1 || through[1].offset != l.ends["orders/0"] {
+			t.Errorf("the events end at %v", through)
+		}
+		return tx.err
+	}))
 	// Case: the last copy is handled, and with it the event; the others are still owed.
 	l.handled("books", l.event("orders", "e1", "e0", "", "", "placed", "order/1", after(ms)), after(ms), ms)
 	apply(t, ix, l)
@@ -196,5 +207,36 @@ func TestOneIDForAllEvents(t *testing.T) {
 				t.Errorf("%d events", n)
 			}
 		})
+	}
+}
+
+// TestTimingsAreThoseOfTheirEvents has one record of marks tell the timings of the events of several blocks, in no order.
+func TestTimingsAreThoseOfTheirEvents(t *testing.T) {
+	const events = 3<<timesBlockBits + 7
+	ix, l := openTest(t), newTestLog()
+	l.subscribe("books", "orders")
+	m := &obligation.Marks{Reaction: "books", Topic: "orders", Done: []offsets.Range{{Lo: 0, Hi: events}}, Position: events, Started: epoch}
+	for i := range events {
+		l.event("orders", fmt.Sprint("e", i), "e0", "", "", "placed", "order/1", after(ms))
+		if i%5 != 3 {
+			m.Times = append(m.Times, obligation.Timing{Offset: int64(i), Took: time.Duration(i) * ms, Finished: after(time.Duration(i%7) * ms)})
+		}
+	}
+	rand.Shuffle(len(m.Times), func(i, j int) { m.Times[i], m.Times[j] = m.Times[j], m.Times[i] })
+	l.fact(m)
+	apply(t, ix, l)
+	seen := 0
+	for e := range ask(t, ix, "e0", Live{}).All {
+		seen++
+		took, at := time.Duration(e.Offset)*ms, after(time.Duration(e.Offset%7)*ms)
+		if e.Offset%5 == 3 {
+			took, at = 0, time.Time{}
+		}
+		if o := e.Obligations[0]; o.Took != took || !o.At.Equal(at) {
+			t.Fatalf("%s: %v at %v, want %v at %v", e.ID, o.Took, o.At, took, at)
+		}
+	}
+	if seen != events {
+		t.Errorf("%d events", seen)
 	}
 }
