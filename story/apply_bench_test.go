@@ -6,12 +6,12 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"tidings.dev/internal/bench"
 	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/logclient"
 	"tidings.dev/internal/obligation"
@@ -223,15 +223,6 @@ func (l *shopLog) take(n int) []*kgo.Record {
 	return records
 }
 
-// cpu returns the time that this process has computed, in the kernel as well.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkApply applies the log of a shop to an empty index, 5,000 records at a time, and then asks for stories. It is run
 // with -benchtime 1x.
 //
@@ -260,11 +251,11 @@ func benchmarkApply(b *testing.B, events int) {
 	var wall, used time.Duration
 	for l.events < events {
 		records := l.take(5000)
-		began, before := time.Now(), cpu()
+		began, before := time.Now(), bench.SelfUsage().CPU
 		if err := ix.Apply(records); err != nil {
 			b.Fatal(err)
 		}
-		wall, used = wall+time.Since(began), used+cpu()-before
+		wall, used = wall+time.Since(began), used+bench.SelfUsage().CPU-before
 	}
 	if s := ix.Stats(); s.Events != int64(l.events) || s.Settled == 0 {
 		b.Fatalf("%+v, want %d events", s, l.events)
