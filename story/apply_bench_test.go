@@ -131,7 +131,7 @@ func (l *shopLog) fact(f obligation.Fact) {
 	l.append(&kgo.Record{Topic: f.RecordTopic(), Key: []byte(f.Key()), Value: obligation.Encode(f), Timestamp: l.at})
 }
 
-// next lets one more order be placed, and the orders before it move on.
+// next places one more order, and takes the orders before it one step further.
 func (l *shopLog) next() {
 	l.at = l.at.Add(997 * time.Microsecond)
 	l.orders++

@@ -195,7 +195,7 @@ func (w *hashWriter) add(hash uint64, to where) {
 	w.take(len(w.added) - 1)
 }
 
-// take gives a slot to an entry.
+// take writes the number of an entry in added into the first free slot from that of its hash on.
 func (w *hashWriter) take(n int) {
 	i := w.slot(w.added[n].hash)
 	for w.slots[i] > 0 {

@@ -91,7 +91,7 @@ func (s *topicState) add(change meta.Change, parts []*part) {
 	}
 }
 
-// producerIDs gives producer ids out of blocks that are durably reserved.
+// producerIDs takes producer ids from blocks that are durably reserved.
 type producerIDs struct {
 	mu   sync.Mutex // guards next; held while the reservation of a block is made durable
 	next txn.IDs

@@ -57,9 +57,9 @@ type JoinRequest struct {
 	Protocols        []Protocol // in the client's order of preference
 	SessionTimeout   time.Duration
 	RebalanceTimeout time.Duration // if not positive, SessionTimeout is used
-	// RequireKnownMember says that the client understands ErrMemberIDRequired (JoinGroup version 4 and later, KIP-394).
+	// RequireKnownMember is true if the client understands ErrMemberIDRequired (JoinGroup version 4 and later, KIP-394).
 	RequireKnownMember bool
-	// CanSkipAssignment says that the client understands JoinResponse.SkipAssignment (JoinGroup version 9 and later,
+	// CanSkipAssignment is true if the client understands JoinResponse.SkipAssignment (JoinGroup version 9 and later,
 	// KIP-814).
 	CanSkipAssignment bool
 }

@@ -212,7 +212,7 @@ func (s *Shape) Has(name string) (has, optional bool) {
 	return false, false
 }
 
-// Difference says how the fields of data differ from those of a type. Both lists are sorted and have each name once.
+// Difference has the fields in which data differs from a type. Both lists are sorted and have each name once.
 // Names of nested fields are joined by dots, as in "lines.sku".
 type Difference struct {
 	Unknown []string // fields that the data has and the type lacks

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// kgo gives no record back that a broker may have taken: it sends it again until it is answered. If the connection was lost before the
+// kgo keeps a record that a broker may have taken, and sends it again until the broker answers. If the connection was lost before the
 // answer, and the topic was deleted before the next one, nobody answers. The sequence of the record then waits for ever, and all later
 // records wait behind it. So whoever has had no answer for stuckAfter has the log asked whether there is the topic.
 

@@ -11,7 +11,7 @@ import (
 	"tidings.dev/internal/obligation"
 )
 
-// leaderEnds says where leader epochs end, by partition and epoch. What was read in an epoch is still in the log as far as it lies
+// leaderEnds has the offsets at which leader epochs end, by partition and epoch. What was read in an epoch is still in the log as far as it lies
 // below the end of the epoch (KIP-320): the log may have lost its end since, and have other records there now.
 type leaderEnds map[topicPartition]map[int32]int64
 

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// alarm lets one goroutine sleep precisely. It is a timerfd, which the runtime waits for as it does for connections: a
+// alarm is a precise timer for one goroutine. It is a timerfd, which the runtime waits for as it does for connections: a
 // sleep of the runtime may be a millisecond late while the processors are idle, and one of the system keeps a processor
 // from other goroutines. The caller must close it.
 type alarm struct{ file *os.File }

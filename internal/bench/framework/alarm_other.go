@@ -4,7 +4,7 @@ package framework
 
 import "time"
 
-// alarm lets one goroutine sleep as precisely as the runtime does.
+// alarm is a timer for one goroutine, as precise as the runtime's.
 type alarm struct{}
 
 func newAlarm() (*alarm, error) { return &alarm{}, nil }

@@ -11,7 +11,7 @@ import (
 	"tidings.dev/internal/bench"
 )
 
-// Filling says how many events a topic gets, of what size, and about how many subjects.
+// Filling is the number of events that a topic gets, their size, and the number of subjects that they are about.
 type Filling struct {
 	Events   int64
 	Size     int // of an event's JSON in bytes, at least MinBytes
