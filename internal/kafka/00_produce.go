@@ -186,7 +186,7 @@ func checkProduceFrame(d requestDecoder, version int16) (rows int, _ error) {
 		}
 	}
 	d.skipTags()
-	if !d.done() {
+	if !d.ok() { // bytes after the request are ignored (docs/kafka-traps.md, trap 22)
 		return 0, fmt.Errorf("%w: Produce version %d", ErrMalformed, version)
 	}
 	return rows, nil

@@ -163,7 +163,7 @@ func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16
 		d.str() // rack: there are no other replicas to choose from
 	}
 	d.skipTags() // cluster id and replica state, which only followers send
-	if !d.done() {
+	if !d.ok() { // bytes after the request are ignored (docs/kafka-traps.md, trap 22)
 		return fmt.Errorf("%w: Fetch version %d", ErrMalformed, version)
 	}
 	return nil

@@ -12,7 +12,7 @@ import "fmt"
 func (c *conn) saslHandshake(f *frame) error {
 	d := requestDecoder{rest: f.body}
 	d.str() // mechanism
-	if !d.done() {
+	if !d.ok() {
 		return fmt.Errorf("%w: SaslHandshake version %d", ErrMalformed, f.version)
 	}
 	var e responseEncoder

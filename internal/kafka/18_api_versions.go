@@ -19,7 +19,7 @@ func (c *conn) apiVersions(f *frame) error {
 		d := requestDecoder{rest: f.body, flexible: true}
 		name, version := d.str(), d.str()
 		d.skipTags()
-		if !d.done() {
+		if !d.ok() {
 			return fmt.Errorf("%w: ApiVersions version %d", ErrMalformed, f.version)
 		}
 		if !softwareName(name) || !softwareName(version) {

@@ -13,7 +13,7 @@ func (c *conn) saslAuthenticate(f *frame) error {
 	d := requestDecoder{rest: f.body, flexible: f.version >= f.api.flexible}
 	d.nullableBytes()
 	d.skipTags()
-	if !d.done() {
+	if !d.ok() {
 		return fmt.Errorf("%w: SaslAuthenticate version %d", ErrMalformed, f.version)
 	}
 	e := responseEncoder{flexible: d.flexible}

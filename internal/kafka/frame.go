@@ -86,25 +86,39 @@ func (l frameLimits) of(key Key) int {
 	}
 }
 
+// parseSize decodes the size of a frame from its first sizeFieldBytes bytes, and checks that a request of any API may
+// have it. Errors match ErrMalformed or ErrRequestTooLarge.
+func (l frameLimits) parseSize(b []byte) (sizeBytes int, err error) {
+	size, most := int64(int32(binary.BigEndian.Uint32(b))), max(l.produceBytes, l.requestBytes, maxUnauthenticatedBytes)
+	switch {
+	case size < minFrameBytes:
+		return 0, fmt.Errorf("%w: a frame of %d bytes", ErrMalformed, size)
+	case size > int64(most):
+		return 0, fmt.Errorf("%w: a frame of %d bytes, at most %d are taken", ErrRequestTooLarge, size, most)
+	}
+	return int(size), nil
+}
+
 // parsePrefix decodes the size, API key and version from the first prefixBytes bytes of a frame, and checks them. An
 // unknown version of ApiVersions is accepted, because it is answered (docs/kafka-traps.md, trap 1). Errors match
 // ErrMalformed, ErrUnsupported or ErrRequestTooLarge.
 func parsePrefix(b []byte, l frameLimits) (sizeBytes int, api *servedAPI, version int16, err error) {
-	size := int64(int32(binary.BigEndian.Uint32(b)))
+	size, err := l.parseSize(b)
+	if err != nil {
+		return 0, nil, 0, err
+	}
 	key := Key(binary.BigEndian.Uint16(b[4:]))
 	version = int16(binary.BigEndian.Uint16(b[6:]))
 	api = lookupAPI(key)
 	switch {
-	case size < minFrameBytes:
-		return 0, nil, 0, fmt.Errorf("%w: a frame of %d bytes", ErrMalformed, size)
 	case api == nil:
 		return 0, nil, 0, fmt.Errorf("%w: key %d version %d", ErrUnsupported, key, version)
 	case (version < api.min || version > api.max) && key != keyApiVersions:
 		return 0, nil, 0, fmt.Errorf("%w: %s version %d", ErrUnsupported, api.name, version)
-	case size > int64(l.of(key)):
+	case size > l.of(key):
 		return 0, nil, 0, fmt.Errorf("%w: %s of %d bytes, at most %d are taken", ErrRequestTooLarge, api.name, size, l.of(key))
 	}
-	return int(size), api, version, nil
+	return size, api, version, nil
 }
 
 // parseHeader decodes the header after the version, and sets correlation, clientID and body. Errors match ErrMalformed.
@@ -137,7 +151,14 @@ func (c *conn) readFrame() (*frame, error) {
 	if err := c.readFirst(prefix[:1]); err != nil {
 		return nil, err
 	}
-	if err := c.readWithin(frameTimeout(0), prefix[1:]); err != nil {
+	if err := c.readWithin(frameTimeout(0), prefix[1:sizeFieldBytes]); err != nil {
+		return nil, midFrame(err)
+	}
+	// An impossible size ends the connection now: its sender may never send the next bytes.
+	if _, err := c.server.limits.parseSize(prefix[:]); err != nil {
+		return nil, err
+	}
+	if err := c.readWithin(frameTimeout(0), prefix[sizeFieldBytes:]); err != nil {
 		return nil, midFrame(err)
 	}
 	size, api, version, err := parsePrefix(prefix[:], c.server.limits)

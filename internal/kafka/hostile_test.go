@@ -99,6 +99,9 @@ func TestHostileFrames(t *testing.T) {
 		return b[:len(b)-1]
 	}
 	for name, frame := range map[string][]byte{
+		"size 0, and nothing more":   {0, 0, 0, 0},
+		"size -1, and nothing more":  {0xff, 0xff, 0xff, 0xff},
+		"2 GiB, and nothing more":    {0x7f, 0xff, 0xff, 0xff},
 		"size 0":                     head(0, 18, 0),
 		"negative size":              head(-1, 18, 0),
 		"size of nothing but a key":  head(4, 18, 0),
@@ -155,6 +158,48 @@ func TestMetadataOfLibrdkafka(t *testing.T) {
 		}
 		roundTrip[*kmsg.ApiVersionsResponse](w, kmsg.NewPtrApiVersionsRequest(), 0)
 	}
+}
+
+// TestTrailingBytesAreIgnored sends a request of every API and version with three bytes after its end, as Apache Kafka
+// takes them: each must be answered, and so must the request after it (trap 22).
+func TestTrailingBytesAreIgnored(t *testing.T) {
+	h := newTestServer(t)
+	topic := h.topic("orders", 1)
+	w := h.dial()
+	for _, row := range servedAPIs {
+		for version := row.min; version <= row.max; version++ {
+			req := kmsg.RequestForKey(int16(row.key))
+			switch r := req.(type) {
+			case *kmsg.ProduceRequest:
+				req = produceTo(topic, 0, records("x"))
+			case *kmsg.FetchRequest:
+				req = fetchFrom(topic, 0, 0, 0)
+			case *kmsg.ApiVersionsRequest:
+				r.ClientSoftwareName, r.ClientSoftwareVersion = "test", "1"
+			}
+			req.SetVersion(version)
+			w.next++
+			frame := append(frameOf(req, w.next), 0, 0, 0)
+			binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+			w.write(frame)
+			correlation, body, err := w.tryRead()
+			if err != nil || correlation != w.next {
+				t.Fatalf("%s v%d: answer to %d, not to %d: %v", row.name, version, correlation, w.next, err)
+			}
+			if err := decodeResponse(req, body); err != nil {
+				t.Errorf("%s v%d: %v", row.name, version, err)
+			}
+		}
+	}
+}
+
+// decodeResponse decodes body as the response to req.
+func decodeResponse(req kmsg.Request, body []byte) error {
+	resp := req.ResponseKind()
+	if resp.IsFlexible() && req.Key() != int16(keyApiVersions) {
+		body = body[1:]
+	}
+	return resp.ReadFrom(body)
 }
 
 // TestDensestProduceAndFetchAreBounded checks that Produce and Fetch frames with as many elements as possible cost no

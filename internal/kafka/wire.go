@@ -19,9 +19,6 @@ type requestDecoder struct {
 // ok reports whether all fields read so far were well-formed.
 func (d *requestDecoder) ok() bool { return !d.bad }
 
-// done reports whether all fields were well-formed and no bytes remain.
-func (d *requestDecoder) done() bool { return !d.bad && len(d.rest) == 0 }
-
 // take returns the next n bytes. If n is negative or fewer bytes remain, it returns nil and marks the request as
 // malformed.
 func (d *requestDecoder) take(n int) []byte {
