@@ -69,6 +69,8 @@ var house = []room{
 
 	{"internal/bench/framework", []string{".", "internal/bench"}, "what measures the framework uses what an application can import, or its figures would be of something else"},
 
+	{"internal/bench/stories", []string{".", "story", "internal/bench"}, "what measures the story uses what an application can import, or its figures would be of something else"},
+
 	{"internal/faults", nil, "what breaks brokers is tests; what it lends to the fuzz targets of other rooms knows none of them"},
 
 	{"internal/sabotage", nil, "what runs tests on mutants knows files, and nothing of what is in them"},
@@ -79,7 +81,7 @@ var house = []room{
 		"the doctor reads what the storage rooms wrote, by their own eyes: it has no format but that of its repairs"},
 	{"internal/cli/shell", []string{".", "broker", "embedded", "story", "internal/display", "internal/logclient"}, "what all commands share knows none of them"},
 	{"internal/cli/serve", []string{"internal/cli/shell", "broker", "story"}, "what runs a broker in this process needs its public face"},
-	{"internal/cli/bench", []string{"internal/cli/serve", "internal/cli/shell", "internal/bench", "internal/bench/framework", "internal/bench/testbed", "broker"}, "what measures brokers is a command like the others: it knows none of them"},
+	{"internal/cli/bench", []string{"internal/cli/serve", "internal/cli/shell", "internal/bench", "internal/bench/framework", "internal/bench/stories", "internal/bench/testbed", "broker", "story"}, "what measures brokers is a command like the others: it knows none of them"},
 	{"internal/cli/clitest", []string{"internal/cli/shell", "broker"}, "what tests commands knows none of them"},
 	{"internal/cli/client", []string{".", "internal/cli/shell", "internal/cloudevent", "internal/display", "internal/jsonfields", "internal/logclient", "internal/obligation", "internal/offsets", "story"},
 		"these commands work on any Kafka cluster, and run no broker"},

@@ -12,7 +12,7 @@ import (
 // them. Rates are in records per second and in 10^6 bytes per second, latencies in microseconds, and sizes in bytes.
 // Each figure of a Result is the median over the rounds.
 type Report struct {
-	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout, react-…, mixed, idle or start
+	Benchmark string         `json:"benchmark"` // produce, consume, e2e, fanout, react-…, story-…, mixed, idle or start
 	Preset    string         `json:"preset,omitempty"`
 	At        time.Time      `json:"at"`
 	Machine   Machine        `json:"machine"`

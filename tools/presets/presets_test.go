@@ -16,13 +16,14 @@ import (
 	"tidings.dev/broker"
 	"tidings.dev/internal/bench"
 	"tidings.dev/internal/bench/framework"
+	"tidings.dev/internal/bench/stories"
 	"tidings.dev/internal/cli"
 	"tidings.dev/internal/cli/clitest"
 )
 
 // TestMain makes the test program the program tidings that presets start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "bench" {
+	if len(os.Args) > 1 && (os.Args[1] == "bench" || os.Args[1] == "story") {
 		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -61,7 +62,8 @@ func report(t *testing.T, args ...string) (r bench.Report) {
 			judged++
 		}
 	}
-	measured := r.Result.Name == bench.BrokerName || strings.HasPrefix(args[0], "react-") && r.Result.Name == framework.Name
+	measured := r.Result.Name == bench.BrokerName || strings.HasPrefix(args[0], "react-") && r.Result.Name == framework.Name ||
+		args[0] == "story-lookup" && r.Result.Name == stories.OfIndex || strings.HasPrefix(args[0], "story-") && r.Result.Name == stories.Indexer
 	if r.Preset != args[0] || r.Target.Program != program || !measured || judged == 0 || r.TookSeconds == 0 {
 		t.Errorf("%v: %s", args, stdout)
 	}
@@ -94,6 +96,11 @@ func TestPresetsOfTheProduct(t *testing.T) {
 			short += map[string]string{
 				"backlog": " --backlog 2000", "latency": " -d 100ms --warmup 0s", "emit": " -d 100ms --warmup 0s",
 				"memory": " --backlog 10 --reactions 3 --settle 10ms",
+			}[fields[1]]
+		case "story":
+			short += map[string]string{
+				"index": " --events 700", "lookup": " --events 700 --lookups 10 --commands 1", "lag": " --events 700 --in-flight 20",
+				"settled": " -d 100ms --late 3",
 			}[fields[1]]
 		default:
 			short += " --buffered 500 -d 100ms --warmup 0s"

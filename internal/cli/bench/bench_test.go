@@ -14,16 +14,18 @@ import (
 	"tidings.dev/broker"
 	"tidings.dev/internal/bench"
 	"tidings.dev/internal/bench/framework"
+	"tidings.dev/internal/bench/stories"
+	"tidings.dev/internal/cli/client"
 	"tidings.dev/internal/cli/clitest"
 	"tidings.dev/internal/cli/serve"
 	"tidings.dev/internal/cli/shell"
 )
 
-func commands(s *shell.Session) []*cobra.Command { return []*cobra.Command{Command(s)} }
+func commands(s *shell.Session) []*cobra.Command { return append(client.Commands(s), Command(s)) }
 
 // TestMain makes the test program the other process of a benchmark, as the program tidings is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "bench" {
+	if len(os.Args) > 1 && (os.Args[1] == "bench" || os.Args[1] == "story") {
 		os.Exit(shell.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, commands))
 	}
 	os.Exit(m.Run())
@@ -45,6 +47,12 @@ func report(t *testing.T, p clitest.Program, args ...string) bench.Report {
 	benchmark, name := args[0], bench.BrokerName
 	if benchmark == "react" {
 		benchmark, name = "react-"+args[1], framework.Name
+	}
+	if benchmark == "story" {
+		benchmark, name = "story-"+args[1], stories.Indexer
+		if args[1] == "lookup" {
+			name = stories.OfIndex
+		}
 	}
 	counts := report.Result.Records > 0 && report.Result.RecordsPerSec > 0 || benchmark == "react-memory"
 	if report.Benchmark != benchmark || !counts || report.Result.Name != name {
@@ -116,6 +124,32 @@ func TestFramework(t *testing.T) {
 	checkRatios(t, r, "records_per_s / bare_kgo", "p50 / bare_kgo", "p99 / bare_kgo")
 	r = report(t, p, "react", "memory", "--rounds", "1", "--reactions", "3", "--settle", "10ms", "--backlog", "10")
 	checkRatios(t, r, "rss_mb_per_reaction", "rss_mb_per_reaction_collected", "rss_mb_per_reaction / bare_kgo", "rss_mb_per_reaction_collected / bare_kgo")
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// Case: the story, shortly. Programs depend on the names of the ratios and figures.
+func TestStory(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	p := clitest.New(t, commands)
+	r := report(t, p, "story", "index", "--in-process", "--events", "705", "--rounds", "2", "--partitions", "3")
+	checkRatios(t, r, "cpu_us_per_event", "disk_bytes_per_event", "records_per_s / bare_kgo", "cpu_us_per_event / bare_kgo")
+	if r.Result.Records != 700 || len(r.Ceilings) != 1 || r.Ceilings[0].Name != stories.BareKgo || r.Workload["events"] != "705" {
+		t.Errorf("report %+v", r)
+	}
+	r = report(t, p, "story", "lookup", "--events", "700", "--rounds", "1", "--lookups", "20", "--commands", "2")
+	checkRatios(t, r, "index_p50_ms", "index_p99_ms", "indexer_p50_ms", "indexer_p99_ms", "command_p50_ms", "command_p99_ms")
+	if r.Result.Latency.Count != 20 || len(r.Ceilings) != 2 || r.Ceilings[1].Latency.Count != 2 {
+		t.Errorf("report %+v", r)
+	}
+	r = report(t, p, "story", "lag", "--in-process", "--events", "700", "--rounds", "2", "--in-flight", "20")
+	checkRatios(t, r, "lag_max_ms", "indexer_p50_ms", "indexer_p99_ms")
+	r = report(t, p, "story", "settled", "--in-process", "--rounds", "1", "--rate", "100", "-d", "200ms", "--late", "3")
+	checkRatios(t, r, "early_p50_ms", "early_p99_ms", "late_p50_ms", "late_p99_ms")
+	if r.Result.Latency.Count != 20 {
+		t.Errorf("report %+v", r)
+	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
@@ -208,6 +242,13 @@ func TestMistakes(t *testing.T) {
 		{"react memory --reactions 0", shell.ExitUsage, "--reactions"},
 		{"react memory --in-process", shell.ExitUsage, "--in-process"},
 		{"react backlog --subjects 0", shell.ExitUsage, "--subjects"},
+		{"story index --events 6", shell.ExitUsage, "--events"},
+		{"story lookup --in-process", shell.ExitUsage, "--in-process"},
+		{"story lookup --lookups 0", shell.ExitUsage, "--lookups"},
+		{"story lookup --commands 0", shell.ExitUsage, "--commands"},
+		{"story lag --in-flight 0", shell.ExitUsage, "--in-flight"},
+		{"story settled --rate 0", shell.ExitUsage, "--rate"},
+		{"story settled --late 0", shell.ExitUsage, "--late"},
 		{"idle", shell.ExitUsage, "no command"},
 	} {
 		p.Want(p.Run(append([]string{"bench"}, strings.Fields(c.args)...)...), c.code, c.text)

@@ -1,6 +1,6 @@
 // Package bench has the commands `tidings bench` produce, consume, e2e and fanout, which measure a Kafka broker and
-// the limits of the machine, react, which measures package tidings beside a bare Kafka client, and the hidden commands
-// with which they start servers in other processes.
+// the limits of the machine, react, which measures package tidings beside a bare Kafka client, story, which measures
+// package story, and the hidden commands with which they start servers in other processes.
 package bench
 
 import (
@@ -19,11 +19,12 @@ import (
 
 // Command returns the command bench with its subcommands.
 func Command(s *shell.Session) *cobra.Command {
-	c := shell.Family("bench", "Measure a broker or the framework, and what it could reach at best",
-		produceCommand(s), consumeCommand(s), endToEndCommand(s), fanOutCommand(s), reactCommand(s), serveCommand(s), ceilingsCommand(s))
+	c := shell.Family("bench", "Measure a broker, the framework or the story, and what it could reach at best",
+		produceCommand(s), consumeCommand(s), endToEndCommand(s), fanOutCommand(s), reactCommand(s), storyCommand(s), serveCommand(s), ceilingsCommand(s))
 	c.Long = "Measures a Kafka broker: the one at --brokers, or one of its own in another process (with --in-process, in this one),\n" +
 		"on --data or a temporary directory. --ceiling measures what it could reach at best in the same rounds, and gives\n" +
-		"ratios. react measures reactions on that broker beside a bare Kafka client. docs/performance.md says how to read them."
+		"ratios. react measures reactions on that broker beside a bare Kafka client, and story an indexer of it.\n" +
+		"docs/performance.md says how to read them."
 	return c
 }
 

@@ -15,8 +15,9 @@ type environment struct {
 	target    bench.Target
 	directory *testbed.Directory
 	broker    measuredBroker
-	ceilings  *ceilings // nil without --ceiling
-	filled    []string  // names of topics to delete at the end
+	ceilings  *ceilings      // nil without --ceiling
+	filled    []string       // names of topics to delete at the end
+	closing   []func() error // called at the end, while the broker still runs
 }
 
 // openEnvironment starts the broker and, with --ceiling, the servers that it is compared with. After success the
@@ -72,6 +73,9 @@ func (e *environment) restartCold() error {
 // close deletes the topics that the benchmark has filled, stops the processes and removes the temporary directories.
 func (e *environment) close(ctx context.Context) error {
 	var errs []error
+	for _, end := range e.closing {
+		errs = append(errs, end())
+	}
 	if e.broker != nil {
 		for _, topic := range e.filled {
 			if e.broker.Running() {
