@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,6 +169,14 @@ func TestComparingIsSampled(t *testing.T) {
 	if m := run.Stats()["payment"].Mismatches; len(m) != 1 || m[0].Compared < 1000+9 || m[0].Compared > 1000+11 || m[0].Missing["pence"] != m[0].Compared {
 		t.Errorf("%+v", m)
 	}
+
+	// Case: the fact is strict, so that each event is compared.
+	auditor := open(t, "auditor", where, quiet())
+	var refused atomic.Int64
+	tidings.React(auditor, bookingsStrict, func(context.Context, tidings.Event[bookingBefore]) error { return nil },
+		tidings.OnUndecodable(func(context.Context, tidings.Any, error) error { refused.Add(1); return nil }), tidings.FromBeginning())
+	start(t, auditor)
+	eventually(t, "none is handled as if it fitted", func() bool { return refused.Load() == events })
 }
 
 func BenchmarkFrom(b *testing.B) {

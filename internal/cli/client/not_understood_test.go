@@ -45,8 +45,8 @@ func TestGroupShowHasWhatWasNotUnderstood(t *testing.T) {
 	dir := clitest.Broker(t)
 	s := program(t).On(dir)
 	s.Want(s.Run("topic", "create", "doors", "-p", "1"), 0)
-	client := kafkaClient(t, dir)
 	write := func(versions ...string) {
+		client := kafkaClient(t, dir) // a new one, since the topic may have been made anew
 		for _, v := range versions {
 			r := &kgo.Record{Topic: "doors", Value: []byte("{}"), Headers: []kgo.RecordHeader{
 				{Key: "ce_specversion", Value: []byte(v)}, {Key: "ce_id", Value: []byte("1")}, {Key: "ce_type", Value: []byte("home.door.opened")}}}
@@ -70,6 +70,8 @@ func TestGroupShowHasWhatWasNotUnderstood(t *testing.T) {
 	read(3)
 	write("10.0")
 	read(1)
+	s.Want(s.Run("group", "seek", "auditor", "--topic", "doors", "--to", "earliest", "--yes"), 0)
+	read(4)
 	d := showGroup(t, s, "auditor")
 	if len(d.NotUnderstood) != 1 {
 		t.Fatalf("%+v", d.NotUnderstood)
@@ -80,9 +82,44 @@ func TestGroupShowHasWhatWasNotUnderstood(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	s.Want(s.Run("group", "show", "auditor"), 0, "not understood on doors: 4 records", "first doors/0@0 at ", "last doors/0@3 at ", "specversion is not 1.0: 10.0")
+
+	// Case: the topic is made anew. What the earlier one had is not counted any more.
+	s.Want(s.Run("topic", "rm", "doors", "--yes"), 0)
+	s.Want(s.Run("topic", "create", "doors", "-p", "1"), 0)
+	write("11.0", "12.0")
+	read(2)
+	if d := showGroup(t, s, "auditor"); len(d.NotUnderstood) != 1 || d.NotUnderstood[0].Count != 2 || !strings.HasSuffix(d.NotUnderstood[0].First.Reason, "11.0") {
+		t.Errorf("after the topic was made anew: %+v", d.NotUnderstood)
+	}
+
 	s.Want(s.Run("group", "retire", "auditor", "--yes"), 0)
 	if d := showGroup(t, s, "auditor"); len(d.NotUnderstood) != 0 {
 		t.Errorf("after it was retired: %+v", d.NotUnderstood)
+	}
+}
+
+// Case: an instance writes several times what it has found. Each comparison is counted once.
+func TestMismatchesAreCountedOnce(t *testing.T) {
+	dir := clitest.Broker(t)
+	s := program(t).On(dir)
+	porter, shop := openApp(t, "porter", dir), openApp(t, "shop", dir)
+	tidings.React(porter, doorOpened, func(context.Context, tidings.Event[door]) error { return nil })
+	stop := runReaction(t, porter)
+	for n := int64(1); n <= 3; n++ {
+		if _, err := doorOpenedRenamed.Emit(shop.Context(t.Context()), renamedDoor{"new", 5}); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			if m := showGroup(t, s, "porter").Mismatches; len(m) == 1 && m[0].Compared == n && m[0].Differed == n {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("after %d events: %+v", n, m)
+			}
+		}
+	}
+	stop()
+	if m := showGroup(t, s, "porter").Mismatches; len(m) != 1 || m[0].Compared != 3 || m[0].Differed != 3 {
+		t.Errorf("%+v", m)
 	}
 }
 

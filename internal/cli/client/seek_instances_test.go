@@ -419,6 +419,35 @@ func TestASeekThatHasDiedHalfwayIsCarriedToItsEnd(t *testing.T) {
 	}
 }
 
+// Case: a command to jump over an event is pending when an instance starts, which could handle the event. It does not.
+func TestAPendingJumpIsDoneBeforeAnythingIsHandled(t *testing.T) {
+	s, dir := stuckPorter(t)
+	conn, err := connect(t.Context(), &shell.Session{Data: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.close()
+	jump := &seek{connection: conn, group: "porter", topic: "doors", id: "over"}
+	plan, err := jump.plan(t.Context(), seekGoal{events: []string{"c"}, jump: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jump.commandOf(plan[0])
+	c.Valid = time.Hour.Milliseconds()
+	if err := conn.log.ProduceSync(t.Context(), &kgo.Record{Topic: c.RecordTopic(), Key: []byte(c.Key()), Value: obligation.Encode(c)}); err != nil {
+		t.Fatal(err)
+	}
+	p := startPorter(t, dir)
+	defer p.halt()
+	p.open("last")
+	p.await("last")
+	untilShown(t, s, "porter\tStable\t1\t0\t0", "group", "ls")
+	s.Want(s.Run("group", "seek", "porter", "--id", "over"), 0, "\tdone\t")
+	if p.ids() != "last" {
+		t.Errorf("handled %q", p.ids())
+	}
+}
+
 // seeksOf returns the seeks of a reaction that are recorded.
 func seeksOf(t *testing.T, conn connection, reaction string) (seeks []*obligation.Seek) {
 	t.Helper()

@@ -71,7 +71,7 @@ func TestASeekRebuildsStates(t *testing.T) {
 	tidings.ReactWith(app, tidings.Facts(doorOpened), func(n *int, _ tidings.Any) { *n++ }, func(_ context.Context, n int, e tidings.Any) error {
 		handled.add(fmt.Sprint(e.ID, "=", n))
 		return nil
-	})
+	}, tidings.Window(1)) // the states need all events, not only those that are remembered
 	run(t, app)
 	open := func(ids ...string) {
 		t.Helper()
@@ -95,6 +95,42 @@ func TestASeekRebuildsStates(t *testing.T) {
 	open("f")
 	want += " f=6"
 	handled.await(want)
+}
+
+// Case: a handler runs when a seek comes, and ends while the reaction waits for it. It is done, and is not handled again.
+func TestASeekWaitsForHandlersThatRun(t *testing.T) {
+	dir := clitest.Broker(t)
+	s := program(t).On(dir)
+	app := openApp(t, "keeper", dir)
+	handled, begun, release := &tally{t: t}, make(chan string, 10), make(chan struct{})
+	tidings.React(app, doorOpened, func(_ context.Context, e tidings.Event[door]) error {
+		if e.ID == "slow" {
+			begun <- e.ID
+			<-release
+		}
+		handled.add(e.ID)
+		return nil
+	})
+	run(t, app)
+	open := func(id string) {
+		t.Helper()
+		if _, err := doorOpened.Emit(app.Context(t.Context()), door{Door: id}, tidings.ID(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open("a")
+	handled.await("a")
+	open("slow")
+	<-begun
+	untilShown(t, s, "keeper\tStable\t1\t1\t", "group", "ls")
+	seek := s.Start(t.Context(), "", "group", "seek", "keeper", "--topic", "doors", "--event", "a", "--id", "wait", "--yes")
+	untilShown(t, s, "pending: seek wait of doors/0", "group", "show", "keeper")
+	time.Sleep(2 * time.Second) // the instance looks for commands every second; it has taken this one up
+	close(release)
+	s.Want(seek.Wait(), 0, "\tdone\t2\t0")
+	handled.await("a slow a")
+	open("last")
+	handled.await("a slow a last")
 }
 
 // Case: a handler runs when a seek comes, and ends after the reaction has lost its patience with it. It has handled its event in
