@@ -39,7 +39,8 @@ type Config struct {
 	// MiB.
 	MaxConnectionBytes int
 	// MaxInFlightBytes bounds the requests of all connections together that are read and not yet handled, in bytes;
-	// default 256 MiB.
+	// default and minimum 128 MiB. A request counts as its bytes arrive. While others wait for memory, connections whose
+	// requests arrive slowly are closed.
 	MaxInFlightBytes int64
 	// MaxBatchBytes is the maximum size of one record batch, in bytes; default 1 MiB + 12. A topic overrides it by its
 	// configuration max.message.bytes.

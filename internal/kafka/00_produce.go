@@ -124,9 +124,9 @@ func (c *conn) produce(f *frame, inline bool) error {
 			if rows == 2 && f.mostly(records) { // one topic with one partition
 				// The log takes over the frame's buffer, so the rest of the frame must not be read any more.
 				p.topics[0].hi = 1
-				budgetedBytes := f.budgetedBytes
+				size, budgetedBytes := f.size, f.budgetedBytes
 				c.server.engine.AppendDeferred(to, records, f.takeBuffer(), row.done)
-				c.releaseBytes(budgetedBytes)
+				c.releaseBytes(size, budgetedBytes)
 				p.finish()
 				c.commitProduce(resp, inline)
 				return nil

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// byteBudget bounds the bytes of request frames that are read and not yet handled. A server has one byteBudget for all
-// connections, and each connection has another. Goroutines that wait for bytes get them in the order in which they
-// called acquire, so that small frames do not starve a large one. A byteBudget is safe for concurrent use.
+// byteBudget bounds the bytes of one connection's request frames that are being read or handled. Goroutines that wait for
+// bytes get them in the order in which they called acquire. A byteBudget is safe for concurrent use.
 //
 // Invariant: 0 <= used <= maxBytes.
 type byteBudget struct {

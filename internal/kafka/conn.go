@@ -276,32 +276,19 @@ func (c *conn) newResponse(f *frame, b responseBody) *response {
 	}
 }
 
-// acquireBytes takes bytes for a frame from the budget of this connection and from that of the server. It blocks until
-// both have them free, or returns an error when c.ctx is done. It takes from the connection's budget first, so that a
-// connection that has used up its own budget holds nothing of the server's while it waits.
-func (c *conn) acquireBytes(bytes int) error {
-	if err := c.frameBytes.acquire(c.ctx, bytes); err != nil {
-		return err
-	}
-	if err := c.server.requestBytes.acquire(c.ctx, bytes); err != nil {
-		c.frameBytes.release(bytes)
-		return err
-	}
-	return nil
-}
-
 // releaseFrame returns a frame to its pool and its bytes to both budgets. The caller must own f, and must not use it
 // afterwards.
 func (c *conn) releaseFrame(f *frame) {
-	bytes := f.budgetedBytes
+	size, budgetedBytes := f.size, f.budgetedBytes
 	f.recycle()
-	c.releaseBytes(bytes)
+	c.releaseBytes(size, budgetedBytes)
 }
 
-// releaseBytes returns bytes to both budgets.
-func (c *conn) releaseBytes(bytes int) {
-	c.server.requestBytes.release(bytes)
-	c.frameBytes.release(bytes)
+// releaseBytes returns to both budgets the bytes that a frame of this size has taken. budgetedBytes are those of the
+// server's budget.
+func (c *conn) releaseBytes(size, budgetedBytes int) {
+	c.server.requestBytes.release(budgetedBytes, size)
+	c.frameBytes.release(size)
 }
 
 // idle reports whether no request of this connection is being handled and no response waits to be sent.

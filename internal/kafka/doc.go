@@ -21,7 +21,8 @@
 //	response_writer.go       sends responses in order
 //	inline_commit.go         decides when the reader commits a Produce request itself
 //	pending_input.go         asks the kernel whether a connection has bytes to read
-//	byte_budget.go           bounds the bytes of requests and responses
+//	request_budget.go        bounds the bytes of requests in all connections
+//	byte_budget.go           bounds the bytes of one connection's requests, and of responses
 //	errors.go                maps the broker's errors to Kafka's error codes
 //	alter_configs.go         code shared by AlterConfigs and IncrementalAlterConfigs
 //	advertised_address.go    the broker address that a client is told

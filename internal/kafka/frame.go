@@ -37,15 +37,16 @@ type frame struct {
 	correlation   int32
 	clientID      []byte // nil if the client id is null
 	body          []byte // the request after the header
-	budgetedBytes int    // taken from the byte budgets; the owner returns them
+	size          int    // value of the size field; taken from the connection's budget, to which the owner returns it
+	budgetedBytes int    // taken from the server's budget; the owner returns them
 }
 
 var framePool = sync.Pool{New: func() any { return new(frame) }}
 
-// newFrame returns a frame from the pool, with a buffer of sizeBytes.
-func newFrame(sizeBytes int) *frame {
+// newFrame returns a frame of size bytes from the pool, without a buffer.
+func newFrame(size int) *frame {
 	f := framePool.Get().(*frame)
-	f.buf = batch.NewBuffer(sizeBytes)
+	f.size = size
 	return f
 }
 
@@ -61,8 +62,12 @@ func (f *frame) takeBuffer() *batch.Buffer {
 	return buf
 }
 
-// recycle returns the frame and its buffer to their pools.
-func (f *frame) recycle() { f.takeBuffer().Release() }
+// recycle returns the frame and its buffer, if it has one, to their pools.
+func (f *frame) recycle() {
+	if buf := f.takeBuffer(); buf != nil {
+		buf.Release()
+	}
+}
 
 // frameLimits are the largest frames that are accepted, in bytes without the size field: produceBytes for Produce
 // requests, requestBytes for requests of other APIs.
@@ -165,21 +170,95 @@ func (c *conn) readFrame() (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.acquireBytes(size); err != nil {
+	alone := c.frameBytes.inUse() == 0
+	if err := c.frameBytes.acquire(c.ctx, size); err != nil {
 		return nil, err
 	}
 	f := newFrame(size)
-	f.api, f.version, f.budgetedBytes = api, version, size
-	copy(f.buf.Bytes, prefix[sizeFieldBytes:])
-	if err := c.readWithin(frameTimeout(size), f.buf.Bytes[prefixBytes-sizeFieldBytes:]); err != nil {
-		c.releaseFrame(f)
-		return nil, midFrame(err)
+	f.api, f.version = api, version
+	if size-(prefixBytes-sizeFieldBytes) <= readBufferBytes {
+		err = c.readSmall(f, prefix[sizeFieldBytes:], alone)
+	} else {
+		err = c.readGrowing(f, prefix[sizeFieldBytes:])
 	}
-	if err := f.parseHeader(); err != nil {
+	if err == nil {
+		err = f.parseHeader()
+	}
+	if err != nil {
 		c.releaseFrame(f)
 		return nil, err
 	}
 	return f, nil
+}
+
+// readSmall reads the rest of a frame that fits into the read buffer of the connection. begin is the beginning of the
+// frame, which was read already. The frame takes no memory before it has arrived. If alone is true, because the
+// connection has no other frame, it takes nothing from the server's budget, either: heartbeats and commits then never
+// wait for other connections, whatever these do.
+func (c *conn) readSmall(f *frame, begin []byte, alone bool) error {
+	rest := f.size - len(begin)
+	if c.in.Buffered() < rest {
+		if err := c.setReadTimeout(frameTimeout(f.size)); err != nil {
+			return err
+		}
+		if _, err := c.in.Peek(rest); err != nil {
+			return midFrame(err)
+		}
+	}
+	if !alone {
+		if err := c.server.requestBytes.take(c.ctx, f.size); err != nil {
+			return err
+		}
+		f.budgetedBytes = f.size
+	}
+	f.buf = batch.NewBuffer(f.size)
+	copy(f.buf.Bytes, begin)
+	_, err := io.ReadFull(c.in, f.buf.Bytes[len(begin):]) // from the read buffer
+	return err
+}
+
+// readGrowing reads the rest of a frame into a buffer that grows as bytes arrive. begin is the beginning of the frame,
+// which was read already.
+func (c *conn) readGrowing(f *frame, begin []byte) error {
+	if c.in.Buffered() == 0 {
+		if err := c.setReadTimeout(frameTimeout(0)); err != nil {
+			return err
+		}
+		if _, err := c.in.Peek(1); err != nil {
+			return midFrame(err)
+		}
+	}
+	budget := c.server.requestBytes
+	arriving := budget.begin(f.size, c.stop)
+	defer func() { f.budgetedBytes = budget.end(arriving) }()
+	deadline := time.Now().Add(frameTimeout(f.size))
+	filled := begin
+	for len(filled) < f.size {
+		taken, waited, err := budget.grow(c.ctx, arriving)
+		if err != nil {
+			return err
+		}
+		buf := batch.NewBuffer(taken)
+		at := copy(buf.Bytes, filled)
+		if f.buf != nil {
+			f.buf.Release()
+		}
+		f.buf = buf
+		deadline = deadline.Add(waited)
+		if err := c.setReadTimeout(time.Until(deadline)); err != nil {
+			return err
+		}
+		for at < taken {
+			n, err := c.in.Read(buf.Bytes[at:])
+			at += n
+			arriving.received.Add(int64(n))
+			if err != nil && at < taken {
+				return midFrame(err)
+			}
+		}
+		filled = buf.Bytes
+	}
+	return nil
 }
 
 // readFirst reads the first byte of a frame into b, and waits for it up to the idle timeout. If the timeout passes
@@ -199,13 +278,23 @@ func (c *conn) readFirst(b []byte) error {
 // draining.
 func (c *conn) readWithin(timeout time.Duration, b []byte) error {
 	if c.in.Buffered() < len(b) {
-		c.net.SetReadDeadline(time.Now().Add(timeout))
-	}
-	if c.draining.Load() { // checked after the deadline was set: a later drain replaces this deadline with its own
+		if err := c.setReadTimeout(timeout); err != nil {
+			return err
+		}
+	} else if c.draining.Load() {
 		return errDraining
 	}
 	_, err := io.ReadFull(c.in, b)
 	return err
+}
+
+// setReadTimeout makes reads of the connection fail after timeout. It returns errDraining if the connection is draining.
+func (c *conn) setReadTimeout(timeout time.Duration) error {
+	c.net.SetReadDeadline(time.Now().Add(timeout))
+	if c.draining.Load() { // checked after the deadline was set: a later drain replaces this deadline with its own
+		return errDraining
+	}
+	return nil
 }
 
 // midFrame returns err, or io.ErrUnexpectedEOF in place of io.EOF, for a read in the middle of a frame.

@@ -34,9 +34,10 @@ type Config struct {
 	// MaxRequestBytes is the maximum size of one request of any other API; default 1 MiB. The decoded form of the
 	// request may take as much memory again.
 	MaxRequestBytes int
-	// MaxInFlightBytes bounds the requests that are read and not yet handled, in all connections together; default 256
-	// MiB. It is raised to MaxFrameBytes or MaxRequestBytes if it is lower. While it is used up, no further request is
-	// read.
+	// MaxInFlightBytes bounds the requests that are read and not yet handled, in all connections together; default 128
+	// MiB. It is raised to twice MaxFrameBytes or MaxRequestBytes if it is lower. A quarter is reserved for requests of at
+	// most 64 KiB. A connection's only request is not counted if it has at most 4 KiB. While the budget is used up, no
+	// further request is read, and connections whose requests arrive slowly are closed.
 	MaxInFlightBytes int64
 	// MaxConnectionBytes bounds the requests that are read and not yet handled, in one connection; default
 	// MaxFrameBytes. A larger request is still read when no other is being handled.
@@ -55,14 +56,14 @@ type Config struct {
 	IdleTimeout time.Duration
 }
 
-// withDefaults returns c with the default in place of each zero value, and with MaxInFlightBytes large enough for the
-// largest request.
+// withDefaults returns c with the default in place of each zero value, and with MaxInFlightBytes large enough for two
+// of the largest request.
 func (c Config) withDefaults() Config {
 	setDefault(&c.NodeID, 1)
 	setDefault(&c.MaxConnections, 10_000)
 	setDefault(&c.MaxFrameBytes, 64<<20)
 	setDefault(&c.MaxRequestBytes, 1<<20)
-	setDefault(&c.MaxInFlightBytes, 256<<20)
+	setDefault(&c.MaxInFlightBytes, 128<<20)
 	setDefault(&c.MaxConnectionBytes, c.MaxFrameBytes)
 	setDefault(&c.MaxFetchBytes, 16<<20)
 	setDefault(&c.MaxResponseBytes, 256<<20)
@@ -71,7 +72,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.MaxInFlightBytes = max(c.MaxInFlightBytes, int64(c.MaxFrameBytes), int64(c.MaxRequestBytes))
+	c.MaxInFlightBytes = max(c.MaxInFlightBytes, 2*int64(c.MaxFrameBytes), 2*int64(c.MaxRequestBytes))
 	return c
 }
 
@@ -92,7 +93,7 @@ type Server struct {
 	engine        *engine.Engine
 	log           *slog.Logger
 	limits        frameLimits
-	requestBytes  *byteBudget    // of request frames read and not yet handled, in all connections together
+	requestBytes  *requestBudget // of request frames read and not yet handled, in all connections together
 	responseBytes *responseMeter // of responses not yet sent, in all connections together
 
 	mu     sync.Mutex
@@ -109,7 +110,7 @@ func New(c Config) *Server {
 		engine:        c.Engine,
 		log:           c.Logger,
 		limits:        frameLimits{produceBytes: c.MaxFrameBytes, requestBytes: c.MaxRequestBytes},
-		requestBytes:  newByteBudget(c.MaxInFlightBytes),
+		requestBytes:  newRequestBudget(c.MaxInFlightBytes, int64(max(c.MaxFrameBytes, c.MaxRequestBytes))),
 		responseBytes: &responseMeter{maxBytes: c.MaxResponseBytes},
 		conns:         make(map[*conn]struct{}),
 	}
