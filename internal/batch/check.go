@@ -18,7 +18,8 @@ var (
 	ErrTooLarge = errors.New("batch: too large")
 	// ErrInvalidRecord means that the batch is whole and has a field with a value that is not allowed (INVALID_RECORD).
 	ErrInvalidRecord = errors.New("batch: invalid record")
-	// ErrInvalidTimestamp means that the batch has a timestamp type that clients may not use (INVALID_TIMESTAMP).
+	// ErrInvalidTimestamp means that the batch has timestamps that its topic does not allow (INVALID_TIMESTAMP). The
+	// caller of Validate decides that.
 	ErrInvalidTimestamp = errors.New("batch: invalid timestamp")
 	// ErrUnsupportedCodec means that the compression is unknown (UNSUPPORTED_COMPRESSION_TYPE)
 	ErrUnsupportedCodec = errors.New("batch: unsupported codec")
@@ -97,6 +98,17 @@ func first(b []byte, at int) (View, error) {
 // Check returns nil if v is exactly one whole batch of format 2 with a correct checksum. Otherwise it returns an
 // *InvalidError. Stored bytes must pass Check.
 func Check(v View) error {
+	if err := checkBytes(v); err != nil {
+		return err
+	}
+	if v.LastOffsetDelta() < 0 {
+		return invalid(ErrCorrupt, lastOffsetDeltaAt, "last offset delta %d", v.LastOffsetDelta())
+	}
+	return nil
+}
+
+// checkBytes returns nil if v is exactly one whole batch of format 2 with a correct checksum, whatever is in it.
+func checkBytes(v View) error {
 	whole, err := first(v, 0)
 	if err != nil {
 		return err
@@ -107,9 +119,6 @@ func Check(v View) error {
 	if got, want := v.Checksum(), v.CRC(); got != want {
 		return invalid(ErrCorrupt, crcAt, "checksum %08x, bytes have %08x", want, got)
 	}
-	if v.LastOffsetDelta() < 0 {
-		return invalid(ErrCorrupt, lastOffsetDeltaAt, "last offset delta %d", v.LastOffsetDelta())
-	}
 	return nil
 }
 
@@ -119,21 +128,18 @@ const minRecordBytes = 7
 
 // Validate returns nil if a client may append the batch v, and an *InvalidError otherwise. v must pass Check, must not
 // be longer than maxBytes (if maxBytes > 0), and must have a consistent header. Like Apache Kafka, Validate refuses
-// control batches and log append time from clients. Unlike Apache Kafka, it does not read the records
-// (docs/kafka-differences.md).
+// control batches from clients. It does not read the records, as ReadContents does.
 func Validate(v View, maxBytes int64) error {
 	if maxBytes > 0 && int64(len(v)) > maxBytes {
 		return invalid(ErrTooLarge, 0, "batch of %d bytes, at most %d are allowed", len(v), maxBytes)
 	}
-	if err := Check(v); err != nil {
+	if err := checkBytes(v); err != nil {
 		return err
 	}
 	count, attributes := v.Count(), v.Attributes()
 	switch {
 	case v.Codec() > Zstd:
 		return invalid(ErrUnsupportedCodec, attributesAt, "codec %d", v.Codec())
-	case v.LogAppendTime():
-		return invalid(ErrInvalidTimestamp, attributesAt, "a producer may not set log append time")
 	case v.Control():
 		return invalid(ErrInvalidRecord, attributesAt, "a client may not write control records")
 	case attributes&deleteHorizonFlag != 0:

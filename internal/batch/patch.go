@@ -20,6 +20,15 @@ func (v View) SetLeaderEpoch(epoch int32) {
 	binary.BigEndian.PutUint32(v[leaderEpochAt:], uint32(epoch))
 }
 
+// SetCreateTime makes the producer's timestamps those of the records, in place, and sets the largest of them, in
+// milliseconds since the Unix epoch. It changes the attributes, the largest timestamp and the CRC, for which it reads
+// the whole batch.
+func (v View) SetCreateTime(maxTimestamp int64) {
+	binary.BigEndian.PutUint16(v[attributesAt:], uint16(v.Attributes())&^logAppendTimeFlag)
+	binary.BigEndian.PutUint64(v[maxTimestampAt:], uint64(maxTimestamp))
+	binary.BigEndian.PutUint32(v[crcAt:], v.Checksum())
+}
+
 // SetLogAppendTime sets the timestamp of all records to ms, in milliseconds since the Unix epoch, in place. It changes
 // the attributes, the largest timestamp and the CRC, for which it reads the whole batch.
 func (v View) SetLogAppendTime(ms int64) {

@@ -111,7 +111,7 @@ func (v View) LogAppendTime() bool { return v.Attributes()&logAppendTimeFlag != 
 func (v View) FirstTimestamp() int64 { return int64(binary.BigEndian.Uint64(v[firstTimestampAt:])) }
 
 // MaxTimestamp returns the largest timestamp of the records in milliseconds since the Unix epoch, or -1 if there is
-// none. It is the value that the producer has set. Validate does not compare it with the records.
+// none. Before the engine has appended the batch, it is the producer's word.
 func (v View) MaxTimestamp() int64 { return int64(binary.BigEndian.Uint64(v[maxTimestampAt:])) }
 
 // ProducerID returns the id of the idempotent producer, or NoProducer if the batch has none.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 // Append assigns offsets to record batches and stores them. records are one or more whole batches of one partition, as
 // a client sent them. Append validates and copies them before it returns, and changes nothing in the copy but base
-// offset, leader epoch and, if the topic's timestamp type is LogAppendTime, the timestamp. A batch of an idempotent
+// offset, leader epoch, and the type and the largest of the timestamps: under LogAppendTime it is that of the append,
+// and under CreateTime it is corrected if the batch states another than its records have. A batch of an idempotent
 // producer must be the only batch of its append.
 //
 // done is called exactly once: with an error, or when consumers can read the batches and they are as durable as the
@@ -23,7 +25,7 @@ import (
 // may run on the committing goroutine. Append itself blocks while too many bytes are queued for the journal, are not
 // yet written to segment files, or are not yet covered by a checkpoint.
 //
-// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, the errors of batch.Validate and
+// Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, the errors of package batch and
 // those of txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 	e.append(id, records, nil, false, done)
@@ -53,8 +55,9 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, defer
 	if err == nil {
 		err = e.checkOpen()
 	}
+	var fixes []timestampFix
 	if err == nil {
-		err = validate(records, p.config(), e.config.Now())
+		fixes, err = e.validate(records, p.config())
 	}
 	if err == nil && memory != nil && !isSingle(records) {
 		err = fmt.Errorf("%w: more than one record batch", ErrInvalidRecord)
@@ -71,6 +74,7 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, defer
 	if op.records = records; memory == nil {
 		op.copyRecords(records)
 	}
+	op.fixTimestamps(fixes)
 	switch done, err := op.assign(); {
 	case err != nil:
 		op.fail(err)
@@ -79,60 +83,74 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, defer
 	}
 }
 
-// maxDecompressedBytes is the largest decompressed size of a batch that validate accepts for a compacted topic.
-const maxDecompressedBytes = 64 << 20
+// The records of a batch may decompress to decompressedRatio times its size, or to minDecompressedBytes if that is more.
+// Both are far above what producers send, and bound the time that a batch can take.
+const (
+	minDecompressedBytes = 64 << 20
+	decompressedRatio    = 4
+)
 
-// validate returns an error that says why batches which a client sent are refused, or nil if they are accepted. It does
-// not keep records.
-func validate(records []byte, config *partConfig, now time.Time) error {
+// timestampFix says that the timestamps of the batch number index of an append must be the producer's, of which the
+// largest is maxTimestamp. The header of the batch says otherwise.
+type timestampFix struct {
+	index        int
+	maxTimestamp int64
+}
+
+// validate checks batches that a client sent, and decodes their records once (docs/kafka-traps.md, trap 23). It returns
+// what must be corrected in them, or an error that says why they are refused. It does not keep records.
+func (e *Engine) validate(records []byte, config *partConfig) (fixes []timestampFix, _ error) {
 	if len(records) == 0 {
-		return fmt.Errorf("%w: no record batch", ErrInvalidRecord)
+		return nil, fmt.Errorf("%w: no record batch", ErrInvalidRecord)
 	}
 	n, idempotent := 0, false
 	for v, err := range batch.Split(records) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := batch.Validate(v, config.maxBatchBytes); err != nil {
-			return err
-		}
-		if err := config.checkTimestamp(v, now); err != nil {
-			return err
+			return nil, err
 		}
 		if v.Transactional() {
-			return fmt.Errorf("%w: transactions are not offered", ErrInvalidRecord)
+			return nil, fmt.Errorf("%w: transactions are not offered", ErrInvalidRecord)
+		}
+		if !e.config.TrustRecords {
+			contents, err := batch.ReadContents(v, max(minDecompressedBytes, decompressedRatio*len(v)))
+			if err == nil {
+				err = config.checkContents(v, contents, e.config.Now())
+			}
+			if err != nil {
+				return nil, err
+			}
+			if !config.logAppendTime && (v.LogAppendTime() || v.MaxTimestamp() != contents.MaxTimestamp) {
+				fixes = append(fixes, timestampFix{n, contents.MaxTimestamp})
+			}
 		}
 		n, idempotent = n+1, idempotent || v.ProducerID() >= 0
-		if !config.compacted {
-			continue
-		}
-		// Compaction needs keys: trap 12 of docs/kafka-traps.md.
-		for r, err := range batch.Records(v, maxDecompressedBytes) {
-			if err != nil {
-				return err
-			}
-			if r.Key == nil {
-				return fmt.Errorf("%w: a record without a key on a compacted topic", ErrInvalidRecord)
-			}
-		}
 	}
 	if idempotent && n > 1 {
-		return fmt.Errorf("%w: %d batches of an idempotent producer in one append", ErrInvalidRecord, n)
+		return nil, fmt.Errorf("%w: %d batches of an idempotent producer in one append", ErrInvalidRecord, n)
 	}
-	return nil
+	return fixes, nil
 }
 
-// checkTimestamp returns an error if a timestamp of the batch is further behind or ahead of now than the topic's
-// configuration allows. Under LogAppendTime it returns nil.
-func (c *partConfig) checkTimestamp(v batch.View, now time.Time) error {
+// checkContents returns an error if the records of v lack a key that the topic needs, or if a timestamp is further
+// behind or ahead of now than the topic's configuration allows.
+func (c *partConfig) checkContents(v batch.View, contents batch.Contents, now time.Time) error {
+	if c.compacted && contents.NullKeys { // compaction needs keys: trap 12 of docs/kafka-traps.md
+		return fmt.Errorf("%w: a record without a key on a compacted topic", ErrInvalidRecord)
+	}
 	if c.logAppendTime {
+		if v.LogAppendTime() {
+			return fmt.Errorf("%w: a producer may not set log append time", batch.ErrInvalidTimestamp)
+		}
 		return nil
 	}
-	if late := c.timestampAfter; late >= 0 && v.MaxTimestamp() > now.Add(late).UnixMilli() {
-		return fmt.Errorf("%w: %d ms is more than %v ahead of the broker's clock", batch.ErrInvalidTimestamp, v.MaxTimestamp(), late)
+	if late := c.timestampAfter; late >= 0 && late < math.MaxInt64 && contents.MaxTimestamp > now.Add(late).UnixMilli() {
+		return fmt.Errorf("%w: %d ms is more than %v ahead of the broker's clock", batch.ErrInvalidTimestamp, contents.MaxTimestamp, late)
 	}
-	if old := c.timestampBefore; old >= 0 && old < time.Duration(now.UnixNano()) && v.FirstTimestamp() < now.Add(-old).UnixMilli() {
-		return fmt.Errorf("%w: %d ms is more than %v behind the broker's clock", batch.ErrInvalidTimestamp, v.FirstTimestamp(), old)
+	if old := c.timestampBefore; old >= 0 && old < time.Duration(now.UnixNano()) && contents.MinTimestamp < now.Add(-old).UnixMilli() {
+		return fmt.Errorf("%w: %d ms is more than %v behind the broker's clock", batch.ErrInvalidTimestamp, contents.MinTimestamp, old)
 	}
 	return nil
 }
@@ -180,6 +198,21 @@ func (op *appendOp) copyRecords(records []byte) {
 	b := batch.NewBuffer(len(records))
 	copy(b.Bytes, records)
 	op.records, op.memory = b.Bytes, b
+}
+
+// fixTimestamps corrects the timestamps of the batches in op.records.
+func (op *appendOp) fixTimestamps(fixes []timestampFix) {
+	if len(fixes) == 0 {
+		return
+	}
+	n := 0
+	for v := range batch.Split(op.records) {
+		if len(fixes) > 0 && fixes[0].index == n {
+			v.SetCreateTime(fixes[0].maxTimestamp)
+			fixes = fixes[1:]
+		}
+		n++
+	}
 }
 
 // assign assigns offsets to the batches and queues them in the journal. It holds part.assign for both, so that the order

@@ -1,7 +1,11 @@
 package engine
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -46,6 +50,20 @@ func TestAppendRefuses(t *testing.T) {
 		{"two batches of an idempotent producer", id, append(newBatch(1, 0, "a"), newBatch(1, 1, "b")...), ErrInvalidRecord},
 		{"a record without a key on a compacted topic", Partition{Topic: compacted.ID, Index: 0}, keyless, ErrInvalidRecord},
 		{"a timestamp far ahead", id, early, batch.ErrInvalidTimestamp},
+		{"a timestamp far ahead that the header does not state", id, rewritten(early, func(v []byte) {
+			binary.BigEndian.PutUint64(v[35:], uint64(time.Now().UnixMilli()))
+		}), batch.ErrInvalidTimestamp},
+		{"gzip that is none", id, rewritten(newBatch(-1, -1, "a"), func(v []byte) { v[22] = byte(batch.Gzip) }), ErrInvalidRecord},
+		{"a compressed record without a key on a compacted topic", Partition{Topic: compacted.ID, Index: 0}, zipped(keyless), ErrInvalidRecord},
+		{"2^31-1 records in a small batch", id, rewritten(zipped(newBatch(-1, -1, "a")), func(v []byte) {
+			binary.BigEndian.PutUint32(v[23:], 1<<31-2)
+			binary.BigEndian.PutUint32(v[57:], 1<<31-1)
+		}), ErrInvalidRecord},
+		{"a record less than counted", id, rewritten(newBatch(-1, -1, "a longer record"), func(v []byte) {
+			binary.BigEndian.PutUint32(v[23:], 1)
+			binary.BigEndian.PutUint32(v[57:], 2)
+		}), ErrInvalidRecord},
+		{"64 MiB and more in a small batch", id, zipped(newBatch(-1, -1, string(make([]byte, minDecompressedBytes)))), batch.ErrBomb},
 		{"an unknown topic", Partition{Topic: meta.TopicID{9}, Index: 0}, newBatch(-1, -1, "a"), ErrUnknownTopic},
 		{"an unknown partition", Partition{Topic: topic.ID, Index: 1}, newBatch(-1, -1, "a"), ErrUnknownPartition},
 	} {
@@ -55,6 +73,67 @@ func TestAppendRefuses(t *testing.T) {
 	}
 	if a := appendNow(e, id, newBatch(-1, -1, "a")); a.Err != nil || a.BaseOffset != 0 {
 		t.Errorf("a good batch after them: %+v", a)
+	}
+}
+
+// rewritten returns a copy of a batch that change has changed, with the right length and checksum.
+func rewritten(b []byte, change func([]byte)) []byte {
+	out := bytes.Clone(b)
+	change(out)
+	binary.BigEndian.PutUint32(out[8:], uint32(len(out)-batch.PrefixBytes))
+	binary.BigEndian.PutUint32(out[17:], batch.View(out).Checksum())
+	return out
+}
+
+// zipped returns a batch with its records compressed by gzip.
+func zipped(b []byte) []byte {
+	var out bytes.Buffer
+	out.Write(b[:batch.HeaderBytes])
+	w := gzip.NewWriter(&out)
+	w.Write(b[batch.HeaderBytes:])
+	w.Close()
+	return rewritten(out.Bytes(), func(v []byte) { v[22] |= byte(batch.Gzip) })
+}
+
+// Case: the largest timestamp in a header, and that it is the append's, are the producer's word; what is stored is what
+// the records have. A search by time depends on it.
+func TestAppendCorrectsTimestamps(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_123)
+	e := openMem(t, func(c *Config) { c.Now = func() time.Time { return now } })
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
+	var b batch.Builder
+	b.Add(now.UnixMilli(), nil, []byte("a"))
+	good := b.Batch()
+	high := func(v []byte) { binary.BigEndian.PutUint64(v[35:], uint64(now.Add(30*time.Minute).UnixMilli())) }
+	sent := slices.Concat(good, rewritten(good, high), rewritten(zipped(good), high), rewritten(good, func(v []byte) { v[22] |= 8 }))
+	if a := appendNow(e, id, sent); a.Err != nil || a.BaseOffset != 0 || a.LogAppendTime != -1 {
+		t.Fatalf("%+v", a)
+	}
+	n := 0
+	for _, records := range fetchNow(e, id, 0).Records {
+		for v := range batch.Split(records) {
+			if err := batch.Check(v); err != nil || v.MaxTimestamp() != now.UnixMilli() || v.LogAppendTime() {
+				t.Errorf("batch %d: %v, time %d, log append time %v", n, err, v.MaxTimestamp(), v.LogAppendTime())
+			}
+			n++
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d batches, want 4", n)
+	}
+}
+
+// Case: message.timestamp.after.max.ms at its largest value is no limit.
+func TestNoLimitAhead(t *testing.T) {
+	e := openMem(t, nil)
+	topic, err := e.CreateTopic(noWait, meta.TopicSpec{Name: "ahead", Partitions: 1, Configs: map[string]string{meta.TimestampAfterMS: "9223372036854775807"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b batch.Builder
+	b.Add(math.MaxInt64, nil, []byte("a"))
+	if a := appendNow(e, Partition{Topic: topic.ID, Index: 0}, b.Batch()); a.Err != nil {
+		t.Error(a.Err)
 	}
 }
 

@@ -35,6 +35,9 @@ type Config struct {
 	// FullDiskRetry is the time between checks for free space while the disk is full. The default is 1 s. A deletion
 	// causes an extra check.
 	FullDiskRetry time.Duration
+	// TrustRecords makes Append take batches without decoding their records, as earlier versions did. It is for tests of
+	// readers, which must get past such batches in the log.
+	TrustRecords bool
 }
 
 func (c Config) withDefaults() Config {

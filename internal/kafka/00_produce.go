@@ -114,7 +114,7 @@ func (c *conn) produce(f *frame, inline bool) error {
 			case !known || row.index < 0 || row.index >= topic.Partitions:
 				err = engine.ErrUnknownPartition
 			default:
-				err = checkProduceBatch(records, version)
+				records, err = checkProduceBatch(records, version)
 			}
 			if err != nil {
 				row.done(engine.Appended{Err: err})
@@ -215,25 +215,67 @@ func checkProduceRequest(version, acks int16, transactional []byte) error {
 }
 
 // checkProduceBatch checks that records hold exactly one batch, as Apache Kafka demands since version 3, and that this
-// version of Produce may carry it. The engine checks the header and the checksum of the batch (docs/kafka-traps.md,
-// trap 23).
-func checkProduceBatch(records []byte, version int16) error {
-	if len(records) < batch.HeaderBytes {
-		return fmt.Errorf("%w: a partition without a record batch", batch.ErrInvalidRecord)
+// version of Produce may carry it. It returns that batch. As in Apache Kafka, bytes after it that are no whole batch are
+// ignored. The engine checks the batch itself (docs/kafka-traps.md, trap 23).
+func checkProduceBatch(records []byte, version int16) (batch.View, error) {
+	n, err := wholeBatch(records)
+	if err != nil {
+		return nil, err
 	}
-	length := int64(int32(binary.BigEndian.Uint32(records[8:])))
-	if length+batch.PrefixBytes < int64(len(records)) {
-		return fmt.Errorf("%w: more than one record batch for a partition", batch.ErrInvalidRecord)
+	if n == 0 {
+		return nil, fmt.Errorf("%w: a partition without a record batch", batch.ErrInvalidRecord)
 	}
-	view := batch.View(records)
-	if view.Transactional() {
-		return errTransactional
+	if records[batchMagicAt] != batch.Magic {
+		return nil, fmt.Errorf("%w: magic %d is no longer taken", batch.ErrInvalidRecord, records[batchMagicAt])
 	}
+	view := batch.View(records[:n:n])
 	if version < 7 && view.Codec() == batch.Zstd {
-		return fmt.Errorf("%w: zstd needs Produce version 7", batch.ErrUnsupportedCodec)
+		return nil, fmt.Errorf("%w: zstd needs Produce version 7", batch.ErrUnsupportedCodec)
 	}
-	return nil
+	switch more, err := wholeBatch(records[n:]); {
+	case err != nil:
+		return nil, err
+	case more > 0:
+		return nil, fmt.Errorf("%w: more than one record batch for a partition", batch.ErrInvalidRecord)
+	case view.Transactional():
+		return nil, errTransactional
+	case view.BaseOffset() != 0:
+		return nil, fmt.Errorf("%w: base offset %d, a producer's is 0", batch.ErrInvalidRecord, view.BaseOffset())
+	}
+	return view, nil
 }
+
+// batchMagicAt is the position of a batch's format in it, which is the same in all formats.
+const batchMagicAt = 16
+
+// wholeBatch returns the length of the batch of any format at the beginning of b, or 0 if b ends before the batch does.
+// An impossible length and an unknown format are errors that match batch.ErrCorrupt.
+func wholeBatch(b []byte) (int, error) {
+	if len(b) < batch.PrefixBytes {
+		return 0, nil
+	}
+	length := int64(int32(binary.BigEndian.Uint32(b[8:])))
+	if length < minMessageBytes {
+		return 0, fmt.Errorf("%w: a batch of %d bytes", batch.ErrCorrupt, length)
+	}
+	if len(b) <= batchMagicAt {
+		return 0, nil
+	}
+	if b[batchMagicAt] > batch.Magic {
+		return 0, fmt.Errorf("%w: magic %d", batch.ErrCorrupt, int8(b[batchMagicAt]))
+	}
+	if length+batch.PrefixBytes > int64(len(b)) {
+		return 0, nil
+	}
+	if b[batchMagicAt] == batch.Magic && length+batch.PrefixBytes < batch.HeaderBytes {
+		return 0, fmt.Errorf("%w: a batch of %d bytes", batch.ErrCorrupt, length)
+	}
+	return int(length + batch.PrefixBytes), nil
+}
+
+// minMessageBytes is the least length that the length field of a message or batch can state: that of a message of
+// format 0 without a key and a value.
+const minMessageBytes = 14
 
 // readProduceTopic decodes a topic's name or id, appends the topic to p.topics, and looks it up. known is false if
 // there is no such topic.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,12 +113,24 @@ func TestProduceRefusals(t *testing.T) {
 		{"no batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = nil }, invalidRecord},
 		{"half a batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			p.Records = p.Records[:len(p.Records)-1]
-		}, corruptMessage},
+		}, invalidRecord},
 		{"two batches", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			p.Records = append(p.Records, p.Records...)
 		}, invalidRecord},
 		{"flipped bit", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records[len(p.Records)-1] ^= 1 }, corruptMessage},
-		{"magic 1", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records[16] = 1 }, unsupportedForMessageFormat},
+		{"gzip that is none", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
+			p.Records[22] |= byte(batch.Gzip)
+			reseal(p.Records)
+		}, invalidRecord},
+		{"base offset 7", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records[7] = 7 }, invalidRecord},
+		{"impossible bytes after the batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
+			p.Records = append(p.Records, make([]byte, 60)...)
+		}, corruptMessage},
+		{"magic 3", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records[16] = 3 }, corruptMessage},
+		{"length 20", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
+			p.Records[10], p.Records[11] = 0, 20
+		}, corruptMessage},
+		{"magic 1", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records[16] = 1 }, invalidRecord},
 		{"zstd in version 6", 6, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { zstd(p.Records) }, unsupportedCompressionType},
 		{"too large", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			p.Records = records(strings.Repeat("x", 2<<20))
@@ -141,6 +154,32 @@ func TestProduceRefusals(t *testing.T) {
 				t.Errorf("the good one: %+v", resp.Topics[1].Partitions[0])
 			}
 		})
+	}
+}
+
+// reseal sets the checksum of a batch.
+func reseal(b []byte) { binary.BigEndian.PutUint32(b[17:], batch.View(b).Checksum()) }
+
+// TestProduceIgnoresWhatFollowsTheBatch checks that bytes after a batch that are no whole batch are ignored, as in Apache
+// Kafka, whether the log copies the batch or keeps the frame it came in.
+func TestProduceIgnoresWhatFollowsTheBatch(t *testing.T) {
+	h := newTestServer(t)
+	topic := h.topic("orders", 1)
+	w := h.dial()
+	want := int64(0)
+	for _, value := range []string{"x", strings.Repeat("x", 100<<10)} {
+		for _, more := range [][]byte{{0, 0, 0}, records("half")[:40]} {
+			sent := records(value)
+			resp := roundTrip[*kmsg.ProduceResponse](w, produceTo(topic, 0, append(bytes.Clone(sent), more...)), 9)
+			if got := resp.Topics[0].Partitions[0]; got.ErrorCode != none || got.BaseOffset != want {
+				t.Fatalf("with %d bytes more: %+v, want offset %d", len(more), got, want)
+			}
+			got := roundTrip[*kmsg.FetchResponse](w, fetchFrom(topic, 0, want, 0), 12).Topics[0].Partitions[0].RecordBatches
+			if len(got) != len(sent) || !bytes.Equal(got[batch.CRCFrom:], sent[batch.CRCFrom:]) {
+				t.Errorf("with %d bytes more: %d bytes come back for %d", len(more), len(got), len(sent))
+			}
+			want++
+		}
 	}
 }
 
