@@ -48,11 +48,12 @@ var partitioner = kgo.StickyKeyPartitioner(nil)
 // Client appends records to a log, and reads topics, offsets and records from it. It has a kgo client of its own. Its
 // methods are safe for concurrent use. The caller of New closes it.
 type Client struct {
-	config Config
-	kgo    *kgo.Client
-	adm    *kadm.Client // uses kgo
-	outage outage
-	slots  chan struct{} // has one value for each record that is on its way: see delivery
+	config  Config
+	kgo     *kgo.Client
+	adm     *kadm.Client // uses kgo
+	outage  outage
+	passing *passing
+	slots   chan struct{} // has one value for each record that is on its way: see delivery
 
 	deadlines deadlines // contexts with the deadlines of records
 	sequences sequences // keep the order of records
@@ -95,7 +96,7 @@ func New(config Config) (*Client, error) {
 
 		restarted: make(map[string]time.Time),
 	}
-	c.outage.log = config.Logger
+	c.outage.log, c.passing = config.Logger, newPassing(config.Logger)
 	opts := c.Kgo(
 		kgo.ProducerLinger(0), // a record that a caller waits for is sent at once
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -126,7 +127,8 @@ func Dialing(addresses []string, dial func(ctx context.Context, network, address
 // Kgo returns the options for another kgo client of the same log, followed by more, which override them. The caller
 // closes that client before this one. Both clients count as one where outages are logged.
 func (c *Client) Kgo(more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.ClientID(c.config.ClientID), kgo.MetadataMinAge(metadataMinAge), kgo.WithHooks(&c.outage)}
+	opts := []kgo.Opt{kgo.ClientID(c.config.ClientID), kgo.MetadataMinAge(metadataMinAge), kgo.WithHooks(&c.outage, c.passing),
+		kgo.WithDecompressor(c.passing)}
 	if c.config.ClientLogger != nil {
 		opts = append(opts, kgo.WithLogger(c.config.ClientLogger))
 	}

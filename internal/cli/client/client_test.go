@@ -3,8 +3,11 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/cli/clitest"
 	"tidings.dev/internal/cli/shell"
@@ -91,4 +94,25 @@ func TestInterruptEndsATail(t *testing.T) {
 	tail.Await(t, "home.door.opened")
 	cancel(shell.ErrInterrupted)
 	s.Want(tail.Wait(), shell.ExitInterrupted)
+}
+
+// Case: the log has records that nobody can decode. A tail says so once for those in a row, and prints the rest.
+func TestTailPassesOverWhatCannotBeDecoded(t *testing.T) {
+	record := func(topic string, offset int64, header string) *kgo.Record {
+		return &kgo.Record{Topic: topic, Offset: offset, Headers: []kgo.RecordHeader{{Key: header}}}
+	}
+	var notes strings.Builder
+	taking := tail{notes: &notes, passed: map[topicPartition]int64{}}
+	taken := ""
+	for _, r := range []*kgo.Record{
+		record("a", 0, "x"), record("a", 1, "tidings-undecodable"), record("b", 1, "tidings-undecodable"), record("a", 2, "tidings-undecodable"),
+		record("a", 3, "x"), record("a", 4, "tidings-undecodable"),
+	} {
+		if taking.takes(r) {
+			taken += fmt.Sprint(r.Topic, r.Offset, " ")
+		}
+	}
+	if taken != "a0 a3 " || strings.Count(notes.String(), "\n") != 3 || !strings.Contains(notes.String(), "of a: the records from offset 4 on") {
+		t.Errorf("took %q, and noted\n%s", taken, notes.String())
+	}
 }

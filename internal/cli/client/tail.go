@@ -3,6 +3,8 @@ package client
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -55,7 +57,7 @@ func tailCommand(s *shell.Session) *cobra.Command {
 				return err
 			}
 			defer conn.close()
-			t := tail{connection: conn, count: count, filter: filter, out: s.Output()}
+			t := tail{connection: conn, count: count, filter: filter, out: s.Output(), notes: s.Stderr, passed: map[topicPartition]int64{}}
 			return t.run(ctx, args, begin, last, follow)
 		},
 	}
@@ -73,6 +75,8 @@ type tail struct {
 	count  int // maximum number of events to print; 0: no limit
 	filter tailFilter
 	out    *shell.Output
+	notes  io.Writer                // gets a line for records that cannot be decoded
+	passed map[topicPartition]int64 // offset of the last record that could not be decoded
 }
 
 // run prints the events of topics, or of all topics of applications if topics is empty. If last is true, it prints
@@ -109,7 +113,7 @@ func (t tail) run(ctx context.Context, topics []string, begin offsetSpec, last, 
 		if err != nil {
 			return err
 		}
-		if !t.filter.takes(r) {
+		if !t.takes(r) {
 			continue
 		}
 		if err := t.print(r); err != nil {
@@ -138,7 +142,7 @@ func (t tail) printLast(ctx context.Context, starts, ends logclient.Offsets) err
 		if err != nil {
 			return err
 		}
-		if t.filter.takes(r) {
+		if t.takes(r) {
 			records = append(records, r)
 		}
 		if len(records) > 4*t.count+1000 { // only the newest t.count are needed
@@ -172,6 +176,19 @@ func (c connection) applicationTopics(ctx context.Context) ([]string, error) {
 		return nil, shell.NotFoundf("`tidings topic create` makes one", "there are no topics yet")
 	}
 	return names, nil
+}
+
+// takes reports whether a record is to be printed. It notes records that nobody can decode, once for those in a row.
+func (t tail) takes(r *kgo.Record) bool {
+	if !logclient.Undecodable(r) {
+		return t.filter.takes(r)
+	}
+	at := topicPartition{r.Topic, r.Partition}
+	if last, ok := t.passed[at]; !ok || last != r.Offset-1 {
+		fmt.Fprintf(t.notes, "partition %d of %s: the records from offset %d on cannot be decoded, and are left out\n", r.Partition, shell.Clean(r.Topic), r.Offset)
+	}
+	t.passed[at] = r.Offset
+	return false
 }
 
 func (t tail) print(r *kgo.Record) error { return lineOf(r).write(t.out) }
