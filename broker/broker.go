@@ -32,6 +32,8 @@ type Broker struct {
 	socket  *socket      // for DialDir; nil if Dir is empty or its path is too long for a socket
 	control *socket      // for SnapshotOf and CheckpointOf; nil likewise
 
+	descriptors descriptors // of accepted connections
+
 	snapshots sync.Mutex // held while a snapshot exists, since there is only one at a time
 
 	ctx    context.Context // done when Close ends the remaining connections
@@ -59,6 +61,7 @@ func Open(c Config) (_ *Broker, err error) {
 		return nil, err
 	}
 	b := &Broker{config: c, log: c.Logger, listeners: map[net.Listener]struct{}{}}
+	b.descriptors.max = maxAcceptedConnections()
 	defer func() {
 		if err != nil {
 			b.release()
@@ -212,21 +215,26 @@ func (b *Broker) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	ours, theirs := pipe.New(0, pipe.Addr("tidings"), pipe.Addr("client"))
-	if !b.serve(ours) {
+	if !b.serve(ours, nil) {
 		return nil, fmt.Errorf("broker: Dial of %s: %w; broker.Open opens the log again", b, ErrClosed)
 	}
 	return theirs, nil
 }
 
-// serve starts a goroutine that serves conn, and reports true. Once Close has begun, it reports false, and the caller
-// must close conn.
-func (b *Broker) serve(conn net.Conn) bool {
+// serve starts a goroutine that serves conn and then calls done, unless done is nil, and reports true. Once Close has
+// begun, it reports false, and the caller must close conn.
+func (b *Broker) serve(conn net.Conn, done func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
 		return false
 	}
-	b.conns.Go(func() { b.server.ServeConn(b.ctx, conn) })
+	b.conns.Go(func() {
+		b.server.ServeConn(b.ctx, conn)
+		if done != nil {
+			done()
+		}
+	})
 	return true
 }
 
@@ -268,7 +276,10 @@ func (b *Broker) Serve(l net.Listener) error {
 			return ErrClosed
 		case err != nil:
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
-		case !b.serve(conn):
+		case !b.descriptors.take(conn):
+			b.log.Warn("connection refused: the process may have no more open files", "client", conn.RemoteAddr(), "max", b.descriptors.max)
+			conn.Close()
+		case !b.serve(conn, b.descriptors.release):
 			conn.Close()
 			return ErrClosed
 		}

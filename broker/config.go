@@ -33,7 +33,8 @@ type Config struct {
 	AdvertisedAddr string
 
 	// MaxConnections is the number of connections that are served at the same time; a further connection is closed at
-	// once. Default 10,000.
+	// once. Default 10,000. Accepted connections are also bounded by the process's limit of open files, of which about half
+	// is kept for the log.
 	MaxConnections int
 	// MaxConnectionBytes bounds the requests of one connection that are read and not yet handled, in bytes; default 64
 	// MiB.

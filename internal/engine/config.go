@@ -32,6 +32,9 @@ type Config struct {
 	// RetentionInterval is the time between applications of retention. The default is 5 min. After each, the engine
 	// checks whether a compaction is due.
 	RetentionInterval time.Duration
+	// MaxOpenFiles is the number of segment files that are kept open, each of which may have two descriptors. The default is
+	// MaxOpenFiles().
+	MaxOpenFiles int
 	// FullDiskRetry is the time between checks for free space while the disk is full. The default is 1 s. A deletion
 	// causes an extra check.
 	FullDiskRetry time.Duration
@@ -67,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RetentionInterval <= 0 {
 		c.RetentionInterval = 5 * time.Minute
+	}
+	if c.MaxOpenFiles <= 0 {
+		c.MaxOpenFiles = MaxOpenFiles()
 	}
 	if c.FullDiskRetry <= 0 {
 		c.FullDiskRetry = time.Second

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"tidings.dev/internal/datadir"
@@ -21,8 +20,11 @@ import (
 // too, and after them deletions. Only durable data is acknowledged in this state as in any other, so that nothing is
 // lost.
 //
-// A failed sync is never treated as a full disk, whatever its cause. It fences the engine, because the operating system
-// does not report which pages have reached the disk.
+// A failed sync is never treated as a full disk, even if that is its cause. It fences the engine, because the operating
+// system does not report which pages have reached the disk.
+//
+// A lack of file descriptors is treated like a full disk: it stops the same operations, leaves as little in doubt, and
+// passes in the same way.
 
 // diskState records whether the disk is full. The zero value means that it is not.
 type diskState struct {
@@ -40,16 +42,20 @@ func (e *Engine) Full() error {
 	return nil
 }
 
-// isFull reports whether err means that the disk has no space and that no data is lost or in doubt: a failed sync is
-// not such an error, even if its cause is a full disk.
+// isFull reports whether err means that the disk has no space, or the process no free file descriptor, and that no data
+// is lost or in doubt: a failed sync is not such an error, even if its cause is a full disk.
 func isFull(err error) bool {
 	switch {
 	case errors.Is(err, journal.ErrFull):
 		return !errors.Is(err, journal.ErrFenced)
-	case errors.Is(err, journal.ErrFenced), errors.Is(err, partition.ErrSync), errors.Is(err, vfs.ErrSyncDir):
+	case errors.Is(err, journal.ErrFenced):
+		return false
+	case vfs.IsNoDescriptors(err):
+		return true
+	case errors.Is(err, partition.ErrSync), errors.Is(err, vfs.ErrSyncDir):
 		return false
 	}
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return vfs.IsFull(err)
 }
 
 // onStorageError handles an error of the journal, of a segment or of a checkpoint. If err means a full disk, the engine
@@ -66,7 +72,11 @@ func (e *Engine) onStorageError(err error) {
 func (e *Engine) enterDiskFull(err error) {
 	err = storageError(err)
 	if e.maintenance.disk.full.CompareAndSwap(nil, &err) {
-		e.log.Error("the disk is full: nothing more is appended until there is room; reads, positions and deletions go on", "err", err)
+		what := "the disk is full"
+		if vfs.IsNoDescriptors(err) {
+			what = "no file descriptor is free"
+		}
+		e.log.Error(what+": nothing more is appended until there is room; reads, positions and deletions go on", "err", err)
 		e.segments.notifyWaiters()
 		e.maintenance.requestSpaceCheck()
 	}
@@ -81,7 +91,7 @@ func (m *maintenance) leaveDiskFull() error {
 		return nil
 	}
 	err := m.flushAndCheckpoint()
-	if isFull(err) {
+	if isFull(err) && !vfs.IsNoDescriptors(err) {
 		// Segments and checkpoints need the space more than the journal needs its spare files.
 		if err = e.journal.RemoveSpares(); err == nil {
 			err = m.flushAndCheckpoint()
@@ -104,7 +114,7 @@ func (m *maintenance) leaveDiskFull() error {
 		e.enterDiskFull(full)
 		return nil
 	}
-	e.log.Info("there is room on the disk again: appends go on")
+	e.log.Info("there is room again: appends go on")
 	return nil
 }
 

@@ -2,5 +2,5 @@
 
 package engine
 
-// maxOpenFiles returns how many segment files may be open at once.
-func maxOpenFiles() int { return defaultOpenFiles }
+// MaxOpenFiles returns how many segment files may be open at once.
+func MaxOpenFiles() int { return defaultOpenFiles }

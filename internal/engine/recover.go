@@ -81,7 +81,7 @@ func newRecovery(c Config) *recovery {
 	e := &Engine{
 		config:    c,
 		log:       c.Logger,
-		files:     partition.NewFileCache(maxOpenFiles()),
+		files:     partition.NewFileCache(c.MaxOpenFiles),
 		readAhead: partition.NewReadAhead(readAheadBytes),
 		topics:    topicState{catalogue: meta.NewCatalogue(c.DefaultPartitions), parts: map[Partition]*part{}},
 		life:      lifecycle{closing: make(chan struct{})},

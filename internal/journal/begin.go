@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+
+	"tidings.dev/internal/vfs"
 )
 
 // beginFile returns an empty file for the next frames, whose name and length are durable: the file that prepare has
@@ -31,7 +33,11 @@ func (s *files) beginFile(frameBytes int64, priority Priority) (*openFile, error
 			return nil, err
 		}
 	}
-	return s.activate(spare, size, generation)
+	next, err = s.activate(spare, size, generation)
+	if errors.Is(err, ErrFull) {
+		s.setFull(true)
+	}
+	return next, err
 }
 
 // takeNext returns the prepared file, which belongs to the caller then, or the error of preparing it. It returns nil,
@@ -67,11 +73,14 @@ func (s *files) takeGeneration() uint64 {
 
 // activate renames a spare to the journal file of a generation and makes the new name durable. The generation must be
 // higher than that of any journal file. s.naming must be held from the moment at which the generation was taken, so
-// that files come into use in the order of their generations.
+// that files come into use in the order of their generations. If the error matches ErrFull, nothing was changed.
 func (s *files) activate(spare string, sizeBytes int64, generation uint64) (*openFile, error) {
 	f, err := s.fs.Open(path.Join(s.dir, spare))
 	if err != nil {
-		return nil, err
+		if vfs.IsNoDescriptors(err) {
+			s.keepSpare(spare, sizeBytes)
+		}
+		return nil, fullError(err)
 	}
 	// The spare may have been made by a process that was killed after it wrote the file and before it synced the file.
 	if err = f.Sync(); err == nil {
@@ -89,6 +98,21 @@ func (s *files) activate(spare string, sizeBytes int64, generation uint64) (*ope
 		return nil, errors.Join(err, f.Close())
 	}
 	return &openFile{f: f, generation: generation, sizeBytes: sizeBytes}, nil
+}
+
+// keepSpare puts a file that could not be opened back among the spares, or the files of the reserve. A file of another
+// length is removed.
+func (s *files) keepSpare(name string, sizeBytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case sizeBytes == s.fileBytes:
+		s.spares = append(s.spares, name)
+	case sizeBytes == s.reserveBytes():
+		s.reserves = append(s.reserves, name)
+	default:
+		_ = s.fs.Remove(path.Join(s.dir, name)) // else the next Open removes it
+	}
 }
 
 // addMarker creates the marker of the file with a generation. It also removes the markers of the files before the one
@@ -221,6 +245,10 @@ func (s *files) beginNext(noSpare error) {
 	next, err := s.activate(spare, s.fileBytes, s.takeGeneration())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(err, ErrFull) {
+		s.prepareFailed = true // nothing was changed: beginFile tries again
+		return
+	}
 	s.next, s.nextErr = next, err
 }
 

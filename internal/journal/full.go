@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"syscall"
+
+	"tidings.dev/internal/vfs"
 )
 
 // The reserve is a number of files for use when the disk is full: reserveFiles files, each 128 KiB long or an eighth of
@@ -19,10 +20,10 @@ const (
 	maxReserveBytes   = 128 << 10 // largest length of one file
 )
 
-// fullError returns an error that matches ErrFull if err means that the disk has no space, and err otherwise. It may
-// only be used for errors of calls that have changed nothing of importance.
+// fullError returns an error that matches ErrFull if err means that the disk has no space, or that there is no free file
+// descriptor, and err otherwise. It may only be used for errors of calls that have changed nothing of importance.
 func fullError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if vfs.IsFull(err) || vfs.IsNoDescriptors(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

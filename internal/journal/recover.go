@@ -458,7 +458,7 @@ func (r *recovery) corrupt(f dirFile, position int64, lsn LSN, reason string) er
 func (r *recovery) start(o Options) (*Journal, error) {
 	j := &Journal{dir: r.dir, o: o, next: r.next, ended: make(chan struct{})}
 	j.work.L, j.room.L = &j.mu, &j.mu
-	j.files = files{fs: r.fs, dir: r.dir, opening: true, fileBytes: o.FileBytes, log: o.Logger, nextGeneration: r.inv.nextGeneration}
+	j.files = files{fs: patientFS{r.fs}, dir: r.dir, opening: true, fileBytes: o.FileBytes, log: o.Logger, nextGeneration: r.inv.nextGeneration}
 	for _, spare := range r.inv.spares {
 		if spare.sizeBytes == o.FileBytes {
 			j.files.spares = append(j.files.spares, path.Base(spare.name))

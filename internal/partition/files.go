@@ -86,7 +86,7 @@ var sharedFiles = NewFileCache(256)
 // release. No other goroutine may use the same key during the call.
 func (f *FileCache) create(key fileKey) (*openFile, error) {
 	f.drop(func(k fileKey) bool { return k == key })
-	file, err := key.log.fs.Create(key.path())
+	file, err := f.open(key.log.fs.Create, key, true)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +106,37 @@ func (f *FileCache) acquire(key fileKey, toWrite bool) (*openFile, error) {
 	}
 	f.mu.Unlock()
 
-	file, err := key.log.fs.Open(key.path())
+	file, err := f.open(key.log.fs.Open, key, toWrite)
 	if err != nil {
 		return nil, err
 	}
 	return f.add(key, file, toWrite)
+}
+
+// open calls how, which opens or creates a file. While no file descriptor is free, it closes files of the cache that are
+// not in use, and tries again. If toWrite is true, these may be dirty files, which are synced first.
+func (f *FileCache) open(how func(string) (vfs.File, error), key fileKey, toWrite bool) (vfs.File, error) {
+	for {
+		file, err := how(key.path())
+		if !vfs.IsNoDescriptors(err) {
+			return file, err
+		}
+		f.mu.Lock()
+		victim := f.victim(toWrite)
+		if victim == nil {
+			f.mu.Unlock()
+			return nil, err
+		}
+		if victim.dirty {
+			victim.users++
+			f.mu.Unlock()
+			victim.syncAndRelease() // and then it is clean
+			continue
+		}
+		f.remove(victim)
+		f.mu.Unlock()
+		_ = victim.File.Close() // the file was clean, so that no data is lost even if Close fails
+	}
 }
 
 // add puts a file that was just opened into the cache, if there is space, and returns it in use. If another goroutine

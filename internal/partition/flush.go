@@ -201,8 +201,7 @@ func (l *Log) syncWritten() error {
 	}
 	for _, seg := range l.dirtySegments() {
 		if err := l.syncSegment(seg); err != nil {
-			l.fail(err)
-			return l.failure()
+			return l.syncFailed(err)
 		}
 		if err := l.writeIndex(seg); err != nil {
 			return err
@@ -210,8 +209,7 @@ func (l *Log) syncWritten() error {
 	}
 	if l.dirDirty {
 		if err := l.fs.SyncDir(l.dir); err != nil {
-			l.fail(err)
-			return l.failure()
+			return l.syncFailed(err)
 		}
 		l.dirDirty = false
 	}
@@ -226,6 +224,16 @@ func (l *Log) syncWritten() error {
 	}
 	l.syncedEnd = l.written
 	return nil
+}
+
+// syncFailed returns the error of a sync that has failed with err, after which the log's files are fenced. For a lack of
+// file descriptors it returns err and fences nothing: the file could not be opened, and the next call syncs it.
+func (l *Log) syncFailed(err error) error {
+	if vfs.IsNoDescriptors(err) {
+		return err
+	}
+	l.fail(err)
+	return l.failure()
 }
 
 // usable returns ErrClosed if the log is closed, an error that matches ErrSync if a sync has failed, and nil if files

@@ -20,14 +20,72 @@ func Disk(dir string) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &disk{root: root}, nil
+	d := &disk{root: root, spare: make(chan *os.File, spareDescriptors)}
+	for range spareDescriptors {
+		d.refill()
+	}
+	return d, nil
 }
 
 // disk is the FS that Disk returns.
-type disk struct{ root *os.Root }
+//
+// spare holds open files for nothing but their descriptors. Every operation on a name within a directory opens that
+// directory for a moment. When no descriptor is free, it uses one of these, so that files can still be renamed and
+// removed, and directories be synced, in a process that has used up its descriptors otherwise. Open and Create do not:
+// they would keep the descriptor.
+type disk struct {
+	root  *os.Root
+	spare chan *os.File
+}
 
-// Close closes the descriptor of the root directory.
-func (d *disk) Close() error { return d.root.Close() }
+// spareDescriptors is the number of descriptors that a disk holds in reserve.
+const spareDescriptors = 4
+
+// Close closes the descriptor of the root directory, and those in reserve.
+func (d *disk) Close() error {
+	for range spareDescriptors {
+		select {
+		case f := <-d.spare:
+			f.Close() // nothing was written to it
+		default:
+		}
+	}
+	return d.root.Close()
+}
+
+// refill opens a descriptor for the reserve, if it can be opened.
+func (d *disk) refill() {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return
+	}
+	select {
+	case d.spare <- f:
+	default:
+		f.Close()
+	}
+}
+
+// briefly calls do, which opens no file but for the time of the call. While no descriptor is free, it calls do again
+// with one from the reserve.
+func (d *disk) briefly(do func() error) error {
+	err := do()
+	for used := 0; ; used++ {
+		if IsNoDescriptors(err) {
+			select {
+			case f := <-d.spare:
+				f.Close()
+				err = do()
+				continue
+			default:
+			}
+		}
+		for range used {
+			d.refill()
+		}
+		return err
+	}
+}
 
 func (d *disk) Create(name string) (File, error) {
 	return d.open("create", name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -64,14 +122,14 @@ func (d *disk) Remove(name string) error {
 	if err := checkEntry("remove", name); err != nil {
 		return err
 	}
-	return pathError("remove", name, d.root.Remove(name))
+	return pathError("remove", name, d.briefly(func() error { return d.root.Remove(name) }))
 }
 
 func (d *disk) RemoveAll(name string) error {
 	if err := checkEntry("remove", name); err != nil {
 		return err
 	}
-	return pathError("remove", name, d.root.RemoveAll(name))
+	return pathError("remove", name, d.briefly(func() error { return d.root.RemoveAll(name) }))
 }
 
 func (d *disk) Rename(oldName, newName string) error {
@@ -81,7 +139,7 @@ func (d *disk) Rename(oldName, newName string) error {
 	if err := checkEntry("rename", newName); err != nil {
 		return err
 	}
-	return pathError("rename", oldName, d.root.Rename(oldName, newName))
+	return pathError("rename", oldName, d.briefly(func() error { return d.root.Rename(oldName, newName) }))
 }
 
 func (d *disk) MkdirAll(name string) error {
@@ -91,7 +149,7 @@ func (d *disk) MkdirAll(name string) error {
 	if name == "." {
 		return nil
 	}
-	if err := d.root.MkdirAll(name, 0o700); err != nil {
+	if err := d.briefly(func() error { return d.root.MkdirAll(name, 0o700) }); err != nil {
 		return pathError("mkdir", name, err)
 	}
 	// Every parent is synced even if no directory was created: a process that was killed before its own sync may have
@@ -110,14 +168,28 @@ func (d *disk) List(dir string) ([]Info, error) {
 	if err := checkName("list", dir); err != nil {
 		return nil, err
 	}
-	f, err := d.root.Open(dir)
+	var infos []Info
+	err := d.briefly(func() (err error) {
+		infos, err = d.list(dir)
+		return err
+	})
 	if err != nil {
 		return nil, pathError("list", dir, err)
+	}
+	sort.Slice(infos, func(a, b int) bool { return infos[a].Name < infos[b].Name })
+	return infos, nil
+}
+
+// list returns the entries of a directory, in any order.
+func (d *disk) list(dir string) ([]Info, error) {
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	entries, err := f.ReadDir(-1)
 	if err != nil {
-		return nil, pathError("list", dir, err)
+		return nil, err
 	}
 	infos := make([]Info, 0, len(entries))
 	for _, e := range entries {
@@ -126,11 +198,10 @@ func (d *disk) List(dir string) ([]Info, error) {
 			continue // the file was removed after the directory was read
 		}
 		if err != nil {
-			return nil, pathError("list", path.Join(dir, e.Name()), err)
+			return nil, err
 		}
 		infos = append(infos, diskInfo(i))
 	}
-	sort.Slice(infos, func(a, b int) bool { return infos[a].Name < infos[b].Name })
 	return infos, nil
 }
 
@@ -138,7 +209,11 @@ func (d *disk) Stat(name string) (Info, error) {
 	if err := checkName("stat", name); err != nil {
 		return Info{}, err
 	}
-	i, err := d.root.Stat(name)
+	var i fs.FileInfo
+	err := d.briefly(func() (err error) {
+		i, err = d.root.Stat(name)
+		return err
+	})
 	if err != nil {
 		return Info{}, pathError("stat", name, err)
 	}
@@ -149,19 +224,21 @@ func (d *disk) SyncDir(dir string) error {
 	if err := checkName("syncdir", dir); err != nil {
 		return err
 	}
-	f, err := d.root.Open(dir)
-	if err != nil {
-		return pathError("syncdir", dir, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && !info.IsDir() {
-		err = syscall.ENOTDIR
-	}
-	if err == nil {
-		err = syncDirectory(f)
-	}
-	return pathError("syncdir", dir, err)
+	return pathError("syncdir", dir, d.briefly(func() error {
+		f, err := d.root.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err == nil && !info.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err == nil {
+			err = syncDirectory(f)
+		}
+		return err
+	}))
 }
 
 // diskInfo returns the Info of an os.FileInfo.

@@ -108,6 +108,8 @@ func AsFault(err error) *Fault {
 		f.Code, f.Exit, f.Hint = "unreachable", ExitUnreachable, unreachableHint
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		f.Code, f.Hint = "disk_full", "make room on that disk, or name another directory with --data; what was acknowledged is kept"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		f.Code, f.Hint = "no_descriptors", "raise the limit of open files (`ulimit -n`), or close connections"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		f.Code, f.Hint = "unwritable", "name a directory that you may write to with --data DIR"
 	case errors.Is(err, fs.ErrNotExist):
