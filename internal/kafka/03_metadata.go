@@ -13,9 +13,8 @@ import (
 // Metadata (API key 3), versions 0–13. There is one broker, which leads every partition. Its address in the response is
 // the one that the client dialled, unless another is configured (docs/kafka-traps.md, trap 21).
 //
-// Deviations from Apache Kafka: a topic that this request creates automatically is in the same response; topics are
-// found by id from version 10 on, in Apache Kafka from 12 on; no topic is internal; there is no authorization, so that
-// every operation is allowed.
+// Deviations from Apache Kafka: a topic that this request creates automatically is in the same response; names and ids may
+// be mixed; no topic is internal; there is no authorization, so that every operation is allowed.
 
 // Sets of operations that a client may perform on a resource: bit n stands for the AclOperation with code n (KIP-430).
 // operationsNotAsked is sent if the client did not ask for them.
@@ -54,6 +53,9 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 		}
 		return resp
 	}
+	if r.Version < metadataByID && namesTopicsByID(r) {
+		return refusedMetadata(r)
+	}
 	create := r.Version < 4 || r.AllowAutoTopicCreation
 	created := 0
 	seen := make(map[string]bool, len(r.Topics))
@@ -61,17 +63,21 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 		ask := &r.Topics[i]
 		// A topic that the request names twice has one row, as in Apache Kafka, so that the size of the response is
 		// bounded by the number of topics.
+		name := ask.Topic
+		if ask.TopicID != (meta.TopicID{}) {
+			name = nil // the id wins over any name (docs/kafka-traps.md, trap 24)
+		}
 		key := string(ask.TopicID[:])
-		if ask.Topic != nil {
-			key = *ask.Topic
+		if name != nil {
+			key = *name
 		}
 		if seen[key] {
 			continue
 		}
 		seen[key] = true
-		t, err := c.findTopic(ask.Topic, ask.TopicID)
-		if errors.Is(err, engine.ErrUnknownTopic) && ask.Topic != nil && create && created < maxAutoCreated {
-			if t, err = c.server.engine.AutoCreate(ctx, *ask.Topic); err == nil {
+		t, err := c.findTopic(name, ask.TopicID)
+		if errors.Is(err, engine.ErrUnknownTopic) && create && created < maxAutoCreated {
+			if t, err = c.server.engine.AutoCreate(ctx, *name); err == nil {
 				created++
 			}
 		}
@@ -80,26 +86,62 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 			continue
 		}
 		row := kmsg.NewMetadataResponseTopic()
-		row.ErrorCode, row.Topic, row.TopicID = topicCode(err), ask.Topic, ask.TopicID
-		row.AuthorizedOperations = operationsNotAsked
+		row.ErrorCode, row.Topic, row.TopicID = topicCode(err), name, ask.TopicID
+		row.AuthorizedOperations = operations(r.IncludeTopicAuthorizedOperations, topicOperations)
+		resp.Topics = append(resp.Topics, row)
+	}
+	return resp
+}
+
+// metadataByID is the first version in which topics can be asked for by id. Earlier ones have the field, too.
+const metadataByID = 12
+
+// namesTopicsByID reports whether a request has a topic with an id, or without a name.
+func namesTopicsByID(r *kmsg.MetadataRequest) bool {
+	for i := range r.Topics {
+		if r.Topics[i].Topic == nil || r.Topics[i].TopicID != (meta.TopicID{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedMetadata returns the response to a request that is refused as a whole: it names no broker.
+func refusedMetadata(r *kmsg.MetadataRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.MetadataResponse)
+	for _, ask := range r.Topics {
+		row := kmsg.NewMetadataResponseTopic()
+		row.ErrorCode, row.Topic, row.TopicID = invalidRequest, ask.Topic, ask.TopicID
+		if row.Topic == nil {
+			row.Topic = new(string) // the versions that are refused have no null in a response
+		}
 		resp.Topics = append(resp.Topics, row)
 	}
 	return resp
 }
 
 // findTopic returns the topic with this name or, if name is nil, with this id. Errors: engine.ErrUnknownTopic,
-// errUnknownID.
+// meta.ErrInvalidTopic for a name that no topic may have, errUnknownID.
 func (c *conn) findTopic(name *string, id meta.TopicID) (meta.Topic, error) {
 	if name != nil {
-		if t, ok := c.server.engine.Topic(*name); ok {
-			return t, nil
-		}
-		return meta.Topic{}, engine.ErrUnknownTopic
+		return c.namedTopic(*name)
 	}
 	if t, ok := c.server.engine.TopicByID(id); ok {
 		return t, nil
 	}
 	return meta.Topic{}, errUnknownID
+}
+
+// namedTopic returns the topic with this name. Errors: engine.ErrUnknownTopic, and meta.ErrInvalidTopic for a name that no
+// topic may have.
+func (c *conn) namedTopic(name string) (meta.Topic, error) {
+	if t, ok := c.server.engine.Topic(name); ok {
+		return t, nil
+	}
+	if err := meta.CheckName(name); err != nil {
+		return meta.Topic{}, err
+	}
+	return meta.Topic{}, engine.ErrUnknownTopic
 }
 
 // topicCode returns Kafka's code for an error of the APIs that administer topics.

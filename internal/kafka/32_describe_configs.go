@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"tidings.dev/internal/engine"
 	"tidings.dev/internal/meta"
 )
 
@@ -51,9 +50,9 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 func (c *conn) configsOf(ask *kmsg.DescribeConfigsRequestResource) (entries []meta.ConfigEntry, code Code, why string) {
 	switch ask.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		topic, ok := c.server.engine.Topic(ask.ResourceName)
-		if !ok {
-			return nil, unknownTopicOrPartition, engine.ErrUnknownTopic.Error()
+		topic, err := c.namedTopic(ask.ResourceName)
+		if err != nil {
+			return nil, topicCode(err), err.Error()
 		}
 		return meta.Describe(topic, c.server.config.TopicDefaults), none, ""
 	case kmsg.ConfigResourceTypeBroker:

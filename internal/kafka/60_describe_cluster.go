@@ -26,6 +26,7 @@ func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 			code, why = mismatchedEndpointType, "this is a broker's endpoint; there are no controllers"
 		}
 		resp.ErrorCode, resp.ErrorMessage = code, &why
+		resp.ControllerID, resp.ClusterAuthorizedOperations = -1, operationsNotAsked
 		return resp
 	}
 	broker := kmsg.NewDescribeClusterResponseBroker()

@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -201,6 +202,20 @@ func TestMetadataInEveryVersion(t *testing.T) {
 	if got := roundTrip[*kmsg.MetadataResponse](w, byID, 12).Topics; *got[0].Topic != "orders" || got[1].ErrorCode != unknownTopicID || got[1].Topic != nil {
 		t.Errorf("by id: %+v", got)
 	}
+	// Case: an id wins over any name beside it (trap 24), in the versions that look topics up by id. The earlier ones that
+	// have the field refuse the request.
+	for _, name := range []string{"", "returns", "bad name"} {
+		byID.Topics = []kmsg.MetadataRequestTopic{{Topic: &name, TopicID: topic.ID}, {Topic: &name, TopicID: [16]byte{1}}}
+		for v := int16(10); v <= lookupAPI(keyMetadata).max; v++ {
+			got := roundTrip[*kmsg.MetadataResponse](w, byID, v)
+			switch {
+			case v < 12 && (got.Topics[0].ErrorCode != invalidRequest || got.Topics[1].ErrorCode != invalidRequest || len(got.Brokers) != 0):
+				t.Errorf("v%d: by id and name %q: %+v", v, name, got)
+			case v >= 12 && (got.Topics[0].ErrorCode != none || *got.Topics[0].Topic != "orders" || got.Topics[1].ErrorCode != unknownTopicID):
+				t.Errorf("v%d: by id and name %q: %+v", v, name, got.Topics)
+			}
+		}
+	}
 	fresh := "fresh"
 	make := kmsg.NewPtrMetadataRequest()
 	make.Topics = []kmsg.MetadataRequestTopic{{Topic: &fresh}}
@@ -210,6 +225,45 @@ func TestMetadataInEveryVersion(t *testing.T) {
 	make.AllowAutoTopicCreation = true
 	if got := roundTrip[*kmsg.MetadataResponse](w, make, 9).Topics[0]; got.ErrorCode != none || len(got.Partitions) != 1 {
 		t.Errorf("created: %+v", got)
+	}
+}
+
+// TestInvalidTopicNames asks about topics that cannot be: clients must not take the name for one that will appear.
+func TestInvalidTopicNames(t *testing.T) {
+	h := newTestServer(t)
+	w := h.dial()
+	for _, name := range []string{"", ".", "..", "a/b", "a b", "ä", strings.Repeat("x", 250)} {
+		for v := int16(4); v <= lookupAPI(keyMetadata).max; v++ {
+			req := kmsg.NewPtrMetadataRequest()
+			req.Topics = []kmsg.MetadataRequestTopic{{Topic: &name}}
+			if got := roundTrip[*kmsg.MetadataResponse](w, req, v).Topics[0]; got.ErrorCode != invalidTopic || *got.Topic != name {
+				t.Errorf("Metadata v%d of %q: %+v", v, name, got)
+			}
+		}
+		configs := kmsg.NewPtrDescribeConfigsRequest()
+		configs.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name}}
+		if got := roundTrip[*kmsg.DescribeConfigsResponse](w, configs, 4).Resources[0]; got.ErrorCode != invalidTopic {
+			t.Errorf("DescribeConfigs of %q: %+v", name, got)
+		}
+		want := invalidTopic
+		if name == "" {
+			want = invalidRequest
+		}
+		alter := kmsg.NewPtrAlterConfigsRequest()
+		alter.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name}}
+		if got := roundTrip[*kmsg.AlterConfigsResponse](w, alter, 2).Resources[0]; got.ErrorCode != want {
+			t.Errorf("AlterConfigs of %q: %+v", name, got)
+		}
+		incremental := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		incremental.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name}}
+		if got := roundTrip[*kmsg.IncrementalAlterConfigsResponse](w, incremental, 1).Resources[0]; got.ErrorCode != want {
+			t.Errorf("IncrementalAlterConfigs of %q: %+v", name, got)
+		}
+		deleted := kmsg.NewPtrDeleteTopicsRequest()
+		deleted.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}}
+		if got := roundTrip[*kmsg.DeleteTopicsResponse](w, deleted, 6).Topics[0]; got.ErrorCode != unknownTopicOrPartition {
+			t.Errorf("DeleteTopics of %q: %+v", name, got)
+		}
 	}
 }
 

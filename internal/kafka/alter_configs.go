@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/meta"
 )
 
 // This file has the code that AlterConfigs and IncrementalAlterConfigs share.
@@ -13,6 +15,7 @@ var (
 	errRepeated = errors.New("each resource must appear at most once")
 	errNoValue  = errors.New("a value is missing")
 	errReadOnly = errors.New("only topics can be configured while the broker runs")
+	errNoName   = errors.New("the name of the topic is missing")
 )
 
 // configResource names a resource (a topic, a broker, …) whose configuration a request asks to change.
@@ -29,8 +32,10 @@ func (r configResource) check(times int) error {
 		return errRepeated
 	case r.kind != kmsg.ConfigResourceTypeTopic:
 		return errReadOnly
+	case r.name == "":
+		return errNoName
 	}
-	return nil
+	return meta.CheckName(r.name)
 }
 
 // alterEach changes resources one after another, in the order of the request. For each distinct resource it calls alter
@@ -56,7 +61,7 @@ func alterEach(resources []configResource, alter func(i int) error, answer func(
 
 // configCode returns Kafka's code for an error of AlterConfigs or IncrementalAlterConfigs.
 func configCode(err error) Code {
-	if errors.Is(err, errRepeated) || errors.Is(err, errNoValue) || errors.Is(err, errReadOnly) {
+	if errors.Is(err, errRepeated) || errors.Is(err, errNoValue) || errors.Is(err, errReadOnly) || errors.Is(err, errNoName) {
 		return invalidRequest
 	}
 	return topicCode(err)
