@@ -95,3 +95,51 @@ func TestATopicIsDeletedUnderARunningApp(t *testing.T) {
 		t.Errorf("%d are handled, in place of %d", n, emitted)
 	}
 }
+
+// A topic is deleted under a running app and made again with another number of partitions, so that the group shares out partitions of
+// the new topic before a fetch from the old one has failed. The reaction handles all of its events, whether it listens to another
+// topic, too, or not.
+func TestATopicIsMadeAgainWithOtherPartitions(t *testing.T) {
+	where := keep(t)
+	adm := kadm.NewClient(client(t, where))
+	create := func(topic string, partitions int32) {
+		t.Helper()
+		if _, err := adm.CreateTopic(t.Context(), partitions, 1, nil, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("orders", 2)
+	create("elsewhere", 2)
+	app := open(t, "payment", where)
+	var one, two journal
+	tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error { one.note(e); return nil }, tidings.Named("one"))
+	tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error { two.note(e); return nil }, tidings.Named("two"))
+	tidings.React(app, elsewhere, func(context.Context, tidings.Event[order]) error { return nil }, tidings.Named("two"))
+	run := start(t, app)
+	emitted := 0
+	emit := func() {
+		t.Helper()
+		shop := open(t, "shop", where) // a new one each time, which knows nothing of the topics before
+		for range 10 {
+			emitted++
+			if _, err := placed.Emit(shop.Context(t.Context()), order{ID: fmt.Sprint("o", emitted)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "all are handled", func() bool { return one.len() == emitted && two.len() == emitted })
+		// Otherwise a commit would fail, from which the reaction would know.
+		for _, group := range []string{"one", "two"} {
+			eventually(t, "all is committed", func() bool {
+				lags, err := adm.Lag(t.Context(), group)
+				return err == nil && lags[group].Lag.Total() == 0
+			})
+		}
+	}
+	emit()
+	for _, partitions := range []int32{4, 1, 3} {
+		deleteTopic(t, where, "orders")
+		create("orders", partitions)
+		emit()
+	}
+	run.stop()
+}

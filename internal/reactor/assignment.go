@@ -38,11 +38,18 @@ func (r *Reactor) onOffsets(ctx context.Context, offsets map[string]map[int32]kg
 	for topic := range offsets {
 		topics = append(topics, topic)
 	}
+	ids, err := r.resume.topicIDs(ctx, offsets)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkTopics(ids, topics); err != nil {
+		return nil, err
+	}
 	bounds, err := r.boundsOf(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	found, err := r.resume.find(ctx, offsets)
+	found, err := r.resume.find(ctx, offsets, ids)
 	if err != nil {
 		return nil, err
 	}

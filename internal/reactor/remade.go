@@ -79,6 +79,20 @@ func (r *Reactor) awaitTopic(ctx context.Context, topic string) {
 	}
 }
 
+// checkTopics returns an error if one of the topics, of which partitions were just assigned, is not the one that the session began
+// with: ids has the topics that exist. It has the topic watched, which ends the session once the topic exists. The group may well
+// assign partitions of the new topic before a fetch from the deleted one fails, since a topic with more partitions makes the group
+// share them out again.
+func (r *Reactor) checkTopics(ids map[string]topicID, topics []string) error {
+	for _, topic := range topics {
+		if id, ok := ids[topic]; !ok || id != topicID(r.topics[topic].ID) {
+			r.watchTopic(topic)
+			return &changed{topic}
+		}
+	}
+	return nil
+}
+
 // restartIfRemade reports whether the name of a topic of the session now belongs to another topic. If so, it ends the
 // session, so that a new one begins.
 func (r *Reactor) restartIfRemade(ctx context.Context, topic string) bool {

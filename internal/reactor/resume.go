@@ -72,7 +72,7 @@ func (s *resumePoints) keep(resp *kmsg.OffsetFetchResponse) {
 	}
 }
 
-// find returns where each of the partitions is to be taken up:
+// find returns where each of the partitions is to be taken up; ids are those of their topics (see topicIDs):
 //
 //   - at the committed position, with the offsets done ahead of it, if a reactor has committed the position;
 //   - at the committed position, in a new epoch, if it was moved by hand;
@@ -82,11 +82,7 @@ func (s *resumePoints) keep(resp *kmsg.OffsetFetchResponse) {
 //   - where the subscription says, if nothing was ever marked: the reaction is new, or crashed when it was;
 //   - at 0, if the subscription does not have the partition, which was added later, or if the committed position
 //     belongs to a deleted topic of the same name. A missing position never means the end.
-func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32]kgo.Offset) (map[topicPartition]resumePoint, error) {
-	ids, err := s.topicIDs(ctx, partitions)
-	if err != nil {
-		return nil, err
-	}
+func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32]kgo.Offset, ids map[string]topicID) (map[topicPartition]resumePoint, error) {
 	ends, err := s.client.Ends(ctx, obligation.ReactionsTopic)
 	if err != nil {
 		return nil, err
@@ -221,7 +217,7 @@ func (s *resumePoints) beginRemade(ctx context.Context, found map[topicPartition
 	return s.client.ProduceSync(ctx, records...)
 }
 
-// topicIDs returns the present ids of topics, by name.
+// topicIDs returns the present ids of those topics that exist, by name.
 func (s *resumePoints) topicIDs(ctx context.Context, partitions map[string]map[int32]kgo.Offset) (map[string]topicID, error) {
 	listing, err := s.client.Topics(ctx, func(name string) bool { _, ok := partitions[name]; return ok })
 	if err != nil {
