@@ -28,6 +28,8 @@ type listener struct {
 	// later has the types that were added to the subscription after it began. For each it has, by partition, the
 	// first offset at which the listener owes events of the type; the value is nil while these offsets are not known.
 	later map[nameNum]map[int32]int64
+	ended map[nameNum]obligation.Ended // sub.Ended
+
 
 	covers map[int32]*coverage // by partition; the methods coverage and readCoverage return entries
 }
@@ -87,7 +89,7 @@ func (li *listener) readCoverage(p int32) *coverage {
 // set replaces the subscription that applies and everything that is derived from it. A nil sub ends the subscription.
 // num must return the number of a type.
 func (li *listener) set(sub *obligation.Subscription, num func(typ string) nameNum) {
-	li.sub, li.types, li.later = sub, nil, nil
+	li.sub, li.types, li.later, li.ended = sub, nil, nil, nil
 	if sub == nil {
 		return
 	}
@@ -102,6 +104,10 @@ func (li *listener) set(sub *obligation.Subscription, num func(typ string) nameN
 	}
 	for _, t := range sub.Joining {
 		li.later[num(t)] = nil
+	}
+	li.ended = make(map[nameNum]obligation.Ended)
+	for t, e := range sub.Ended {
+		li.ended[num(t)] = e
 	}
 }
 
@@ -153,6 +159,13 @@ func (li *listener) obligedFrom(p int32) int64 {
 func (li *listener) subscribedAt(p int32, offset int64, typ nameNum) bool {
 	since, later := li.later[typ]
 	return offset >= li.sub.Since[p] && (!later || since != nil && offset >= since[p])
+}
+
+// endedFor reports whether the listener was subscribed to a type when the event at the given offset was appended, by a subscription
+// to the type that has ended.
+func (li *listener) endedFor(p int32, offset int64, typ nameNum) bool {
+	e, ok := li.ended[typ]
+	return ok && e.Has(p, offset) && !(li.handles(typ) && li.subscribedAt(p, offset, typ))
 }
 
 // joined returns when the listener subscribed to a type, or the zero time if that is not recorded. li.sub must not be

@@ -104,17 +104,22 @@ func (o *obligations) writesMarks(group, topic string) bool {
 // obligationFor returns the obligation of a listener to an event. ok is false if there is none.
 func (o *obligations) obligationFor(li *listener, e *locatedEvent) (ob Obligation, ok bool) {
 	ob = Obligation{Reaction: li.reaction, Certainty: Recorded}
-	if !li.handles(e.typ) {
+	handles, ended := li.handles(e.typ), li.endedFor(e.Partition, e.Offset, e.typ)
+	if _, ever := li.ended[e.typ]; !handles && !ever {
 		return ob, false
 	}
 	c := li.readCoverage(e.Partition)
 	if c.hasAny(e.offsets()) {
 		if c.passedOver(e.offsets()) { // the reaction had no handler for the type then
-			ob.State, ob.Joined = JoinedLater, li.joined(e.typ)
-			return ob, true
+			if ob.State = JoinedLater; ended {
+				ob.State = Retired
+			} else {
+				ob.Joined = li.joined(e.typ)
+			}
+			return ob, handles || ended
 		}
 		o.describeDone(&ob, li, c, e)
-		if li.sub != nil && !li.subscribedAt(e.Partition, e.Offset, e.typ) {
+		if li.sub != nil && !ended && !li.subscribedAt(e.Partition, e.Offset, e.typ) {
 			ob.Late, ob.Joined = true, li.joined(e.typ)
 		}
 		return ob, true
@@ -122,8 +127,10 @@ func (o *obligations) obligationFor(li *listener, e *locatedEvent) (ob Obligatio
 	switch {
 	case li.sub == nil || li.sub.Retired && e.Offset < li.sub.Start[e.Partition]:
 		return ob, false
-	case li.sub.Retired:
+	case li.sub.Retired, ended:
 		ob.State = Retired
+	case !handles:
+		return ob, false
 	case e.Offset < li.sub.Start[e.Partition] || !li.subscribedAt(e.Partition, e.Offset, e.typ):
 		ob.State, ob.Joined = JoinedLater, li.joined(e.typ)
 	case o.ix.topicOf[li.topic].gone:

@@ -44,6 +44,9 @@ type Subscription struct {
 	// TypeSince has, by type and partition, the offset from which on events of a type that was added later are owed.
 	// It is to the type what Since is to the subscription.
 	TypeSince map[string]map[int32]int64 `json:"type_since,omitempty"`
+	// Ended has the types that the reaction was subscribed to and is not any more, by type. What it has handled of them stays
+	// handled, and it owes nothing to the others. A type may be in Types, too, if it was added again.
+	Ended map[string]Ended `json:"ended,omitempty"`
 	// Start is the first offset that the reaction reads, by partition; 0 for a partition that is absent. The reaction
 	// owes nothing to events below it.
 	Start map[int32]int64 `json:"start,omitempty"`
@@ -59,6 +62,21 @@ type Subscription struct {
 	Revision int64 `json:"revision,omitempty"`
 	// Retired reports whether the subscription has ended for good. A retired subscription owes nothing.
 	Retired bool `json:"retired,omitempty"`
+}
+
+// Ended is when a reaction was subscribed to a type that it does not handle any more.
+type Ended struct {
+	// Since and Until have, by partition, the offset from which on events of the type were owed, and the one from which on they
+	// were not any more. An absent partition has 0. A nil Until is not known yet.
+	Since map[int32]int64 `json:"since,omitempty"`
+	Until map[int32]int64 `json:"until,omitempty"`
+	At    time.Time       `json:"at,omitzero"` // when the subscription to the type ended; zero if Until is nil
+}
+
+// Has reports whether the reaction was subscribed to the type when the event at an offset was appended. While Until is not known, it
+// is taken to be the end of the log.
+func (e Ended) Has(partition int32, offset int64) bool {
+	return offset >= e.Since[partition] && (e.Until == nil || offset < e.Until[partition])
 }
 
 // Kind implements Fact.

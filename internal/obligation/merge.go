@@ -3,6 +3,7 @@ package obligation
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Supersedes reports whether s replaces have, the record with the same key that has counted so far; have may be nil.
@@ -46,7 +47,7 @@ func Merge(first, second *Subscription) *Subscription {
 }
 
 // setTypes sets s.Types to types. Joining and TypeSince of types that s did not have are copied from other, and those
-// of types that are not in types are removed.
+// of types that are not in types are removed. Types that were owed and are not in types become Ended.
 func (s *Subscription) setTypes(types []string, other *Subscription) {
 	had := s.Types
 	s.Types = slices.Clone(types)
@@ -63,8 +64,50 @@ func (s *Subscription) setTypes(types []string, other *Subscription) {
 			s.TypeSince[t] = maps.Clone(since)
 		}
 	}
+	for _, t := range had {
+		if !slices.Contains(types, t) && !slices.Contains(s.Joining, t) {
+			s.end(t, other.Ended[t])
+		}
+	}
 	s.Joining = slices.DeleteFunc(s.Joining, func(t string) bool { return !slices.Contains(types, t) })
 	maps.DeleteFunc(s.TypeSince, func(t string, _ map[int32]int64) bool { return !slices.Contains(types, t) })
+}
+
+// end adds a type to Ended, with its TypeSince, and with what recorded has, the entry of another record. If the type has ended before,
+// the two times become one, with what was between them.
+func (s *Subscription) end(typ string, recorded Ended) {
+	e := Ended{Since: s.TypeSince[typ], Until: maps.Clone(recorded.Until), At: recorded.At}
+	if e.Since == nil {
+		e.Since = s.Since
+	}
+	if before, ok := s.Ended[typ]; ok {
+		e.Since = before.Since
+	}
+	e.Since = maps.Clone(e.Since)
+	if s.Ended == nil {
+		s.Ended = make(map[string]Ended)
+	}
+	s.Ended[typ] = e
+}
+
+// Ending reports whether Until of a type in Ended is not known.
+func (s *Subscription) Ending() bool {
+	for _, e := range s.Ended {
+		if e.Until == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// SetEnded sets Until to ends, the ends of the topic's partitions at the time at, of the types in Ended of which it is not known.
+func (s *Subscription) SetEnded(ends map[int32]int64, at time.Time) {
+	for t, e := range s.Ended {
+		if e.Until == nil {
+			e.Until, e.At = maps.Clone(ends), at
+			s.Ended[t] = e
+		}
+	}
 }
 
 // Clone returns a copy that shares no memory with s.
@@ -76,6 +119,10 @@ func (s *Subscription) Clone() *Subscription {
 	for t, since := range c.TypeSince {
 		c.TypeSince[t] = maps.Clone(since)
 	}
+	c.Ended = maps.Clone(s.Ended)
+	for t, e := range c.Ended {
+		c.Ended[t] = Ended{maps.Clone(e.Since), maps.Clone(e.Until), e.At}
+	}
 	return &c
 }
 
@@ -85,7 +132,7 @@ func (s *Subscription) Clone() *Subscription {
 func (s *Subscription) On(topic TopicID) *Subscription {
 	on := s.Clone()
 	if !s.TopicID.Is(topic) {
-		on.Start, on.Since, on.TypeSince, on.Joining = nil, nil, nil, nil
+		on.Start, on.Since, on.TypeSince, on.Joining, on.Ended = nil, nil, nil, nil, nil
 	}
 	on.TopicID = topic
 	return on
@@ -96,12 +143,16 @@ func (s *Subscription) Equal(o *Subscription) bool {
 	return s.Reaction == o.Reaction && s.Topic == o.Topic && s.App == o.App && s.TopicID == o.TopicID && s.Version == o.Version && s.Retired == o.Retired &&
 		s.At.Equal(o.At) && slices.Equal(s.Types, o.Types) && slices.Equal(s.Joining, o.Joining) &&
 		maps.Equal(s.Start, o.Start) && maps.Equal(s.Since, o.Since) &&
-		maps.EqualFunc(s.TypeSince, o.TypeSince, maps.Equal[map[int32]int64])
+		maps.EqualFunc(s.TypeSince, o.TypeSince, maps.Equal[map[int32]int64]) && maps.EqualFunc(s.Ended, o.Ended, Ended.equal)
+}
+
+func (e Ended) equal(o Ended) bool {
+	return maps.Equal(e.Since, o.Since) && maps.Equal(e.Until, o.Until) && (e.Until == nil) == (o.Until == nil) && e.At.Equal(o.At)
 }
 
 // WithTypes returns a copy of s as changed by a program of the given version that handles types, which must be sorted.
 // If version is higher than that of s, types replace those of s; if it is equal, types are added; if it is lower,
-// nothing changes. Types that s did not have become Joining.
+// nothing changes. Types that s did not have become Joining, and types that it had become Ended.
 func (s *Subscription) WithTypes(version Version, types []string) *Subscription {
 	next := s.Clone()
 	switch c := version.Compare(s.Version); {
@@ -119,14 +170,15 @@ func (s *Subscription) WithTypes(version Version, types []string) *Subscription 
 	return next
 }
 
-// WithoutTypes returns a copy of s without the given types. If no type would be left, the copy is retired and keeps
+// WithoutTypes returns a copy of s without the given types, which become Ended. If no type would be left, the copy is retired and keeps
 // its types, because a subscription with empty Types would be one to every type.
 func (s *Subscription) WithoutTypes(types ...string) *Subscription {
 	next := s.Clone()
-	next.setTypes(slices.DeleteFunc(slices.Clone(s.Types), func(t string) bool { return slices.Contains(types, t) }), s)
+	next.setTypes(slices.DeleteFunc(slices.Clone(s.Types), func(t string) bool { return slices.Contains(types, t) }), new(Subscription))
 	next.Retired = len(next.Types) == 0
 	if next.Retired {
-		next.Types = slices.Clone(s.Types)
+		next = s.Clone()
+		next.Retired = true
 	}
 	return next
 }

@@ -3,6 +3,7 @@ package obligation
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestAProgramChangesTheTypesOfItsVersionAndOlderOnes(t *testing.T) {
@@ -78,4 +79,67 @@ func TestTypesAreRetiredOneByOne(t *testing.T) {
 	if none := one.WithoutTypes("a"); !none.Retired {
 		t.Errorf("%+v", none)
 	}
+}
+
+// Case: types end, by hand, by a program of a higher version, and as two records of one revision become one.
+func TestTypesThatHaveEndedAreKnown(t *testing.T) {
+	s := &Subscription{Version: Version{Named: "1"}, Types: []string{"a", "b", "c"}, Since: map[int32]int64{0: 10}, TypeSince: map[string]map[int32]int64{"b": {0: 20}}}
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	check := func(s *Subscription, typ string, from, to int64) {
+		t.Helper()
+		e, ok := s.Ended[typ]
+		if !ok {
+			t.Fatalf("%s has not ended: %+v", typ, s)
+		}
+		for offset, want := range map[int64]bool{from - 1: false, from: true, to - 1: true, to: e.Until == nil} {
+			if e.Has(0, offset) != want {
+				t.Errorf("%s: %+v has %d: %v", typ, e, offset, !want)
+			}
+		}
+	}
+	byHand := s.WithoutTypes("b")
+	if !byHand.Ending() || len(s.Ended) != 0 {
+		t.Errorf("%+v", byHand)
+	}
+	check(byHand, "b", 20, 1<<40)
+	byHand.SetEnded(map[int32]int64{0: 30}, now)
+	if byHand.Ending() || !byHand.Ended["b"].At.Equal(now) {
+		t.Errorf("%+v", byHand)
+	}
+	check(byHand, "b", 20, 30)
+	byHand.SetEnded(map[int32]int64{0: 40}, now) // it is known by now
+	check(byHand, "b", 20, 30)
+
+	higher := byHand.WithTypes(Version{Named: "2"}, []string{"b", "c"})
+	higher.SetEnded(map[int32]int64{0: 50}, now)
+	check(higher, "a", 10, 50)
+	check(higher, "b", 20, 30) // added again, and ended before
+	again := higher.WithTypes(Version{Named: "3"}, []string{"a", "c"})
+	again.SetEnded(map[int32]int64{0: 70}, now)
+	check(again, "b", 20, 30) // it was joining: nothing was owed
+	again.TypeSince, again.Joining = map[string]map[int32]int64{"a": {0: 80}}, nil
+	again = again.WithoutTypes("a")
+	again.SetEnded(map[int32]int64{0: 90}, now)
+	check(again, "a", 10, 90)
+
+	other := s.WithTypes(Version{Named: "2"}, []string{"a"})
+	other.SetEnded(map[int32]int64{0: 60}, now)
+	for _, merged := range []*Subscription{Merge(s, other), Merge(other, s)} {
+		check(merged, "b", 20, 60)
+		check(merged, "c", 10, 60)
+	}
+	if on := other.On(TopicID{1}); other.Clone().Equal(s) || !other.Clone().Equal(other) {
+		t.Errorf("%+v", on)
+	}
+	other.TopicID = TopicID{1}
+	if on := other.On(TopicID{2}); len(on.Ended) != 0 {
+		t.Errorf("another topic has the types that have ended on this one: %+v", on)
+	}
+	if last := s.WithoutTypes("a", "b", "c"); !last.Retired || len(last.Types) != 3 || len(last.Ended) != 0 {
+		t.Errorf("%+v", last)
+	}
+	impossible := other.Clone()
+	impossible.Ended["b"] = Ended{map[int32]int64{0: -5}, map[int32]int64{0: 1 << 50}, now}
+	possible := impossible.Possible(other, func(string, TopicID, int32) (int64, bool) { return 100, true })
+	check(possible, "b", 20, 60)
 }

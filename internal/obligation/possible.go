@@ -38,6 +38,11 @@ func (s *Subscription) Possible(have *Subscription, ends Ends) *Subscription {
 		had := goesOn && (len(was.Types) == 0 || slices.Contains(was.Types, typ)) && !slices.Contains(was.Joining, typ)
 		p.lower(since, was.TypeSince[typ], had, ends)
 	}
+	for typ, e := range p.Ended {
+		had, ok := was.Ended[typ]
+		p.lower(e.Since, had.Since, ok, ends)
+		p.lower(e.Until, had.Until, ok, ends)
+	}
 	if p.Equal(s) {
 		return s
 	}

@@ -97,6 +97,13 @@ func (r *Reactor) subscriptionTo(ctx context.Context, topic string, have *obliga
 	next := have.Next().WithTypes(r.spec.Version, r.typesOf(topic))
 	next.App = cmp.Or(next.App, r.spec.App)
 	next.TopicID = id
+	if next.Ending() {
+		ends, err := r.client.Ends(ctx, topic)
+		if err != nil {
+			return nil, fmt.Errorf("where %s ends: %w", topic, err)
+		}
+		next.SetEnded(ends[topic], time.Now().UTC())
+	}
 	if len(next.Joining) == 0 || !next.Equal(have.Now) || have.Disputed {
 		return next, nil
 	}

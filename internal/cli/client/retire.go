@@ -83,6 +83,14 @@ func (c connection) planRetirement(ctx context.Context, reaction string, topics,
 	}
 	plan := []retirement{}
 	known := []string{}
+	var names []string
+	for _, s := range subs {
+		names = append(names, s.Now.Topic)
+	}
+	_, ends, err := c.boundsOfExisting(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range subs {
 		if s.Now.Retired {
 			continue
@@ -100,6 +108,7 @@ func (c connection) planRetirement(ctx context.Context, reaction string, topics,
 			}
 			if !r.next.Retired {
 				r.Left = r.next.Types
+				r.next.SetEnded(ends[s.Now.Topic], time.Now().UTC())
 			}
 		}
 		plan = append(plan, r)

@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"tidings.dev"
 	"tidings.dev/embedded"
+	"tidings.dev/internal/cli/clitest"
 )
 
 // A reaction is retired by type, by topic, and as a whole; a subscription that does not exist is refused with those that do.
@@ -40,5 +42,67 @@ func TestGroupRetire(t *testing.T) {
 	s.Want(s.Run("group", "retire", "nobody", "--yes"), 3, `no reaction "nobody"`)
 	if err := app.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Case: a version of the program has no handler any more for a type of event, and a later one has it again. What was handled stays
+// handled, what was not is retired, and events from in between have nobody, in an index that is built anew, too.
+func TestAVersionWithoutAHandler(t *testing.T) {
+	dir := clitest.Broker(t)
+	s := program(t).On(dir)
+	run := func(version string, closed bool) (stop func()) {
+		app, err := tidings.Open("porter", socket(dir), tidings.AppVersion(version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tidings.React(app, doorOpened, func(context.Context, tidings.Event[door]) error { return nil })
+		if closed {
+			tidings.React(app, doorClosed, func(_ context.Context, e tidings.Event[door]) error {
+				if e.ID == "stuck" {
+					return errJammed
+				}
+				return nil
+			})
+		}
+		return runReaction(t, app)
+	}
+	shop := openApp(t, "shop", dir)
+	emit := func(id string) {
+		t.Helper()
+		if _, err := doorClosed.Emit(shop.Context(t.Context()), door{Door: id}, tidings.ID(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stories := func(indexed string, want map[string]string) {
+		t.Helper()
+		for id, text := range want {
+			untilShown(t, s, text, "story", id)
+			if t.Failed() {
+				t.Errorf("%s: story %s", indexed, id)
+			}
+		}
+	}
+	stop := run("1", true)
+	emit("fine")
+	emit("stuck")
+	stories("at first", map[string]string{"fine": "1 event, 1 reaction.", "stuck": "retrying, "})
+	stop()
+	emit("late")
+	stop = run("2", false)
+	emit("between")
+	want := map[string]string{"fine": "✓ porter", "stuck": "○ porter", "late": "○ porter", "between": "nobody listening"}
+	stories("without the handler", want)
+	s.Want(s.Run("story", "fine"), 0, "1 event, 1 reaction.")
+	s.Want(s.Run("story", "late"), 0, "retired")
+	stop()
+	stop = run("3", true)
+	defer stop()
+	emit("again")
+	want["again"], want["between"] = "1 event, 1 reaction.", "joined later"
+	stories("with the handler again", want)
+	for id, text := range map[string]string{"fine": "1 event, 1 reaction.", "stuck": "retired", "late": "retired"} {
+		if r := s.Want(s.Run("story", id), 0, text); strings.Contains(r.Stdout, "joined later") {
+			t.Errorf("%s: %s", id, r.Stdout)
+		}
 	}
 }
