@@ -65,7 +65,7 @@ func (r *Reactor) onOffsets(ctx context.Context, offsets map[string]map[int32]kg
 			r.fail(err)
 			return nil, err
 		}
-		a := assignment{topicPartition: tp, position: at.position, epoch: at.epoch, ahead: at.ahead, topicID: at.topic, marksFrom: at.marksFrom, failing: at.failing}
+		a := assignment{topicPartition: tp, position: at.position, epoch: at.epoch, leader: r.resume.leaderOf(tp, at), ahead: at.ahead, topicID: at.topic, marksFrom: at.marksFrom, failing: at.failing}
 		r.replayFrom(&a, start)
 		taken = append(taken, a)
 		if !at.committed {

@@ -80,6 +80,8 @@ func (r *Reactor) perform(e effect) {
 		}
 	case resumeFetch:
 		r.group.ResumeFetchPartitions(e.asMap())
+	case wentBack:
+		r.restartLost(e.topicPartition, e.read, e.at)
 	case pausePolling:
 		r.polling = make(chan struct{})
 	case resumePolling:

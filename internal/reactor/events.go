@@ -171,6 +171,7 @@ type assignment struct {
 	incarnation incarnation
 	position    int64   // the committed position: no event below it is handled
 	epoch       int64   // number of the last seek
+	leader      int32   // leader epoch of the newest record that was read when the position was committed; -1 if it is not known
 	topicID     topicID // of its topic
 	// failing has the events whose attempts have failed in earlier incarnations. The scheduler owns it once the
 	// assignment is passed on.
@@ -238,6 +239,13 @@ type (
 		position int64
 	}
 	resumeFetch struct{ topicPartition }
+
+	// wentBack: begin a new session, since a record at an offset has come in place of another, and the log has lost what was read up
+	// to the offset read.
+	wentBack struct {
+		topicPartition
+		at, read int64
+	}
 
 	// pausePolling and resumePolling: stop, and begin again, to poll for records of any partition.
 	pausePolling  struct{}
@@ -322,6 +330,7 @@ func (pauseFetch) effect()    {}
 func (resumeFetch) effect()   {}
 func (pausePolling) effect()  {}
 func (resumePolling) effect() {}
+func (wentBack) effect()      {}
 func (armRetry) effect()      {}
 func (disarmRetry) effect()   {}
 func (armFlush) effect()      {}

@@ -2,15 +2,20 @@ package reactor
 
 import "tidings.dev/internal/obligation"
 
-// onArrived takes in records of one partition. It ignores records of a partition that is not owned any more or is
-// being given up.
+// onArrived takes in records of one partition. It ignores records of a partition that is not owned any more, is being given up, or
+// has gone back.
 func (s *scheduler) onArrived(ev arrived) {
 	p := s.partitions[ev.topicPartition]
-	if p == nil || p.revoking || s.draining || s.stoodDown {
+	if p == nil || p.revoking || p.wentBack || s.draining || s.stoodDown {
 		return
 	}
 	for i := range ev.records {
 		r := &ev.records[i]
+		if p.replaced(r) {
+			p.wentBack = true
+			s.emit(wentBack{p.topicPartition, r.Offset, p.tracker.next})
+			break
+		}
 		if r.Offset >= p.start-1 {
 			p.leader = max(p.leader, r.leader)
 		}
@@ -28,6 +33,13 @@ func (s *scheduler) onArrived(ev arrived) {
 	s.saveMemory()
 	s.pauseHeaviest()
 	s.noteProgress(p)
+}
+
+// replaced reports whether a record has come in place of one that was read before, here or by whoever committed the position: it is of a
+// later leader epoch than all that was read, and below the end of that. The log has lost its end then (KIP-320). The record must not be
+// taken in, since its place is that of another event, which may be done or being handled.
+func (p *partition) replaced(r *record) bool {
+	return p.leader >= 0 && r.leader > p.leader && r.Offset < p.tracker.next
 }
 
 // replay takes in a record below the position. Its event was handled before, so it is only remembered in the window

@@ -18,7 +18,9 @@ type partition struct {
 	incarnation incarnation
 	start       int64 // the committed position when the partition was assigned
 	epoch       int64 // number of the last seek
-	leader      int32 // leader epoch of the newest record from start-1 on that has arrived; -1 if none is known
+	// leader is the leader epoch of the newest record that has arrived from start-1 on, or that was read before the position was
+	// committed at which the partition was taken up; -1 if none is known.
+	leader int32
 
 	identityFrom int64 // see assignment
 
@@ -29,6 +31,7 @@ type partition struct {
 	heldLanes map[laneKey]bool // the lanes of held
 	out       int              // number of items that are given out
 	revoking  bool             // the partition is being given up, or is lost
+	wentBack  bool             // a wentBack was emitted
 	sealed    bool             // a seek is about to move the partition: results of its handlers are ignored
 	idle      bool             // a becomeIdle was emitted
 	paused    bool             // a pauseFetch is in force
@@ -101,7 +104,7 @@ func (s *scheduler) onAssigned(ev assigned) {
 
 func (s *scheduler) newPartition(a assignment) *partition {
 	return &partition{
-		topicPartition: a.topicPartition, incarnation: a.incarnation, start: a.position, epoch: a.epoch, leader: -1, topicID: a.topicID, marksFrom: a.marksFrom, identityFrom: a.identityFrom,
+		topicPartition: a.topicPartition, incarnation: a.incarnation, start: a.position, epoch: a.epoch, leader: a.leader, topicID: a.topicID, marksFrom: a.marksFrom, identityFrom: a.identityFrom,
 		heldLanes: make(map[laneKey]bool),
 		tracker:   newTracker(a.position, a.ahead),
 		window:    newWindow(s.window),
@@ -134,7 +137,7 @@ func (s *scheduler) onMoved(ev moved) {
 // retaken returns the assignment by which the partition would go on where it is.
 func (p *partition) retaken() assignment {
 	return assignment{
-		topicPartition: p.topicPartition, position: p.tracker.position, ahead: p.tracker.ahead.Clone(), epoch: p.epoch, topicID: p.topicID,
+		topicPartition: p.topicPartition, position: p.tracker.position, ahead: p.tracker.ahead.Clone(), epoch: p.epoch, leader: p.leader, topicID: p.topicID,
 		failing: maps.Clone(p.failing.events), marksFrom: p.marksFrom, identityFrom: p.identityFrom,
 	}
 }

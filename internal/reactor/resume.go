@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -130,7 +131,7 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 			found[tp] = at
 		}
 	}
-	lost, err := s.goBack(ctx, found)
+	leaders, lost, err := s.goBack(ctx, found)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +140,7 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 	if err := s.readProgress(ctx, found, marked, ids); err != nil {
 		return nil, err
 	}
+	s.cutLost(found, leaders)
 	if len(moved)+len(expired)+len(remade) == 0 {
 		return found, nil
 	}
@@ -156,16 +158,16 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 }
 
 // goBack sets back the points that are above what the log has of the leader epochs in which they were committed: the log has lost
-// its end since then. It returns the partitions of which the log does not know the epoch.
-func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resumePoint) (lost []topicPartition, err error) {
-	leaders := make(leaderEnds)
+// its end since then. It returns the ends of those epochs, and the partitions of which the log does not know the epoch.
+func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resumePoint) (leaders leaderEnds, lost []topicPartition, err error) {
+	leaders = make(leaderEnds)
 	for tp, at := range found {
 		if leader := s.fetched[tp].leader; at.committed && leader >= 0 {
 			leaders.want(tp, leader)
 		}
 	}
 	if err := leaders.ask(ctx, s.client); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for tp := range leaders {
 		at, end := found[tp], leaders[tp][s.fetched[tp].leader]
@@ -183,7 +185,34 @@ func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resu
 			found[tp] = at
 		}
 	}
-	return lost, nil
+	return leaders, lost, nil
+}
+
+// cutLost removes from the points what was done, or has failed, ahead of the position and above the end of the leader epoch in which it
+// was read: the log has lost it, and may have other events there.
+func (s *resumePoints) cutLost(found map[topicPartition]resumePoint, leaders leaderEnds) {
+	for tp, of := range leaders {
+		at, end := found[tp], of[s.fetched[tp].leader]
+		if !at.committed {
+			continue // goBack has set it back
+		}
+		if lost := at.ahead.CutFrom(end); !lost.Empty() {
+			s.log.Warn("the log has gone back: it has lost events that were handled ahead of the position; those that came in their place are handled",
+				"topic", tp.topic, "partition", tp.partition, "position", at.position, "lost_from", end)
+			at.committed = false
+		}
+		maps.DeleteFunc(at.failing, func(offset int64, _ failure) bool { return offset >= end })
+		found[tp] = at
+	}
+}
+
+// leaderOf returns the leader epoch of the newest record that was read when the position of a point was committed; -1 if that is not
+// known, or if the point is another one.
+func (s *resumePoints) leaderOf(tp topicPartition, at resumePoint) int32 {
+	if have, ok := s.fetched[tp]; ok && at.committed {
+		return have.leader
+	}
+	return -1
 }
 
 // beginRemade sets the points of partitions of topics that were deleted and made again. If the reaction has handled
