@@ -30,7 +30,6 @@ type listener struct {
 	later map[nameNum]map[int32]int64
 	ended map[nameNum]obligation.Ended // sub.Ended
 
-
 	covers map[int32]*coverage // by partition; the methods coverage and readCoverage return entries
 }
 
