@@ -26,10 +26,9 @@ type cutOff struct {
 	kept string // a copy of its directory
 }
 
-// create creates a topic whose end can be lost.
-func (c *cutOff) create(topic string, partitions int32) {
+// create creates a topic with a durability.
+func (c *cutOff) create(topic string, partitions int32, mode string) {
 	c.t.Helper()
-	mode := "os"
 	if _, err := kadm.NewClient(client(c.t, c)).CreateTopic(c.t.Context(), partitions, 1, map[string]*string{"tidings.durability": &mode}, topic); err != nil {
 		c.t.Fatal(err)
 	}
@@ -75,7 +74,7 @@ func TestEventsInPlaceOfThoseThatAreBeingHandledAreHandled(t *testing.T) {
 	where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
 	where.start(t)
 	t.Cleanup(func() { where.stop(t) })
-	where.create("orders", 4)
+	where.create("orders", 4, "os")
 	app := open(t, "audit", where)
 	var seen journal
 	var begun atomic.Int64
@@ -129,7 +128,7 @@ func TestEventsInPlaceOfThoseThatWereHandledAheadAreHandled(t *testing.T) {
 			where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
 			where.start(t)
 			t.Cleanup(func() { where.stop(t) })
-			where.create("single", 1)
+			where.create("single", 1, "os")
 			oneByOne := tidings.Define[order]("test.one.happened", tidings.In("single", tidings.Partitions(1)), tidings.Subject(about))
 			var mu sync.Mutex
 			seen := make(map[string]bool)
@@ -189,6 +188,52 @@ func TestEventsInPlaceOfThoseThatWereHandledAheadAreHandled(t *testing.T) {
 				run = build()
 			}
 			eventually(t, "all that came are handled", has("come", 20))
+			run.stop()
+		})
+	}
+}
+
+// A topic is kept in memory, and its broker is killed: its offsets go on far above. A reaction that has handled everything has lost
+// nothing, and goes on with what comes, whether it runs meanwhile or not.
+func TestAReactionOnATopicInMemoryOutlivesTheBroker(t *testing.T) {
+	t.Parallel()
+	for name, runs := range map[string]bool{"running": true, "stopped": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
+			where.start(t)
+			t.Cleanup(func() { where.stop(t) })
+			where.create("orders", 4, "memory")
+			var seen journal
+			build := func() *running {
+				app := open(t, "audit", where)
+				tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error { seen.note(e); return nil })
+				return start(t, app)
+			}
+			emit := func(n int) {
+				t.Helper()
+				shop := open(t, "shop", where)
+				for i := range n {
+					if _, err := placed.Emit(shop.Context(t.Context()), order{ID: fmt.Sprint(i)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			run := build()
+			emit(20)
+			eventually(t, "the first are handled", func() bool { return seen.len() == 20 && run.Stats()["audit"].Waiting == 0 })
+			if !runs {
+				run.stop()
+			}
+			where.keep()
+			where.cut()
+			emit(30)
+			if !runs {
+				run = build()
+			}
+			eventually(t, "all that came are handled", func() bool { return seen.len() == 50 })
+			emit(10)
+			eventually(t, "what comes later is handled", func() bool { return seen.len() == 60 })
 			run.stop()
 		})
 	}

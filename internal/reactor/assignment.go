@@ -61,6 +61,16 @@ func (r *Reactor) onOffsets(ctx context.Context, offsets map[string]map[int32]kg
 	var uncommitted []finished
 	for tp, at := range found {
 		start, end := bounds.of(tp)
+		if at.position < start {
+			memory, err := r.keptInMemory(ctx, tp.topic)
+			if err != nil {
+				return nil, err
+			}
+			if memory {
+				at = r.skipToStart(tp, at, start)
+				found[tp] = at
+			}
+		}
 		if err := r.checkPosition(tp, at.position, start, end); err != nil {
 			r.fail(err)
 			return nil, err

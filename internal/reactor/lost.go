@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"tidings.dev/internal/logclient"
 )
 
@@ -55,6 +57,36 @@ func (r *Reactor) boundsOf(ctx context.Context, topics ...string) (b bounds, err
 	return b, nil
 }
 
+// durabilityConfig is the config of a topic that says whether its records are kept in memory alone, on brokers of Tidings.
+const durabilityConfig, inMemory = "tidings.durability", "memory"
+
+// keptInMemory reports whether the records of a topic are kept in memory alone: each start of its broker takes all of them, and the offsets go on
+// further up. Brokers that do not know the config keep no records in memory alone.
+func (r *Reactor) keptInMemory(ctx context.Context, topic string) (bool, error) {
+	configs, err := kadm.NewClient(r.client.Client()).DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return false, fmt.Errorf("how the records of %s are kept: %w", topic, err)
+	}
+	for _, c := range configs {
+		for _, config := range c.Configs {
+			if c.Err == nil && config.Key == durabilityConfig {
+				return config.MaybeValue() == inMemory, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// skipToStart returns a point that goes on at the start of the log of a partition whose records are kept in memory. What was before went with
+// a stop of the broker, whether there was something or not; nothing is wrong with the reaction.
+func (r *Reactor) skipToStart(tp topicPartition, at resumePoint, start int64) resumePoint {
+	r.spec.Log.Warn("the records of the topic are kept in memory, and the broker has started anew: the reaction goes on with what came since",
+		"topic", tp.topic, "partition", tp.partition, "position", at.position, "goes_on_at", start)
+	at.ahead.CutFrom(at.position)
+	at.position, at.committed, at.failing = start, false, nil
+	return at
+}
+
 // checkPosition returns a *Lost if position is below start, a *Beyond if it is above end, and otherwise nil.
 func (r *Reactor) checkPosition(tp topicPartition, position, start, end int64) error {
 	switch {
@@ -87,7 +119,14 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	switch start, end := b.of(tp); {
 	case p == nil: // lost meanwhile
 	case position < start:
-		r.fail(&Lost{r.spec.Name, tp.topic, tp.partition, position, start})
+		switch memory, err := r.keptInMemory(ctx, tp.topic); {
+		case err != nil: // it is asked again when the next fetch fails
+			r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
+		case memory:
+			r.restart(&changed{tp.topic}) // the next session goes on at the start
+		default:
+			r.fail(&Lost{r.spec.Name, tp.topic, tp.partition, position, start})
+		}
 	default:
 		r.restartLost(tp, next, end)
 	}
