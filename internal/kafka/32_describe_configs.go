@@ -70,12 +70,12 @@ func (c *conn) configsOf(ask *kmsg.DescribeConfigsRequestResource) (entries []me
 	}
 }
 
-// namedConfigs returns, for the name of each entry, whether names contains it; a nil names contains all. The map has no
-// more elements than entries, even if the request has many names.
+// namedConfigs returns, for the name of each entry, whether names contains it; null and no names stand for all. The map
+// has no more elements than entries, even if the request has many names.
 func namedConfigs(entries []meta.ConfigEntry, names []string) map[string]bool {
 	wanted := make(map[string]bool, len(entries))
 	for _, entry := range entries {
-		wanted[entry.Name] = names == nil
+		wanted[entry.Name] = len(names) == 0
 	}
 	for _, name := range names {
 		if _, ok := wanted[name]; ok {

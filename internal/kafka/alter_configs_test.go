@@ -103,3 +103,53 @@ func TestConfigsAreAlteredInEveryVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigsThatPeopleSet sets configurations that tools and operators of Apache Kafka set without asking, in each of the
+// three APIs. They are kept and described, and a topic with min.insync.replicas above the number of replicas is written to.
+func TestConfigsThatPeopleSet(t *testing.T) {
+	h := newTestServer(t, func(c *Config) { // the values of a broker that was configured otherwise than by default in nothing
+		c.TopicDefaults = meta.Defaults{SegmentBytes: 64 << 20, MaxMessageBytes: 1<<20 + 12}
+	})
+	w := h.dial()
+	for name, value := range map[string]string{
+		"compression.type": "zstd", "min.insync.replicas": "2", "leader.replication.throttled.replicas": "0:1,1:1",
+		"follower.replication.throttled.replicas": "*", "local.retention.ms": "5", "local.retention.bytes": "5",
+		"remote.log.copy.disable": "true", "remote.log.delete.on.disable": "true",
+	} {
+		create := kmsg.NewPtrCreateTopicsRequest()
+		create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: name, NumPartitions: 1, ReplicationFactor: 1,
+			Configs: []kmsg.CreateTopicsRequestTopicConfig{{Name: name, Value: &value}}}}
+		if got := roundTrip[*kmsg.CreateTopicsResponse](w, create, 7).Topics[0]; got.ErrorCode != none {
+			t.Errorf("CreateTopics with %s=%s: %s", name, value, *got.ErrorMessage)
+		}
+		alter := kmsg.NewPtrAlterConfigsRequest()
+		alter.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name,
+			Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: name, Value: &value}}}}
+		if got := roundTrip[*kmsg.AlterConfigsResponse](w, alter, 2).Resources[0]; got.ErrorCode != none {
+			t.Errorf("AlterConfigs of %s=%s: %s", name, value, *got.ErrorMessage)
+		}
+		incremental := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		incremental.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name,
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: name, Value: &value}}}}
+		if got := roundTrip[*kmsg.IncrementalAlterConfigsResponse](w, incremental, 1).Resources[0]; got.ErrorCode != none {
+			t.Errorf("IncrementalAlterConfigs of %s=%s: %s", name, value, *got.ErrorMessage)
+		}
+		topic, _ := h.engine.Topic(name)
+		if got := roundTrip[*kmsg.ProduceResponse](w, produceTo(topic, 0, records("x")), 9).Topics[0].Partitions[0]; got.ErrorCode != none {
+			t.Errorf("Produce with %s=%s: %+v", name, value, got)
+		}
+
+		// Case: an empty list of names asks for all configurations, of which only this one is not the default.
+		describe := kmsg.NewPtrDescribeConfigsRequest()
+		describe.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name, ConfigNames: []string{}}}
+		configs := roundTrip[*kmsg.DescribeConfigsResponse](w, describe, 4).Resources[0].Configs
+		if len(configs) < 30 {
+			t.Errorf("%d configurations", len(configs))
+		}
+		for _, c := range configs {
+			if changed := c.Source != kmsg.ConfigSourceDefaultConfig; changed != (c.Name == name) || changed && *c.Value != value {
+				t.Errorf("%s=%s: source of %s=%s is %v", name, value, c.Name, *c.Value, c.Source)
+			}
+		}
+	}
+}

@@ -248,9 +248,13 @@ func TestConfigTable(t *testing.T) {
 		ok          bool
 	}{
 		{CleanupPolicy, "compact", true}, {CleanupPolicy, "compact, delete", true}, {CleanupPolicy, "", true}, {CleanupPolicy, "shred", false},
-		{"compression.type", "producer", true}, {"compression.type", "gzip", false},
-		{"min.insync.replicas", "1", true}, {"min.insync.replicas", "2", false},
-		{RetentionBytes, "-1", true}, {RetentionBytes, "-2", false}, {RetentionMS, "9223372036854775808", false},
+		{"compression.type", "producer", true}, {"compression.type", "gzip", true}, {"compression.type", "uncompressed", true}, {"compression.type", "lz5", false},
+		{"min.insync.replicas", "1", true}, {"min.insync.replicas", "2", true}, {"min.insync.replicas", "0", false},
+		{"leader.replication.throttled.replicas", "", true}, {"leader.replication.throttled.replicas", "*", true}, {"leader.replication.throttled.replicas", "0:1, 1:1", true},
+		{"follower.replication.throttled.replicas", "0:1,*", false}, {"follower.replication.throttled.replicas", "0", false}, {"follower.replication.throttled.replicas", "a:1", false},
+		{"local.retention.ms", "-2", true}, {"local.retention.bytes", "-3", false}, {"remote.log.copy.disable", "TRUE", true}, {"remote.storage.enable", "true", false},
+		{"compression.gzip.level", "-1", true}, {"compression.gzip.level", "0", false}, {"compression.gzip.level", "9", true},
+		{RetentionBytes, "-1", true}, {RetentionBytes, "-2", true}, {RetentionMS, "9223372036854775808", false},
 		{SegmentBytes, "1024", true}, {SegmentBytes, "1023", false}, {SegmentBytes, "2147483648", false},
 		{TimestampType, "LogAppendTime", true}, {TimestampType, "logappendtime", false},
 		{"min.cleanable.dirty.ratio", "0.1", true}, {"min.cleanable.dirty.ratio", "1.1", false}, {"min.cleanable.dirty.ratio", "NaN", false},

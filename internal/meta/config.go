@@ -69,7 +69,7 @@ const (
 // noLimit is the value of limits that are not in force: the largest 64-bit integer, as in Kafka.
 var noLimit = strconv.FormatInt(math.MaxInt64, 10)
 
-// setting describes one topic configuration of Apache Kafka 4.2.
+// setting describes one topic configuration of Apache Kafka 4.3.
 type setting struct {
 	name  string
 	typ   ConfigType
@@ -78,23 +78,25 @@ type setting struct {
 	doc   string
 }
 
-// settings lists every topic configuration that this broker knows, in the order of names. A configuration of something
-// that the broker does not offer (more replicas, tiered storage, recompression) accepts only the value that describes
-// what the broker does. A configuration that only tunes Apache Kafka's storage accepts every valid value and has no
-// effect, as its doc says.
+// settings lists every topic configuration that this broker knows, in the order of names. A configuration that promises
+// something that the broker does not offer (tiered storage) accepts only the value that describes what the broker does.
+// One that only tunes Apache Kafka's storage or replication, or chooses a compression, accepts every valid value and has
+// no effect, as its doc says: tools set it without asking.
 var settings = []setting{
 	{CleanupPolicy, TypeList, "delete", policies, "What happens to old segments: delete (retention), compact, both, or nothing when empty."},
-	{"compression.gzip.level", TypeInt, "-1", whole(-1, 9), "No effect: batches are stored as they came."},
+	{"compression.gzip.level", TypeInt, "-1", gzipLevel, "No effect: batches are stored as they came."},
 	{"compression.lz4.level", TypeInt, "9", whole(1, 17), "No effect: batches are stored as they came."},
-	{"compression.type", TypeString, "producer", only("producer", "batches are stored as the producer compressed them"), "Batches are stored as the producer compressed them."},
+	{"compression.type", TypeString, "producer", oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"), "Kept, with no effect: batches are stored as the producer compressed them."},
 	{"compression.zstd.level", TypeInt, "3", whole(-131072, 22), "No effect: batches are stored as they came."},
 	{DeleteRetentionMS, TypeLong, "86400000", whole(0, math.MaxInt64), "How long compaction keeps tombstones."},
 	{"file.delete.delay.ms", TypeLong, "60000", whole(0, math.MaxInt64), "No effect: files go as soon as no reader holds them."},
 	{"flush.messages", TypeLong, noLimit, whole(1, math.MaxInt64), "No effect: tidings.durability sets when records are synced."},
 	{"flush.ms", TypeLong, noLimit, whole(0, math.MaxInt64), "No effect: tidings.durability sets when records are synced."},
-	{"follower.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
+	{"follower.replication.throttled.replicas", TypeList, "", throttled, "Kept, with no effect: there is one replica."},
 	{IndexIntervalBytes, TypeInt, "4096", whole(0, math.MaxInt32), "Bytes of batches between two entries of a segment's index."},
-	{"leader.replication.throttled.replicas", TypeList, "", only("", "there is one replica"), "There is one replica."},
+	{"leader.replication.throttled.replicas", TypeList, "", throttled, "Kept, with no effect: there is one replica."},
+	{"local.retention.bytes", TypeLong, "-2", whole(-2, math.MaxInt64), "Kept, with no effect: there is no tiered storage."},
+	{"local.retention.ms", TypeLong, "-2", whole(-2, math.MaxInt64), "Kept, with no effect: there is no tiered storage."},
 	{MaxCompactionLagMS, TypeLong, noLimit, whole(1, math.MaxInt64), "The longest that a record stays out of compaction's reach."},
 	{MaxMessageBytes, TypeInt, "1048588", whole(0, math.MaxInt32), "The largest record batch, as stored."},
 	{TimestampAfterMS, TypeLong, "3600000", whole(0, math.MaxInt64), "How far a record's CreateTime may lie in the future."},
@@ -102,10 +104,12 @@ var settings = []setting{
 	{TimestampType, TypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime"), "Whose clock stamps records: the producer's or the broker's."},
 	{CleanableRatio, TypeDouble, "0.5", ratio, "The share of uncompacted bytes at which compaction begins."},
 	{MinCompactionLagMS, TypeLong, "0", whole(0, math.MaxInt64), "The least time that a record stays uncompacted."},
-	{"min.insync.replicas", TypeInt, "1", only("1", "there is one replica"), "There is one replica; tidings.durability sets what acknowledged means."},
-	{"preallocate", TypeBool, "false", oneOf("false", "true"), "No effect: the journal is preallocated, segments are not."},
+	{"min.insync.replicas", TypeInt, "1", whole(1, math.MaxInt32), "Counts up to the number of replicas, which is 1; tidings.durability sets what acknowledged means."},
+	{"preallocate", TypeBool, "false", boolean, "No effect: the journal is preallocated, segments are not."},
+	{"remote.log.copy.disable", TypeBool, "false", boolean, "Kept, with no effect: there is no tiered storage."},
+	{"remote.log.delete.on.disable", TypeBool, "false", boolean, "Kept, with no effect: there is no tiered storage."},
 	{"remote.storage.enable", TypeBool, "false", only("false", "there is no tiered storage"), "There is no tiered storage."},
-	{RetentionBytes, TypeLong, "-1", whole(-1, math.MaxInt64), "The most bytes a partition keeps; -1 for no limit."},
+	{RetentionBytes, TypeLong, "-1", whole(math.MinInt64, math.MaxInt64), "The most bytes a partition keeps; -1 for no limit."},
 	{RetentionMS, TypeLong, "604800000", whole(-1, math.MaxInt64), "How long records are kept; -1 for ever."},
 	// Apache Kafka's minimum is 1 MiB since version 4.0 (KIP-1030). Smaller segments are allowed here for tests.
 	{SegmentBytes, TypeInt, "67108864", whole(1024, math.MaxInt32), "The size at which a new segment file is begun."},
@@ -115,7 +119,7 @@ var settings = []setting{
 	// The following two are not configurations of Apache Kafka.
 	{DurabilityMode, TypeString, string(Sync), oneOf(string(Sync), string(Interval), string(OS), string(Memory)), "When an append is acknowledged: synced (sync), written and synced within an interval (interval), written (os), or in memory only (memory, for signals; only at creation)."},
 	{DurabilityInterval, TypeLong, "100", whole(1, 3_600_000), "The longest that an acknowledged record stays unsynced under tidings.durability=interval."},
-	{"unclean.leader.election.enable", TypeBool, "false", oneOf("false", "true"), "No effect: there is one replica."},
+	{"unclean.leader.election.enable", TypeBool, "false", boolean, "No effect: there is one replica."},
 }
 
 // findSetting returns the setting with a name, and whether it exists.
@@ -174,6 +178,33 @@ func only(value, why string) func(string) string {
 	}
 }
 
+// boolean is a check function that accepts true and false in any case, as Apache Kafka does.
+func boolean(v string) string {
+	return oneOf("false", "true")(strings.ToLower(strings.TrimSpace(v)))
+}
+
+// gzipLevel is a check function that accepts the levels of gzip: 1 to 9, and -1 for its default.
+func gzipLevel(v string) string {
+	if strings.TrimSpace(v) == "-1" {
+		return ""
+	}
+	return whole(1, 9)(v)
+}
+
+// throttled is a check function that accepts lists of replicas whose replication is throttled: of PARTITION:BROKER, or
+// only a * for all.
+func throttled(v string) string {
+	list := splitList(v)
+	for _, element := range list {
+		partition, broker, ok := strings.Cut(element, ":")
+		all := element == "*" && len(list) == 1
+		if !all && (!ok || whole(0, math.MaxInt32)(partition) != "" || whole(0, math.MaxInt32)(broker) != "") {
+			return "neither * nor a list of PARTITION:BROKER"
+		}
+	}
+	return ""
+}
+
 // ratio is a check function that accepts numbers in [0, 1].
 func ratio(v string) string {
 	if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err != nil || !(f >= 0 && f <= 1) {
@@ -211,15 +242,22 @@ type Defaults struct {
 	MaxMessageBytes int64
 }
 
-// lookup returns the broker's value of the configuration with a name, and whether the broker has one.
+// lookup returns the broker's value of the configuration with a name, and whether the broker has one that is not the
+// default in settings.
 func (d Defaults) lookup(name string) (string, bool) {
-	switch {
-	case name == SegmentBytes && d.SegmentBytes > 0:
-		return strconv.FormatInt(d.SegmentBytes, 10), true
-	case name == MaxMessageBytes && d.MaxMessageBytes > 0:
-		return strconv.FormatInt(d.MaxMessageBytes, 10), true
+	var value int64
+	switch name {
+	case SegmentBytes:
+		value = d.SegmentBytes
+	case MaxMessageBytes:
+		value = d.MaxMessageBytes
 	}
-	return "", false
+	if value <= 0 {
+		return "", false
+	}
+	text := strconv.FormatInt(value, 10)
+	s, _ := findSetting(name)
+	return text, text != s.value
 }
 
 // TopicConfig contains the configurations in force for one topic, as far as they change what the broker does.
@@ -261,7 +299,7 @@ func (t Topic) Config(d Defaults) TopicConfig {
 		MaxCompactionLag:   milliseconds(number(MaxCompactionLagMS)),
 		DeleteRetention:    milliseconds(number(DeleteRetentionMS)),
 		Retention:          milliseconds(number(RetentionMS)),
-		RetentionBytes:     number(RetentionBytes),
+		RetentionBytes:     max(number(RetentionBytes), -1),
 		SegmentBytes:       number(SegmentBytes),
 		SegmentAge:         milliseconds(number(SegmentMS)),
 		IndexIntervalBytes: int(number(IndexIntervalBytes)),

@@ -69,6 +69,9 @@ func (c *Catalogue) EditConfig(name string, edits []ConfigEdit, d Defaults) (Cha
 // apply makes the edit in configs.
 func (e ConfigEdit) apply(configs map[string]string, d Defaults) error {
 	s, ok := findSetting(e.Name)
+	if !ok && e.Op == EditDelete { // as in Apache Kafka: what nobody knows is not set
+		return nil
+	}
 	if !ok {
 		return invalid(ErrInvalidConfig, e.Name, "unknown topic configuration")
 	}

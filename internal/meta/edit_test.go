@@ -30,7 +30,7 @@ func TestEditConfig(t *testing.T) {
 		{"orders", []ConfigEdit{{RetentionMS, EditAppend, "7"}}, nil},      // no list
 		{"orders", []ConfigEdit{{RetentionMS, EditSet, "1"}, {RetentionMS, EditDelete, ""}}, nil},
 		{"orders", []ConfigEdit{{"retention.hours", EditSet, "1"}}, nil},
-		{"orders", []ConfigEdit{{"retention.hours", EditDelete, ""}}, nil},
+		{"orders", []ConfigEdit{{"retention.hours", EditDelete, ""}}, map[string]string{RetentionMS: "7", DurabilityMode: "os"}}, // it is not set
 		{"orders", []ConfigEdit{{RetentionMS, EditOp(4), "1"}}, nil},
 		{"signals", []ConfigEdit{{DurabilityMode, EditDelete, ""}}, nil},
 		{"signals", []ConfigEdit{{CleanupPolicy, EditSet, "compact"}}, nil},
