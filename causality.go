@@ -30,7 +30,7 @@ func WithCorrelation(ctx context.Context, id string) context.Context {
 // story of its own.
 func Correlation(ctx context.Context) string {
 	if r := runOf(ctx); r != nil {
-		return r.cause.Correlation
+		return r.event.Correlation
 	}
 	id, _ := ctx.Value(correlationKey).(string)
 	return id
@@ -49,7 +49,7 @@ func WithTraceParent(ctx context.Context, traceparent string) context.Context {
 // [WithTraceParent] set. It returns "" if there is none.
 func TraceParent(ctx context.Context) string {
 	if r := runOf(ctx); r != nil {
-		return r.cause.TraceParent
+		return r.event.TraceParent
 	}
 	tp, _ := ctx.Value(traceKey).(string)
 	return tp
@@ -58,7 +58,7 @@ func TraceParent(ctx context.Context) string {
 // Cause returns the event whose handler ctx belongs to. Outside handlers it returns false.
 func Cause(ctx context.Context) (Meta, bool) {
 	if r := runOf(ctx); r != nil {
-		return r.cause, true
+		return r.event.Meta, true
 	}
 	return Meta{}, false
 }

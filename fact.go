@@ -160,19 +160,26 @@ func (f *Fact[T]) From(e Any) (Event[T], bool, error) {
 	if e.Type != f.def.name {
 		return Event[T]{}, false, nil
 	}
-	var data T // not a field of the Event, which would be allocated with it
-	err := decodePayload(e.Payload, &data)
-	if err == nil {
-		if d := e.mismatches.check(&e, f.def.shape, f.def.strict); f.def.strict && !d.None() {
+	data, err := f.decode(&e)
+	if err != nil {
+		return Event[T]{}, true, err
+	}
+	return Event[T]{Meta: e.Meta, Data: data}, true, nil
+}
+
+// decode returns the data of an event of the fact. The error is a *PayloadError, as that of From.
+func (f *Fact[T]) decode(e *Any) (data T, err error) {
+	if err = decodePayload(e.Payload, &data); err == nil {
+		if d := e.mismatches.check(e, f.def.shape, f.def.strict); f.def.strict && !d.None() {
 			err = &mismatchError{d}
 		}
 	}
 	if err != nil {
 		failed := &PayloadError{Meta: e.Meta, Err: err}
 		e.unread.note(failed)
-		return Event[T]{}, true, failed
+		return *new(T), failed
 	}
-	return Event[T]{Meta: e.Meta, Data: data}, true, nil
+	return data, nil
 }
 
 // decodePayload is json.Unmarshal, which reads a json.RawMessage twice; decodePayload reads it once.

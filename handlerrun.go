@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"reflect"
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -15,12 +17,14 @@ import (
 	"tidings.dev/internal/reactor"
 )
 
-// handlerRun is one run of a handler. It buffers the events that the handler emits, so that they are sent only if the
-// handler succeeds.
+// handlerRun is one run of a handler, and the context that the handler gets. It buffers the events that the handler emits,
+// so that they are sent only if the handler succeeds.
 type handlerRun struct {
-	reaction *reaction
-	// cause is the event being handled: the cause of what the handler emits.
-	cause Meta
+	context.Context // the parent, which has all values but the run
+	reaction        *reaction
+	// event is the event being handled: the cause of what the handler emits. Its Payload is nil after the run, so that
+	// whoever keeps the context does not keep a whole fetch in memory.
+	event Any
 
 	// mu protects the fields below; emissions may come from several goroutines.
 	mu        sync.Mutex
@@ -29,9 +33,17 @@ type handlerRun struct {
 	nth       map[string]int // the number of emissions in this run, by type and subject: see derive
 
 	// The following belong to the app's handlerRuns.
-	underWay bool
-	next     *handlerRun   // another run of the same story
-	detached []*kgo.Record // what was emitted meanwhile, without a handler's context, of the story, and is durable
+	bucket         *runBucket    // where it is while it is under way; nil otherwise
+	earlier, later *handlerRun   // its neighbours in the bucket
+	detached       []*kgo.Record // what was emitted meanwhile, without a handler's context, of the story, and is durable
+}
+
+// Value implements context.Context.
+func (r *handlerRun) Value(key any) any {
+	if key == runKey {
+		return r
+	}
+	return r.Context.Value(key)
 }
 
 var errHandlerReturned = errors.New("the handler whose context this is has returned: wait in the handler for the goroutines that emit")
@@ -49,9 +61,9 @@ func (r *handlerRun) emit(ctx context.Context, d *definition, e *outgoing) (Rece
 		e.meta.ID = r.derive(d.name, e.meta.Subject)
 	}
 	e.meta.Source = r.reaction.app.name
-	e.meta.Correlation = r.cause.Correlation
-	e.meta.Causation = r.cause.ID
-	e.meta.TraceParent = cloudevent.ChildTraceParent(r.cause.TraceParent)
+	e.meta.Correlation = r.event.Correlation
+	e.meta.Causation = r.event.ID
+	e.meta.TraceParent = cloudevent.ChildTraceParent(r.event.TraceParent)
 	e.reaction = r.reaction.name
 	app := r.reaction.app
 	app.client.Declare(d.topic, d.partitions, nil)
@@ -74,7 +86,7 @@ func (r *handlerRun) derive(typ, subject string) string {
 	}
 	n := r.nth[key]
 	r.nth[key] = n + 1
-	return r.cause.handling.EmissionID(typ, subject, n)
+	return r.event.handling.EmissionID(typ, subject, n)
 }
 
 // end makes later emissions fail and returns the records of those made before.
@@ -88,75 +100,96 @@ func (r *handlerRun) end() []*kgo.Record {
 // run calls a handler once for the received event and returns its outcome. folded is what the handler's fold returned
 // for the event; nil without a fold. If the handler ends its goroutine (runtime.Goexit), run does not return.
 func (r *reaction) run(ctx context.Context, h *handler, received *cloudevent.Event, folded any) reactor.Outcome {
-	e := anyOf(received)
-	e.handling, e.mismatches = received.Cause(r.name), r.mismatches
-	run := &handlerRun{reaction: r, cause: e.Meta}
-	defer run.end()
+	run := &handlerRun{Context: ctx, reaction: r, event: anyOf(received)}
+	run.event.handling, run.event.mismatches = received.Cause(r.name), r.mismatches
 	r.app.runs.begin(run)
-	defer r.app.runs.end(run) // also if the handler ends its goroutine
-	out := callHandler(context.WithValue(ctx, runKey, run), h, e, folded)
+	over := false
+	defer func() {
+		if !over { // the handler has ended its goroutine
+			run.end()
+			r.app.runs.end(run)
+		}
+	}()
+	out := callHandler(run, h, folded)
+	over = true
+	run.event.Payload = nil
+	emitted, appended := run.end(), r.app.runs.end(run)
 	if out.Err != nil {
 		return out
 	}
 	if out.Skip == nil {
-		out.Emit = run.end()
+		out.Emit = emitted
 	}
-	out.Appended = r.app.runs.end(run)
+	out.Appended = appended
 	return out
 }
 
 // handlerRuns are the runs of an app that have not ended. The zero value has none; its methods may be called from any goroutine, and
 // do not block.
 type handlerRuns struct {
-	mu      sync.Mutex
-	byStory map[string]*handlerRun // by the correlation of their causes; those of one story are linked by next
+	running atomic.Int64
+	buckets [64]runBucket // by the correlation of their causes
+}
+
+// runBucket has some of the runs, in a list.
+type runBucket struct {
+	mu   sync.Mutex // protects last, and the fields bucket, earlier, later and detached of its runs
+	last *handlerRun
+}
+
+var bucketSeed = maphash.MakeSeed()
+
+// bucketOf returns the bucket of the runs of a story.
+func (r *handlerRuns) bucketOf(correlation string) *runBucket {
+	return &r.buckets[maphash.String(bucketSeed, correlation)%uint64(len(r.buckets))]
 }
 
 func (r *handlerRuns) begin(run *handlerRun) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byStory == nil {
-		r.byStory = make(map[string]*handlerRun)
+	r.running.Add(1)
+	b := r.bucketOf(run.event.Correlation)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	run.bucket, run.earlier = b, b.last
+	if b.last != nil {
+		b.last.later = run
 	}
-	run.underWay, run.next = true, r.byStory[run.cause.Correlation]
-	r.byStory[run.cause.Correlation] = run
+	b.last = run
 }
 
-// end ends a run and returns what was emitted meanwhile. If it has ended before, it does nothing.
+// end ends a run and returns what was emitted meanwhile. It must be called once for each begin.
 func (r *handlerRuns) end(run *handlerRun) []*kgo.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !run.underWay {
-		return nil
+	r.running.Add(-1)
+	b := run.bucket
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if run.earlier != nil {
+		run.earlier.later = run.later
 	}
-	run.underWay = false
-	first := r.byStory[run.cause.Correlation]
-	at := &first
-	for *at != run {
-		at = &(*at).next
-	}
-	if *at = run.next; first == nil {
-		delete(r.byStory, run.cause.Correlation)
+	if run.later != nil {
+		run.later.earlier = run.earlier
 	} else {
-		r.byStory[run.cause.Correlation] = first
+		b.last = run.earlier
 	}
+	run.bucket, run.earlier, run.later = nil, nil, nil
 	return run.detached
 }
 
 // any reports whether there is a run.
-func (r *handlerRuns) any() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.byStory) > 0
-}
+func (r *handlerRuns) any() bool { return r.running.Load() > 0 }
 
 // appended notes that a record of a story is durable that was emitted without a handler's context. If a handler runs for an event of
 // that story it may be the one that has emitted it: then the story must not settle before the record was read.
 func (r *handlerRuns) appended(correlation string, record *kgo.Record) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for run := r.byStory[correlation]; run != nil; run = run.next {
-		run.detached = append(run.detached, record)
+	if !r.any() {
+		return
+	}
+	b := r.bucketOf(correlation)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for run := b.last; run != nil; run = run.earlier {
+		if run.event.Correlation == correlation {
+			run.detached = append(run.detached, record)
+		}
 	}
 }
 
@@ -167,13 +200,13 @@ var handlerFrame = runtime.FuncForPC(reflect.ValueOf(callHandler).Pointer()).Nam
 // insideHandler looks for it on the stack, so it must not be inlined.
 //
 //go:noinline
-func callHandler(ctx context.Context, h *handler, e Any, folded any) (out reactor.Outcome) {
+func callHandler(run *handlerRun, h *handler, folded any) (out reactor.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			out = reactor.Outcome{Err: &failedRun{text: panicText(p), stack: debug.Stack()}}
 		}
 	}()
-	if err := h.handle(ctx, e, folded); err != nil {
+	if err := h.handle(run, &run.event, folded); err != nil {
 		// outcomeOf is called under the recover above, since methods of err may panic, too.
 		return outcomeOf(err) // here, since methods of err may panic, too
 	}

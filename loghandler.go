@@ -28,7 +28,7 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
 	r.AddAttrs(slog.String("correlation", id))
 	if run != nil {
-		r.AddAttrs(slog.String("event", run.cause.ID), slog.String("reaction", run.reaction.name))
+		r.AddAttrs(slog.String("event", run.event.ID), slog.String("reaction", run.reaction.name))
 	}
 	return h.next.Handle(ctx, r)
 }

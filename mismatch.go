@@ -72,6 +72,8 @@ type mismatches struct {
 
 	mu   sync.RWMutex // protects from, but not the *sent in it
 	from map[sender]*sent
+
+	last atomic.Pointer[sent] // the one of the last event: mostly that of the next one, too
 }
 
 // sender identifies the events that are compared and counted together: those of one type, schema version and source.
@@ -83,6 +85,7 @@ type sender struct {
 
 // sent has what was found in the events of one sender.
 type sent struct {
+	by     sender
 	events atomic.Int64 // number of events that were decoded
 
 	mu       sync.Mutex // protects the fields below
@@ -130,10 +133,14 @@ func (m *mismatches) check(e *Any, shape *jsonfields.Shape, always bool) jsonfie
 // sent returns the entry of a sender, which it adds if there is none. It returns nil if there are maxSenders others
 // already.
 func (m *mismatches) sent(from sender) *sent {
+	if s := m.last.Load(); s != nil && s.by == from {
+		return s
+	}
 	m.mu.RLock()
 	s := m.from[from]
 	m.mu.RUnlock()
 	if s != nil {
+		m.last.Store(s)
 		return s
 	}
 	m.mu.Lock()
@@ -141,7 +148,7 @@ func (m *mismatches) sent(from sender) *sent {
 	if s = m.from[from]; s == nil && len(m.from) < maxSenders {
 		from.source = strings.Clone(from.source) // it may share the memory of a whole batch
 		from.typ = strings.Clone(from.typ)
-		s = &sent{unknown: make(map[string]int64), missing: make(map[string]int64)}
+		s = &sent{by: from, unknown: make(map[string]int64), missing: make(map[string]int64)}
 		m.from[from] = s
 	}
 	return s

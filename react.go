@@ -30,12 +30,12 @@ func React[T any](app *App, f *Fact[T], h func(context.Context, Event[T]) error,
 		panic(fmt.Sprintf("tidings: app %q: React to %s: the handler is nil", app.name, f.def.name))
 	}
 	r, o := app.reaction(opts)
-	r.handle(f.definition(), o, nil, func(ctx context.Context, e Any, _ any) error {
-		ev, _, err := f.From(e)
+	r.handle(f.definition(), o, nil, func(ctx context.Context, e *Any, _ any) error {
+		data, err := f.decode(e)
 		if err != nil {
-			return o.undecodable(ctx, e, err)
+			return o.undecodable(ctx, *e, err)
 		}
-		return h(ctx, ev)
+		return h(ctx, Event[T]{Meta: e.Meta, Data: data})
 	})
 }
 
@@ -140,7 +140,7 @@ const minBuffer = 64 << 10
 
 // Window sets how many events of each partition the reaction remembers so that it can drop copies of them: later
 // events of the same source, type and id. The default is 16384; 0 means that no copies are dropped. Each remembered
-// event takes about 32 bytes. When a partition is assigned, its window is filled by reading at most about 16 MiB of
+// event takes about 40 bytes. When a partition is assigned, its window is filled by reading at most about 16 MiB of
 // the log again. Window panics if n is negative or larger than 1<<31 - 1.
 func Window(n int) ReactOption {
 	if n < 0 || n > reactor.MaxWindow {

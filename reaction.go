@@ -56,8 +56,9 @@ type handler struct {
 	slow    time.Duration
 	folder  *folder           // nil without state
 	shape   *jsonfields.Shape // the fields of the type; nil if they are not known
-	// handle handles one event. folded is the result of folder.fold for the event; nil without state.
-	handle func(ctx context.Context, e Any, folded any) error
+	// handle handles one event, which it must neither change nor keep. folded is the result of folder.fold for the event; nil
+	// without state.
+	handle func(ctx context.Context, e *Any, folded any) error
 }
 
 // folder is the state that one call of ReactWith keeps, as the handlers of its facts use it.
@@ -109,7 +110,7 @@ func (r *reaction) configure(o reactOptions) {
 
 // handle adds h as the handler of a fact. folder is the state that events of the fact are folded into before h is
 // called; nil without state. It panics if the reaction handles the fact already.
-func (r *reaction) handle(d *definition, o reactOptions, folder *folder, h func(context.Context, Any, any) error) {
+func (r *reaction) handle(d *definition, o reactOptions, folder *folder, h func(context.Context, *Any, any) error) {
 	if r.handlers[d.name] != nil {
 		panic(fmt.Sprintf("tidings: reaction %q handles %s twice: name one of the two with tidings.Named, and each gets every event", r.name, d.name))
 	}

@@ -64,18 +64,18 @@ func ReactWith[S any](app *App, facts []Definition, fold func(s *S, e Any), reac
 		drop: states.drop,
 	}
 	for _, f := range facts {
-		r.handle(f.definition(), o, folder, func(ctx context.Context, e Any, result any) error {
+		r.handle(f.definition(), o, folder, func(ctx context.Context, e *Any, result any) error {
 			event := result.(folded[S])
 			s, err := states.read(event.kept)
 			switch {
 			case err != nil:
 				return err
 			case event.unread != nil:
-				return o.undecodable(ctx, e, event.unread)
+				return o.undecodable(ctx, *e, event.unread)
 			case react == nil:
 				return nil
 			}
-			return react(ctx, s, e)
+			return react(ctx, s, *e)
 		})
 	}
 	return states

@@ -1,8 +1,6 @@
 package cloudevent
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,62 +76,28 @@ type Event struct {
 //
 // An empty attribute counts as absent. Of several headers with the same key, the first one that is not empty counts.
 // In structured mode the attributes are those in the value, and ce_ headers are ignored.
-func FromRecord(r *kgo.Record) Event {
-	binary := Event{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Data: r.Value}
-	var spec, traceAttribute string
-	var room [256]byte // of text; larger ones are allocated
-	text, at := room[:0], [texts]span{}
-	for _, h := range slices.Backward(r.Headers) {
-		if len(h.Value) == 0 {
-			continue
-		}
-		switch h.Key {
-		case HeaderSpecVersion:
-			spec = intern(h.Value, specVersion)
-		case HeaderID:
-			text, at[textID] = appendText(text, h.Value)
-		case HeaderType:
-			text, at[textType] = appendText(text, h.Value)
-		case HeaderSource:
-			text, at[textSource] = appendText(text, h.Value)
-		case HeaderSubject:
-			text, at[textSubject] = appendText(text, h.Value)
-		case HeaderTime:
-			binary.Time = parseTime(string(h.Value))
-		case HeaderSchemaVersion:
-			binary.SchemaVersion = parseVersion(string(h.Value))
-		case HeaderCorrelation:
-			text, at[textCorrelation] = appendText(text, h.Value)
-		case HeaderCausation:
-			text, at[textCausation] = appendText(text, h.Value)
-		case HeaderReaction:
-			text, at[textReaction] = appendText(text, h.Value)
-		case HeaderTraceParent:
-			text, at[textTraceParent] = appendText(text, h.Value)
-		case headerTraceAttribute:
-			traceAttribute = string(h.Value)
-		case HeaderContentType:
-			binary.ContentType = intern(h.Value, jsonType)
-		}
-	}
-	all := string(text) // one allocation for all of them
-	of := func(i int) string { return all[at[i].begin:at[i].end] }
-	binary.ID, binary.Type, binary.Source, binary.Subject = of(textID), of(textType), of(textSource), of(textSubject)
-	binary.Correlation, binary.Causation, binary.Reaction, binary.TraceParent = of(textCorrelation), of(textCausation), of(textReaction), of(textTraceParent)
-	e := binary
+func FromRecord(r *kgo.Record) (e Event) {
+	e.Read(r)
+	return e
+}
+
+// Read sets e to the event in a record, as [FromRecord] returns it. e must be the zero Event.
+func (e *Event) Read(r *kgo.Record) {
+	e.Topic, e.Partition, e.Offset, e.Data = r.Topic, r.Partition, r.Offset, r.Value
+	spec, traceAttribute := e.readHeaders(r.Headers)
 	switch {
-	case isStructured(binary.ContentType):
-		e = fromStructured(r, binary)
-	case isEventFormat(binary.ContentType):
-		e = notUnderstood(r, binary, "its content-type means a content mode that is not read: "+binary.ContentType)
+	case isStructured(e.ContentType):
+		*e = fromStructured(r, *e)
+	case isEventFormat(e.ContentType):
+		*e = notUnderstood(r, *e, "its content-type means a content mode that is not read: "+e.ContentType)
 	case !knownSpecVersion(spec):
-		e = notUnderstood(r, binary, "its specversion is not 1.0: "+spec)
-	case spec == "" && binary.ID == "" && binary.Type == "":
-		if unmarked, ok := fromUnmarked(r, binary); ok {
-			e = unmarked
+		*e = notUnderstood(r, *e, "its specversion is not 1.0: "+spec)
+	case spec == "" && e.ID == "" && e.Type == "":
+		if unmarked, ok := fromUnmarked(r, *e); ok {
+			*e = unmarked
 		}
-	default:
-		e.TraceParent = cmp.Or(binary.TraceParent, traceAttribute)
+	case e.TraceParent == "":
+		e.TraceParent = traceAttribute
 	}
 	if e.ID == "" {
 		e.Foreign = true
@@ -149,7 +113,52 @@ func FromRecord(r *kgo.Record) Event {
 	if e.Time.IsZero() {
 		e.Time = r.Timestamp.UTC()
 	}
-	return e
+}
+
+// readHeaders sets the attributes that stand in headers. It returns the version of CloudEvents, and the trace as senders write it that
+// write every attribute in the same way.
+func (e *Event) readHeaders(headers []kgo.RecordHeader) (spec, traceAttribute string) {
+	var room [256]byte // of text; larger ones are allocated
+	text, at := room[:0], [texts]span{}
+	for i := len(headers) - 1; i >= 0; i-- {
+		h := &headers[i]
+		if len(h.Value) == 0 {
+			continue
+		}
+		switch h.Key {
+		case HeaderSpecVersion:
+			spec = intern(h.Value, specVersion)
+		case HeaderID:
+			text, at[textID] = appendText(text, h.Value)
+		case HeaderType:
+			text, at[textType] = appendText(text, h.Value)
+		case HeaderSource:
+			text, at[textSource] = appendText(text, h.Value)
+		case HeaderSubject:
+			text, at[textSubject] = appendText(text, h.Value)
+		case HeaderTime:
+			e.Time = parseTime(string(h.Value))
+		case HeaderSchemaVersion:
+			e.SchemaVersion = parseVersion(string(h.Value))
+		case HeaderCorrelation:
+			text, at[textCorrelation] = appendText(text, h.Value)
+		case HeaderCausation:
+			text, at[textCausation] = appendText(text, h.Value)
+		case HeaderReaction:
+			text, at[textReaction] = appendText(text, h.Value)
+		case HeaderTraceParent:
+			text, at[textTraceParent] = appendText(text, h.Value)
+		case headerTraceAttribute:
+			traceAttribute = string(h.Value)
+		case HeaderContentType:
+			e.ContentType = intern(h.Value, jsonType)
+		}
+	}
+	all := string(text) // one allocation for all of them
+	of := func(i int) string { return all[at[i].begin:at[i].end] }
+	e.ID, e.Type, e.Source, e.Subject = of(textID), of(textType), of(textSource), of(textSubject)
+	e.Correlation, e.Causation, e.Reaction, e.TraceParent = of(textCorrelation), of(textCausation), of(textReaction), of(textTraceParent)
+	return spec, traceAttribute
 }
 
 // The attributes in headers that are kept as texts.

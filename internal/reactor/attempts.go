@@ -7,10 +7,11 @@ import (
 )
 
 // onHandled records that an item's event was handled, for the marks and the counts, and makes its offset done.
-func (s *scheduler) onHandled(ev handled) {
+func (s *scheduler) onHandled(ev *handled) {
 	s.counts.handled++
 	s.counts.emitted += int64(ev.emitted)
 	it := ev.item
+	s.pace += (ev.finished.Sub(ev.started) - s.pace) / paceWeight
 	sum := &it.partition.summary
 	sum.times = append(sum.times, obligation.Timing{Offset: it.event.Offset, Took: ev.finished.Sub(ev.started), Finished: ev.finished})
 	if it.failures > 0 {
@@ -78,8 +79,8 @@ func (s *scheduler) onRetryDue(ev retryDue) {
 	s.lanes.resume(ev.item.lane)
 }
 
-// endAttempt ends an item's attempt: a run effect had given the item out. The caller must call leaveLane or lanes.wait
-// for it next.
+// endAttempt ends an item's attempt: a run effect had given the item out. The caller must call leaveLane, lanes.wait or
+// lanes.giveBack for it next.
 func (s *scheduler) endAttempt(a attempt) {
 	if a.freeWorker {
 		s.freeWorker(a.item)
@@ -93,10 +94,48 @@ func (s *scheduler) endAttempt(a attempt) {
 
 // freeWorker makes room for another handler run, if the item still counts as one of the workers.
 func (s *scheduler) freeWorker(it *item) {
-	if it.atWork {
-		it.atWork = false
+	s.endTurn(it.turn)
+}
+
+// endTurn makes room for another worker, if the turn still counts as one.
+func (s *scheduler) endTurn(t *turn) {
+	if t.atWork {
+		t.atWork = false
 		s.workers--
 	}
+}
+
+// onEnded records several attempts that have succeeded, puts items back into their lanes, and frees a worker.
+func (s *scheduler) onEnded(ev *ended) {
+	for i := range ev.handled {
+		if h := &ev.handled[i]; h.item != nil {
+			s.onHandled(h)
+			if h.emitted == 0 { // otherwise its worker may be looked at while it still has the item as its present one
+				s.reuse(h.item)
+			}
+		}
+	}
+	for _, it := range ev.returned {
+		s.putBack(it)
+	}
+	if ev.free != nil {
+		s.endTurn(ev.free)
+	}
+}
+
+// putBack puts an item back into its lane that was given out and whose handler was not called. If its partition is being given up,
+// or is lost, it leaves the lane instead.
+func (s *scheduler) putBack(it *item) {
+	if it.fold {
+		it.fold, it.folded = false, false
+	}
+	s.endAttempt(attempt{item: it})
+	if it.partition.revoking {
+		s.leaveLane(it)
+		return
+	}
+	it.state = itemQueued
+	s.lanes.giveBack(it.lane)
 }
 
 // leaveLane removes an item that was given out from its lane. The item needs no further attempt in this instance.

@@ -216,7 +216,7 @@ func (s *scheduler) onRefetched(ev refetched) {
 	}
 	for i := range ev.records {
 		r := &ev.records[i]
-		it := newItem(p, r)
+		it := s.newItem(p, r)
 		part, asked := s.refetching[refetchKey{it.lane, p}]
 		if !asked || r.handler == nil {
 			continue

@@ -1,5 +1,6 @@
 // Package reactor runs reactions: it receives the events of one consumer group, runs handlers for them, and commits the
-// group's positions. A scheduler, which is pure, makes the decisions; a [Reactor] performs them and holds the only lock.
+// group's positions. A scheduler, which is pure, makes the decisions; a [Reactor] performs them and holds the only lock
+// of both.
 //
 // A record passes through these files:
 //
@@ -7,7 +8,7 @@
 //	intake.go      tells replayed records, copies and events without a handler
 //	               from items                                                       scheduler.onArrived
 //	lanes.go       makes the items of one subject wait for each other               lanes
-//	driver.go      gives items whose turn it is to workers                          Reactor.perform(run)
+//	driver.go      gives items whose turn it is to workers                          Reactor.performAll
 //	worker.go      runs the handler and appends what it emitted                     Reactor.work
 //	attempts.go    records that the event was handled or skipped, or has failed     scheduler.onHandled, …
 //	tracker.go     moves the position over the offsets that are done                tracker
@@ -17,6 +18,8 @@
 //
 // The other files:
 //
+//	claims.go, acknowledged.go                share work between workers and the lock: turns that are cut, and emissions
+//	lanetable.go                              finds lanes
 //	group.go, assignment.go, revocation.go    join and leave the group, take partitions up and give them up
 //	subscription.go, subscriptionlog.go       record which types the reaction is subscribed to, and since when
 //	passing.go, standby.go                    pass over events without a handler, or leave them to a newer version

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/logclient"
 )
 
 // unhandledCommit is the time after which a position is committed that only moves over events which need no handler.
@@ -26,13 +27,6 @@ type ownership struct {
 	lost bool
 }
 
-// task is a call of an item's handler that a worker is to make. With fold, the item's event must be folded before.
-type task struct {
-	*invocation
-	ctx  context.Context
-	fold bool
-}
-
 // step applies an event to the scheduler and performs the effects that it returns. r.mu must not be held.
 func (r *Reactor) step(ev event) {
 	r.mu.Lock()
@@ -42,34 +36,41 @@ func (r *Reactor) step(ev event) {
 
 // stepLocked is like step, but r.mu must be held.
 func (r *Reactor) stepLocked(ev event) {
-	for _, e := range r.scheduler.step(ev) {
-		r.perform(e)
+	r.performAll(r.scheduler.step(ev), nil)
+	switch ev.(type) {
+	case revoke, lost, drain:
+		r.cutTurns(0)
 	}
 }
 
-// stepAsWorker is like step for a worker whose task has ended. If the scheduler decides to run handlers, stepAsWorker
-// returns the first run as next, for the calling worker, instead of starting a worker for it. If there is none, ok is
-// false, and the worker must end.
-func (r *Reactor) stepAsWorker(i *invocation, ev event) (next task, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.running, i)
-	for _, e := range r.scheduler.step(ev) {
-		if e, isRun := e.(run); isRun && !ok {
-			next, ok = r.taskOf(e), true
+// performAll performs effects. Each turn among them is given to a worker: the first one to free, unless that is nil, and
+// the others to new ones. performAll reports whether free was given one. r.mu must be held.
+func (r *Reactor) performAll(effects []effect, free *worker) (used bool) {
+	var last *worker // to whom the last run was given
+	for _, e := range effects {
+		given, isRun := e.(run)
+		if !isRun {
+			r.perform(e)
 			continue
 		}
-		r.perform(e)
+		if last == nil || last.turn != given.turn {
+			r.start(last, free)
+			if last = free; last == nil || used {
+				last = r.idleWorker()
+			}
+			used = used || last == free
+			last.begin(given.turn)
+		}
+		last.tasks = append(last.tasks, task{given.item, r.owned[given.partition.incarnation].ctx})
 	}
-	return next, ok
+	r.start(last, free)
+	return used
 }
 
-// perform performs an effect, except for commit, refetch and checkTypes, which the callers of the scheduler's step
+// perform performs an effect, except for run, commit, refetch and checkTypes, which the callers of the scheduler's step
 // handle themselves. r.mu must be held.
 func (r *Reactor) perform(e effect) {
 	switch e := e.(type) {
-	case run:
-		go r.work(r.taskOf(e))
 	case fold:
 		e.handler.Fold(e.event)
 	case pauseFetch:
@@ -113,11 +114,6 @@ func (r *Reactor) perform(e effect) {
 	}
 }
 
-// taskOf returns the task of a run effect, and records that its handler is about to be called. r.mu must be held.
-func (r *Reactor) taskOf(e run) task {
-	return task{r.begin(e.item), r.owned[e.item.partition.incarnation].ctx, e.fold}
-}
-
 // wakeCommitter makes a commit round follow soon. It does not block.
 func (r *Reactor) wakeCommitter() {
 	select {
@@ -130,21 +126,40 @@ func (tp topicPartition) asMap() map[string][]int32 {
 	return map[string][]int32{tp.topic: {tp.partition}}
 }
 
-// recordOf returns a fetched record in the form that the scheduler takes. poll and refetch call it, on goroutines of
-// their own.
-func (r *Reactor) recordOf(fetched *kgo.Record) record {
+// reader makes fetched records of one topic records of the scheduler. Nearly all events of a topic are of the types that the last ones
+// were of, so it keeps what it has looked up. poll and refetch have one each time.
+type reader struct {
+	*Reactor
+	topic logclient.Topic
+
+	typ     string   // of the last event
+	handler *Handler // of events of typ
+	since   map[int32]int64
+}
+
+// reading returns a reader for a topic.
+func (r *Reactor) reading(topic string) *reader { return &reader{Reactor: r, topic: r.topics[topic]} }
+
+// read sets a zero record to a fetched one, in the form that the scheduler takes.
+func (r *reader) read(fetched *kgo.Record, rec *record) {
+	rec.leader = fetched.LeaderEpoch
 	if fetched.Attrs.IsControl() {
-		place := cloudevent.Event{Topic: fetched.Topic, Partition: fetched.Partition, Offset: fetched.Offset}
-		return record{Event: place, control: true, leader: fetched.LeaderEpoch}
+		rec.Event = cloudevent.Event{Topic: fetched.Topic, Partition: fetched.Partition, Offset: fetched.Offset}
+		rec.control = true
+		return
 	}
-	e := cloudevent.FromRecord(fetched)
-	e.TopicID = r.topics[fetched.Topic].ID
+	e := &rec.Event
+	e.Read(fetched)
+	e.TopicID = r.topic.ID
 	if e.NotUnderstood != "" {
-		r.warnNotUnderstood(&e)
+		r.warnNotUnderstood(e)
 	}
-	rec := newRecord(e, r.handlerOf(&e))
-	rec.since, rec.leader = r.resume.subs.since(&e), fetched.LeaderEpoch
-	return rec
+	e.KeepIdentity()
+	rec.identity = e.Identity()
+	if e.Type != r.typ || e.Type == "" {
+		r.typ, r.handler, r.since = e.Type, r.handlerOf(e), r.resume.subs.since(e)
+	}
+	rec.handler, rec.since = r.handler, r.since[e.Partition]
 }
 
 // warnNotUnderstood logs that a record claims to be a CloudEvent but is not understood. It logs this only once for each

@@ -281,7 +281,10 @@ func TestNothingIsFoldedOfAPartitionThatIsLost(t *testing.T) {
 	r.mu.Lock()
 	given := r.scheduler.step(arrived{orders, []record{{Event: e, handler: r.handlers["placed"]}}})[0].(run)
 	given.fold = true
-	late := r.taskOf(given)
+	late := new(worker)
+	late.begin(given.turn)
+	late.tasks = []task{{given.item, t.Context()}}
+	r.start(late, late)
 	r.stepLocked(lost{[]incarnation{1}})
 	r.mu.Unlock()
 	r.work(late)
@@ -370,8 +373,9 @@ func TestWhatIsNotUnderstoodIsLoggedOnceByAllGoroutines(t *testing.T) {
 	for range 2 {
 		reading.Go(func() {
 			for range 100 {
-				rec := r.recordOf(&kgo.Record{Topic: "orders", Value: []byte("{"), Headers: []kgo.RecordHeader{
-					{Key: "content-type", Value: []byte("application/cloudevents+json")}}})
+				var rec record
+				r.reading("orders").read(&kgo.Record{Topic: "orders", Value: []byte("{"), Headers: []kgo.RecordHeader{
+					{Key: "content-type", Value: []byte("application/cloudevents+json")}}}, &rec)
 				if rec.NotUnderstood == "" {
 					t.Error("the record is understood")
 				}

@@ -50,6 +50,18 @@ type (
 		through           []obligation.Position // how far in the log the emitted events reach
 	}
 
+	// ended: several things have happened at the same time.
+	ended struct {
+		// handled has attempts that have succeeded, as in a handled of its own. Those without an item are ignored.
+		handled []handled
+		// returned has items that were given out and whose handlers were not called, because the one before them in
+		// their turn takes long, or because partitions are given up.
+		returned []*item
+		// free is the turn whose worker is free now; nil if there is none. The ends of its other attempts were reported,
+		// or will be.
+		free *turn
+	}
+
 	// skipped: a handler has returned Skip, so that its event counts as done without being handled.
 	skipped struct {
 		attempt
@@ -159,10 +171,10 @@ type (
 )
 
 // attempt is part of each event that reports the end of an attempt to handle an item. For each run effect there is
-// exactly one such event.
+// exactly one such event, or an ended that returns the item.
 type attempt struct {
 	item       *item
-	freeWorker bool // the worker that ran the attempt reports its end, and is free now
+	freeWorker bool // the worker that ran the attempt reports its end, its turn is over, and it is free now
 }
 
 // assignment says where a partition that the group has given to this instance is taken up.
@@ -218,11 +230,9 @@ type refetchPart struct {
 // driver has to do.
 type (
 	// run: have a worker run the item's handler once, and report the end of the attempt by handled, skipped, failed or
-	// abandoned. With fold, fold the item's event before.
-	run struct {
-		item *item
-		fold bool
-	}
+	// abandoned, or return the item with ended. With fold, fold the item's event before. Runs with the
+	// same turn, which follow each other, are for one worker, one after the other.
+	run struct{ *item }
 
 	// fold: fold an event that is not to be handled. The event is valid until the caller of the step that returned it
 	// returns.
@@ -301,6 +311,7 @@ type (
 func (assigned) event()     {}
 func (arrived) event()      {}
 func (handled) event()      {}
+func (*ended) event()       {}
 func (skipped) event()      {}
 func (failed) event()       {}
 func (abandoned) event()    {}

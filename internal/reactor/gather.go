@@ -57,7 +57,7 @@ func (s *scheduler) onRenew() {
 	for _, p := range s.partitions {
 		p.recommit = true
 	}
-	s.emit(wantRound{})
+	s.wantRound()
 }
 
 // concerned returns the partitions that a round is about: those in of, or, if of is nil, all that have something

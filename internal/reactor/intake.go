@@ -100,7 +100,7 @@ func (s *scheduler) accept(p *partition, r *record) {
 		p.summary.copies = append(p.summary.copies, obligation.Copy{Offset: r.Offset, Of: original})
 		p.urgent = true
 	default:
-		s.queue(newItem(p, r))
+		s.queue(s.newItem(p, r))
 	}
 }
 
@@ -122,7 +122,7 @@ func (s *scheduler) foldDone(p *partition, r *record) {
 	if r.handler == nil || r.handler.Fold == nil {
 		return
 	}
-	it := newItem(p, r)
+	it := s.newItem(p, r)
 	it.foldOnly = true
 	if p.heldLanes[it.lane] || s.lanes.has(it.lane) || s.backlogs[it.lane] != nil || p.withheld.holdsUp(it) || p.passing.holdsUp(it) {
 		s.queue(it)
@@ -155,9 +155,17 @@ func (s *scheduler) noteProgress(p *partition) {
 	switch {
 	case p.revoking:
 	case p.urgent:
-		s.emit(wantRound{})
+		s.wantRound()
 	case p.dirty() || !p.withheld.empty() || p.failing.changed:
 		s.armFlush()
+	}
+}
+
+// wantRound emits a wantRound, unless the step has emitted one.
+func (s *scheduler) wantRound() {
+	if !s.roundWanted {
+		s.roundWanted = true
+		s.emit(wantRound{})
 	}
 }
 
@@ -175,5 +183,5 @@ func (s *scheduler) onFlushDue() {
 	for _, p := range s.partitions {
 		p.urgent = p.urgent || p.dirty() || !p.withheld.empty() || p.failing.changed
 	}
-	s.emit(wantRound{})
+	s.wantRound()
 }

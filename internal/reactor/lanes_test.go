@@ -13,7 +13,7 @@ type laneItem struct{ lane, number int }
 // and one at a time, a lane that waits gives out nothing, and at the end every item was given out and no lane is left.
 func TestLanesKeepOrderAndLoseNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := newLanes[int, laneItem]()
+		l := newLanes[int, laneItem](func(key int) uint64 { return uint64(13 + key%2) })
 		added := map[int]int{}        // number of items added, by lane
 		expect := map[int][]int{}     // numbers of the items that are still to be done, by lane, in order
 		running := map[int]laneItem{} // by lane: the item that was given out
@@ -96,8 +96,8 @@ func TestLanesKeepOrderAndLoseNothing(t *testing.T) {
 			delete(running, it.lane)
 			expect[it.lane] = expect[it.lane][1:]
 		}
-		if l.queued != 0 || len(l.byKey) != 0 || len(l.runnable)-l.first != 0 {
-			t.Fatalf("left over: %d items, %d lanes, %d runnable; expected %v", l.queued, len(l.byKey), len(l.runnable)-l.first, expect)
+		if l.queued != 0 || l.table.len != 0 || len(l.runnable)-l.first != 0 {
+			t.Fatalf("left over: %d items, %d lanes, %d runnable; expected %v", l.queued, l.table.len, len(l.runnable)-l.first, expect)
 		}
 	})
 }

@@ -126,7 +126,10 @@ func (m *model) checkMemory() {
 			}
 		}
 	}
-	for _, ln := range s.lanes.byKey {
+	for _, ln := range s.lanes.table.slots {
+		if ln == nil {
+			continue
+		}
 		for _, it := range ln.items {
 			if it.bytes < itemBytes {
 				m.t.Fatalf("%s@%d takes %d bytes", it.partition, it.event.Offset, it.bytes)
@@ -169,7 +172,7 @@ func (m *model) checkMemory() {
 		}
 	}
 	for lane := range s.blocked {
-		if ln := s.lanes.byKey[lane]; ln == nil || s.bytes > s.high() && len(ln.items) > 1 {
+		if ln := s.lanes.of(lane); ln == nil || s.bytes > s.high() && len(ln.items) > 1 {
 			m.t.Fatalf("%d of %d bytes are taken, and lane %v is blocked: %+v", s.bytes, s.budget, lane, ln)
 		}
 	}

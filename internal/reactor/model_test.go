@@ -45,13 +45,14 @@ type model struct {
 	last  incarnation // the last incarnation that was assigned
 	owned map[topicPartition]*modelPartition
 	busy  int // number of workers
-	// items given out. true: a worker runs it; false: its worker is free, because its emissions are not durable yet or
-	// its timeout has passed
+	// items given out. true: a worker runs it, or will; false: its worker is free or runs another one, because its
+	// emissions are not durable yet or its timeout has passed
 	out     map[*item]bool
-	late    map[*item]bool // those items of out whose timeout has passed and whose handler has not returned
-	waiting map[*item]bool // items that wait for another attempt; true once an armRetry has come
-	stale   []*item        // items that were withdrawn while they waited; their timers may fire nevertheless
-	round   []finished     // parts of the open round; nil if there is none
+	turns   map[*turn][]*item // what workers have left to run, by their turns; they run the first of it
+	late    map[*item]bool    // those items of out whose timeout has passed and whose handler has not returned
+	waiting map[*item]bool    // items that wait for another attempt; true once an armRetry has come
+	stale   []*item           // items that were withdrawn while they waited; their timers may fire nevertheless
+	round   []finished        // parts of the open round; nil if there is none
 	idle    map[incarnation]bool
 	flush   bool
 	ready   bool
@@ -88,10 +89,13 @@ func newModel(t *rapid.T) *model {
 		concurrency: rapid.IntRange(1, 3).Draw(t, "concurrency"),
 		window:      rapid.SampledFrom([]int{0, 1000}).Draw(t, "window"),
 		limits:      limits{maxAhead: 6, resumeAhead: 3},
+		turn:        rapid.IntRange(0, 4).Draw(t, "turn"),
 		budget:      rapid.SampledFrom([]int64{4_000, 12_000, 1 << 30}).Draw(t, "budget"), // one item takes about 800 bytes
 	}
+	s := newScheduler(c)
+	s.pace = 0 // as if many handlers had succeeded in no time
 	return &model{
-		t: t, s: newScheduler(c),
+		t: t, s: s, turns: make(map[*turn][]*item),
 		log: make(map[topicPartition][]record), committed: make(map[topicPartition]finished), owned: make(map[topicPartition]*modelPartition),
 		out: make(map[*item]bool), late: make(map[*item]bool), waiting: make(map[*item]bool), idle: make(map[incarnation]bool), paused: make(map[topicPartition]bool),
 	}
@@ -99,7 +103,7 @@ func newModel(t *rapid.T) *model {
 
 // anything draws a random event and passes it to the scheduler.
 func (m *model) anything() {
-	switch rapid.SampledFrom([]string{"assign", "arrive", "arrive", "arrive", "end", "end", "end", "free", "late", "retry", "retry", "flush", "revoke", "lose", "round", "round", "drop", "pass", "pass", "slow", "reread", "reread", "renew", "seek", "seek"}).Draw(m.t, "event") {
+	switch rapid.SampledFrom([]string{"assign", "arrive", "arrive", "arrive", "end", "end", "end", "end many", "cut", "free", "late", "retry", "retry", "flush", "revoke", "lose", "round", "round", "drop", "pass", "pass", "slow", "reread", "reread", "renew", "seek", "seek"}).Draw(m.t, "event") {
 	case "assign":
 		m.assign(m.numbers())
 	case "arrive":
@@ -107,17 +111,25 @@ func (m *model) anything() {
 	case "end":
 		m.end()
 	case "free":
-		if it := m.pick("worker", m.out, func(it *item) bool { return m.out[it] }); it != nil {
+		if it := m.pick("worker", m.out, m.runs); it != nil {
 			m.out[it] = false
-			m.busy--
-			m.step(workerFree{it})
+			if m.endTask(it) {
+				m.step(workerFree{it})
+			}
 		}
 	case "late":
-		if it := m.pick("late", m.out, func(it *item) bool { return m.out[it] }); it != nil {
+		if it := m.pick("late", m.out, m.runs); it != nil {
+			m.cut(it.turn)
 			m.out[it], m.late[it] = false, true
-			m.busy--
+			m.endTask(it)
 			m.step(timedOut{it})
 		}
+	case "cut":
+		if it := m.pick("cut", m.out, m.runs); it != nil {
+			m.cut(it.turn)
+		}
+	case "end many":
+		m.endMany()
 	case "retry":
 		if it := m.pick("retry", m.waiting, nil); it != nil {
 			delete(m.waiting, it)
@@ -126,7 +138,7 @@ func (m *model) anything() {
 			m.step(retryDue{m.stale[0]})
 		}
 	case "slow":
-		if it := m.pick("slow", m.out, nil); it != nil {
+		if it := m.pick("slow", m.out, m.begun); it != nil {
 			m.step(slow{it})
 		}
 	case "reread":
@@ -417,13 +429,13 @@ func (m *model) expect(p *modelPartition, r *record) {
 
 // end ends a random attempt that is given out, with a random outcome.
 func (m *model) end() {
-	it := m.pick("attempt", m.out, nil)
+	it := m.pick("attempt", m.out, m.begun)
 	if it == nil {
 		return
 	}
-	a := attempt{item: it, freeWorker: m.out[it] || m.late[it]}
+	a := attempt{item: it, freeWorker: m.late[it]}
 	if m.out[it] {
-		m.busy--
+		a.freeWorker = m.endTask(it)
 	}
 	delete(m.out, it)
 	delete(m.late, it)
@@ -450,6 +462,86 @@ func (m *model) end() {
 	}
 	if p != nil && p.revoking && m.idle[p.incarnation] != (m.outOf(p.incarnation) == 0) {
 		m.t.Fatalf("incarnation %d is idle: %v, and %d of it are out", p.incarnation, m.idle[p.incarnation], m.outOf(p.incarnation))
+	}
+}
+
+// runs reports whether a worker runs the handler of an item that is given out.
+func (m *model) runs(it *item) bool { return m.out[it] && m.turns[it.turn][0] == it }
+
+// begun reports whether the handler of an item that is given out was called.
+func (m *model) begun(it *item) bool { return !m.out[it] || m.runs(it) }
+
+// endTask removes an item that runs from its turn. If there is another one, the worker runs that. Otherwise it is free, and endTask
+// returns true.
+func (m *model) endTask(it *item) (free bool) {
+	left := m.turns[it.turn][1:]
+	if len(left) > 0 {
+		left[0].fold = false // by the worker, which folds it
+		m.turns[it.turn] = left
+		return false
+	}
+	delete(m.turns, it.turn)
+	m.busy--
+	return true
+}
+
+// cut returns the items of a turn whose handlers were not called.
+func (m *model) cut(t *turn) {
+	ev := &ended{returned: slices.Clone(m.turns[t][1:])}
+	m.turns[t] = m.turns[t][:1]
+	for _, it := range ev.returned {
+		delete(m.out, it)
+		p := m.byIncarnation(it.partition.incarnation)
+		if o := it.event.Offset; p != nil && it.fold {
+			delete(p.folded, o)
+			delete(p.newest, it.event.Subject)
+			for _, r := range m.log[p.topicPartition] {
+				if r.Subject == it.event.Subject && p.folded[r.Offset] {
+					p.newest[r.Subject] = max(p.newest[r.Subject], r.Offset)
+				}
+			}
+		}
+	}
+	m.step(ev)
+	m.checkIdle()
+}
+
+// checkIdle checks that partitions that are given up are idle once nothing of them is given out.
+func (m *model) checkIdle() {
+	for _, p := range m.owned {
+		if p.revoking && m.idle[p.incarnation] != (m.outOf(p.incarnation) == 0) {
+			m.t.Fatalf("incarnation %d is idle: %v, and %d of it are out", p.incarnation, m.idle[p.incarnation], m.outOf(p.incarnation))
+		}
+	}
+}
+
+// endMany ends several attempts of a turn with success.
+func (m *model) endMany() {
+	first := m.pick("first", m.out, m.runs)
+	if first == nil {
+		return
+	}
+	t := first.turn
+	ev := new(ended)
+	for range rapid.IntRange(1, len(m.turns[t])).Draw(m.t, "ended") {
+		it := m.turns[t][0]
+		ev.handled = append(ev.handled, handled{}, handled{attempt: attempt{item: it}})
+		if m.endTask(it) {
+			ev.free = t
+		}
+		m.succeed(it)
+	}
+	m.step(ev)
+	m.checkIdle()
+}
+
+// succeed notes that the handler of an item has succeeded.
+func (m *model) succeed(it *item) {
+	delete(m.out, it)
+	delete(m.late, it)
+	if p := m.byIncarnation(it.partition.incarnation); p != nil {
+		p.done[it.event.Offset] = true
+		delete(p.open, it.event.Offset)
 	}
 }
 
@@ -692,7 +784,14 @@ func (m *model) checkRun(e run) {
 		m.t.Fatalf("%s runs before it is folded", name)
 	}
 	m.out[it] = true
-	m.busy++
+	if m.turns[it.turn] == nil {
+		m.busy++
+		it.fold = false // by the worker, which folds it
+	}
+	m.turns[it.turn] = append(m.turns[it.turn], it)
+	if len(m.turns[it.turn]) > max(1, m.s.turn) {
+		m.t.Fatalf("%d items in a turn", len(m.turns[it.turn]))
+	}
 }
 
 // blocked reports whether an event has to wait for another: for an item of the same subject that is given out or waits
@@ -843,16 +942,22 @@ func (m *model) finishAll() {
 			delete(m.waiting, it)
 			m.step(retryDue{it})
 		}
+		for t, items := range maps.Clone(m.turns) {
+			delete(m.turns, t)
+			m.busy--
+			ev := &ended{free: t}
+			for _, it := range items {
+				ev.handled = append(ev.handled, handled{attempt: attempt{item: it}})
+				m.succeed(it)
+			}
+			m.step(ev)
+		}
 		for it, worker := range maps.Clone(m.out) {
-			delete(m.out, it)
-			if worker {
-				m.busy--
+			if !worker {
+				late := m.late[it]
+				m.succeed(it)
+				m.step(handled{attempt: attempt{item: it, freeWorker: late}})
 			}
-			if p := m.byIncarnation(it.partition.incarnation); p != nil {
-				p.done[it.event.Offset] = true
-				delete(p.open, it.event.Offset)
-			}
-			m.step(handled{attempt: attempt{item: it, freeWorker: worker || m.late[it]}})
 		}
 	}
 	var all []incarnation
@@ -877,7 +982,7 @@ func (m *model) finishAll() {
 			}
 		}
 	}
-	if s := m.s; s.lanes.queued != 0 || len(s.lanes.byKey) != 0 || len(s.backlogs) != 0 || s.inBacklogs != 0 || s.bytes != 0 || s.heldBytes != 0 || len(s.blocked) != 0 || len(s.due) != 0 || !s.polling {
+	if s := m.s; s.lanes.queued != 0 || s.lanes.table.len != 0 || len(s.backlogs) != 0 || s.inBacklogs != 0 || s.bytes != 0 || s.heldBytes != 0 || len(s.blocked) != 0 || len(s.due) != 0 || !s.polling {
 		m.t.Fatalf("left: %+v", s)
 	}
 }

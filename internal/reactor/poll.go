@@ -34,17 +34,18 @@ func (r *Reactor) poll(ctx context.Context) (stood bool, err error) {
 		case <-ctx.Done():
 		}
 	}()
-	var records []record // reused for each partition
+	var records []record // reused for each partition; its elements are zero in between
 	for ctx.Err() == nil {
 		fetches := r.group.PollRecords(ctx, maxPolled)
 		fetches.EachError(func(topic string, partition int32, err error) {
 			r.onFetchError(ctx, topicPartition{topic, partition}, err)
 		})
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			reading := r.reading(p.Topic)
 			for batch := range slices.Chunk(p.Records, maxArrived) {
-				records = records[:0]
-				for _, fetched := range batch {
-					records = append(records, r.recordOf(fetched))
+				records = slices.Grow(records[:0], len(batch))[:len(batch)]
+				for i, fetched := range batch {
+					reading.read(fetched, &records[i])
 				}
 				r.arrive(topicPartition{p.Topic, p.Partition}, records, fetchedUnder(batch[0]))
 				clear(records)

@@ -12,7 +12,7 @@ import (
 // pure are the files of the scheduler. They must not use anything that would make its decisions depend on more than its
 // events: no I/O, no goroutines, no clock and no randomness.
 var pure = []string{"events.go", "scheduler.go", "partition.go", "item.go", "intake.go", "attempts.go", "gather.go", "summary.go",
-	"lanes.go", "budget.go", "backlog.go", "tracker.go", "window.go", "metadata.go"}
+	"lanes.go", "lanetable.go", "budget.go", "backlog.go", "tracker.go", "window.go", "metadata.go"}
 
 func TestTheSchedulerIsPure(t *testing.T) {
 	forbidden := []string{"context", "sync", "sync/atomic", "math/rand/v2", "log/slog", "github.com/twmb/franz-go/pkg/kgo", "tidings.dev/internal/logclient"}

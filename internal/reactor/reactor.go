@@ -163,6 +163,9 @@ type Reactor struct {
 	topics     map[string]logclient.Topic // the reaction's topics by name, as they were when the session began
 	watching   sync.WaitGroup             // goroutines that find out why a partition cannot be read
 
+	epoch        time.Time // when the reactor was made
+	acknowledged acknowledged
+
 	fetched   fetchHook
 	committer committer
 	dirty     chan struct{} // capacity 1; receives a value when a commit round is wanted
@@ -182,12 +185,17 @@ type Reactor struct {
 	marksKnown int64     // an offset of tidings.reactions: of the partitions that are owned, the marks below it are known
 	progressed time.Time // when the last round with progress began
 	timers     retryTimers
-	running    map[*invocation]bool // the calls of handlers that run, including those of lost incarnations
-	present    context.Context      // context of the session; ends when it takes in no more records
-	watched    map[string]bool      // topics that watchTopic is finding out about
+	working    map[*worker]bool // those that have a goroutine
+	idle       []*worker        // those that have none, to be used again; at most Concurrency
+	supervised bool             // supervise will be called
+	present    context.Context  // context of the session; ends when it takes in no more records
+	watched    map[string]bool  // topics that watchTopic is finding out about
 	polling    chan struct{}
 	drained    time.Time // when draining is over; zero while the reactor does not drain
 }
+
+// maxTurn is the number of handlers that one worker runs, at most, before it reports what it has done.
+const maxTurn = 32
 
 // New returns a reactor for one reaction. It does nothing before Run is called. The caller closes the client after Run
 // has returned.
@@ -209,7 +217,8 @@ func New(client *logclient.Client, spec Spec) *Reactor {
 		watched:    make(map[string]bool),
 		timers:     retryTimers{of: make(map[*item]*time.Timer)},
 		polling:    make(chan struct{}),
-		running:    make(map[*invocation]bool),
+		working:    make(map[*worker]bool),
+		epoch:      time.Now(),
 	}
 	r.subscribed.topics = r.topics
 	close(r.polling)
@@ -218,7 +227,7 @@ func New(client *logclient.Client, spec Spec) *Reactor {
 		r.stateful = r.stateful || h.Fold != nil
 	}
 	r.scheduler = newScheduler(config{
-		stateful: r.stateful, concurrency: spec.Concurrency, window: spec.Window, budget: spec.Buffer, limits: defaultLimits,
+		stateful: r.stateful, concurrency: spec.Concurrency, turn: maxTurn, window: spec.Window, budget: spec.Buffer, limits: defaultLimits,
 	})
 	return r
 }
@@ -323,7 +332,7 @@ func (r *Reactor) Stats() Stats {
 		Handled: c.handled, Retried: c.retried, Skipped: c.skipped, Duplicates: c.duplicates, Unhandled: c.unhandled, Emitted: c.emitted, NotUnderstood: c.notUnderstood,
 		Waiting: r.scheduler.waiting(), Buffered: r.scheduler.bytes, Dropped: r.scheduler.inBacklogs,
 		Retrying: r.scheduler.retrying, StandsBy: r.scheduler.stoodDown,
-		Running: len(r.running),
+		Running: len(r.working),
 	}
 	for _, i := range r.slowest(time.Now()) {
 		s.Slow = append(s.Slow, i.name())

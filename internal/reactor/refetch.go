@@ -50,13 +50,13 @@ func (r *Reactor) refetchRounds(ctx context.Context) {
 func (r *Reactor) beginRefetch() (parts []refetchPart) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range r.scheduler.step(refetchBegun{}) {
+	effects := r.scheduler.step(refetchBegun{})
+	for _, e := range effects {
 		if e, ok := e.(refetch); ok {
 			parts = e.parts
-			continue
 		}
-		r.perform(e)
 	}
+	r.performAll(effects, nil)
 	return parts
 }
 
@@ -73,6 +73,7 @@ func (r *Reactor) refetch(ctx context.Context, part refetchPart) error {
 		return err
 	}
 	at := func(offset int64) logclient.Offsets { return logclient.Offsets{tp.topic: {tp.partition: offset}} }
+	reading := r.reading(tp.topic)
 	found := refetched{incarnation: part.incarnation}
 	firstMissing := int64(-1)
 	var bytes, kept int64
@@ -94,7 +95,8 @@ func (r *Reactor) refetch(ctx context.Context, part refetchPart) error {
 		}
 		asked = asked[1:]
 		kept += int64(len(fetched.Value))
-		found.records = append(found.records, r.recordOf(fetched))
+		found.records = append(found.records, record{})
+		reading.read(fetched, &found.records[len(found.records)-1])
 		found.through = fetched.Offset + 1
 		if len(asked) > 0 && (bytes > refetchBytes || kept > r.spec.Buffer/8) {
 			whole = false

@@ -154,13 +154,13 @@ func (r *Reactor) beginRound(of []incarnation) (open round, ok bool) {
 	if progress {
 		r.progressed = time.Now()
 	}
-	for _, e := range r.scheduler.step(roundBegun{of, progress}) {
+	effects := r.scheduler.step(roundBegun{of, progress})
+	for _, e := range effects {
 		if c, isCommit := e.(commit); isCommit {
 			open, ok = round{membership: r.membership, parts: c.parts, owned: r.owns, marksEnd: r.marksKnown}, true
-			continue
 		}
-		r.perform(e)
 	}
+	r.performAll(effects, nil)
 	return open, ok
 }
 

@@ -13,9 +13,12 @@ import (
 // watchEvery is the interval at which running handlers are looked at.
 const watchEvery = time.Second
 
-// invocation is one call of a handler, from when its task is given to a worker until the call has ended. r.mu of its
-// Reactor protects it.
+// invocation is one call of a handler, or is about to be one, from when a worker has claimed its task until the next one is claimed or
+// the turn has ended. r.mu of its Reactor protects it.
 type invocation struct {
+	worker   *worker
+	turn     *turn
+	index    int // of the task
 	item     *item
 	attempt  int
 	since    time.Time
@@ -42,23 +45,30 @@ func (i *invocation) name() Slow {
 		Since: i.since, Attempt: i.attempt, TimedOut: i.timeout}
 }
 
-// begin records that the handler of an item is about to be called. r.mu must be held.
-func (r *Reactor) begin(it *item) *invocation {
-	i := &invocation{item: it, attempt: it.failures + 1, since: time.Now()}
-	r.running[i] = true
-	return i
+// callOf returns the call that a worker makes, is about to make first, or has just made. r.mu must be held.
+func (r *Reactor) callOf(w *worker) *invocation {
+	i := max(w.claims.claimed()-1, 0)
+	if w.call.turn != w.turn || w.call.index != i {
+		it := w.tasks[i].item
+		w.call = invocation{worker: w, turn: w.turn, index: i, item: it, attempt: it.failures + 1, since: r.epoch.Add(time.Duration(w.since.Load()))}
+	}
+	return &w.call
 }
 
-// timeOut is called when a call of a handler has run for longer than its Handler.Timeout. It lets another handler run
-// in its place, so that the call does not use up Concurrency. Go cannot stop the call, so no later event of its
-// subject is handled until it returns. If the call has ended already, timeOut does nothing.
-func (r *Reactor) timeOut(i *invocation) {
+// timeOut is called when the call of a handler that is task i of a worker's turn has run for longer than its
+// Handler.Timeout. It lets another handler run in its place, so that the call does not use up Concurrency. Go cannot
+// stop the call, so no later event of its subject is handled until it returns. If the call has ended already, timeOut
+// does nothing.
+func (r *Reactor) timeOut(w *worker, t *turn, i int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.running[i] {
-		i.timeout = true
-		r.stepLocked(timedOut{i.item})
+	if !r.working[w] || w.turn != t || w.claims.claimed() != i+1 {
+		return
 	}
+	r.cut(w)
+	call := r.callOf(w)
+	call.timeout = true
+	r.stepLocked(timedOut{call.item})
 }
 
 // timeoutError is the error of a handler that has returned an error after its timeout.
@@ -77,7 +87,8 @@ func (e *timeoutError) Unwrap() error { return e.err }
 // held.
 func (r *Reactor) slowest(now time.Time) []*invocation {
 	var slow []*invocation
-	for i := range r.running {
+	for w := range r.working {
+		i := r.callOf(w)
 		if after := i.item.handler.Slow; after > 0 && now.Sub(i.since) >= after {
 			slow = append(slow, i)
 		}

@@ -1,5 +1,7 @@
 package reactor
 
+import "time"
+
 // scheduler decides for one reaction which handler runs next, which events are folded, when fetching from a partition
 // stops and resumes, and what a commit round writes. It is pure: it has no lock, no clock, no goroutine and no I/O.
 // step takes an event and returns effects (events.go lists both). The driver, which is Reactor, performs the effects
@@ -10,11 +12,11 @@ package reactor
 //
 //   - Order. Events of one subject are handled one after the other, in the order in which they arrived. An event that
 //     has failed is tried again before the next one is handled.
-//   - Concurrency. 0 <= workers <= concurrency, and workers is the number of items with atWork set. Handlers that have
-//     run past their timeout do not count.
+//   - Concurrency. 0 <= workers <= concurrency, and workers is the number of turns with atWork set. The worker of a turn
+//     runs one handler at a time. Handlers that have run past their timeout do not count.
 //   - Items. An item is in its partition's held, in its lane, or in neither, according to its state (itemState). After
-//     each run effect exactly one event with its attempt follows. Until then the item is the first of its lane, and is
-//     counted in out of its partition.
+//     each run effect exactly one event with its attempt follows, or an ended that returns the item. Until then the item is the
+//     first of its lane, and is counted in out of its partition.
 //   - Position. The committed position never passes an offset that has arrived and is not done (tracker). In one
 //     incarnation an offset becomes done once. It is in the marks of one round or, if that round fails, of the next.
 //   - Events without a handler. The offset of such an event becomes done only after the newest subscriptions were
@@ -39,7 +41,7 @@ type scheduler struct {
 
 	partitions map[topicPartition]*partition
 	lanes      *lanes[laneKey, *item]
-	workers    int // number of items with atWork set
+	workers    int // number of turns with atWork set
 	retrying   int // items that wait for their next attempt
 	draining   bool
 	stoodDown  bool // a standDown was emitted, and no rejoin came since
@@ -49,6 +51,7 @@ type scheduler struct {
 	roundOpen  bool
 	round      []finished // the parts of the open round
 	counts     counts
+	pace       time.Duration // how long handlers take: a moving average over those that succeed
 
 	bytes     int64 // memory that items and backlogs take (budget.go)
 	heldBytes int64 // the part of bytes that held items take
@@ -70,13 +73,16 @@ type scheduler struct {
 	// notUnderstood has the records that were not understood since Reactor.TakeNotUnderstood was called last.
 	notUnderstood map[topicPartition]*NotUnderstood
 
-	effects []effect // effects of the step under way
+	spareItems  []*item  // zero ones, to be used again; at most maxSpareItems
+	effects     []effect // effects of the step under way
+	roundWanted bool     // one of them is a wantRound
 }
 
 // config is what a scheduler needs to know of its reaction.
 type config struct {
 	stateful    bool // a handler has a Fold
 	concurrency int  // number of handlers that may run at a time, >= 1
+	turn        int  // number of items that one worker is given at a time, at most; with 0 it is 1
 	window      int  // number of identities to remember for each partition
 	// budget is the number of bytes that unfinished events may take in memory. They may exceed it by what one step
 	// takes in.
@@ -106,8 +112,9 @@ func newScheduler(c config) *scheduler {
 	return &scheduler{
 		config:     c,
 		partitions: make(map[topicPartition]*partition),
-		lanes:      newLanes[laneKey, *item](),
+		lanes:      newLanes[laneKey, *item](laneKey.hash),
 		polling:    true,
+		pace:       turnTime,
 		blocked:    make(map[laneKey]bool),
 		backlogs:   make(map[laneKey]*backlog),
 		due:        make(map[laneKey]bool),
@@ -120,13 +127,16 @@ func newScheduler(c config) *scheduler {
 func (s *scheduler) step(ev event) []effect {
 	clear(s.effects)
 	s.effects = s.effects[:0]
+	s.roundWanted = false
 	switch ev := ev.(type) {
 	case assigned:
 		s.onAssigned(ev)
 	case arrived:
 		s.onArrived(ev)
 	case handled:
-		s.onHandled(ev)
+		s.onHandled(&ev)
+	case *ended:
+		s.onEnded(ev)
 	case skipped:
 		s.onSkipped(ev)
 	case failed:
@@ -186,20 +196,61 @@ func (s *scheduler) emit(e effect) { s.effects = append(s.effects, e) }
 // startRuns emits a run for the items whose turn it is, until concurrency workers are busy.
 func (s *scheduler) startRuns() {
 	for s.workers < s.concurrency {
-		it, ok := s.lanes.next()
-		if !ok {
+		it := s.nextToRun()
+		if it == nil {
 			return
 		}
-		if it.foldOnly {
-			s.foldQueued(it)
-			continue
-		}
+		t := &turn{atWork: true}
 		s.workers++
-		it.partition.out++
-		it.state, it.atWork = itemOut, true
-		s.emit(run{item: it, fold: it.handler.Fold != nil && !it.folded})
-		it.folded = true
+		s.giveOut(it, t)
+		for range s.turnItems() - 1 {
+			if it = s.nextToRun(); it == nil {
+				return
+			}
+			s.giveOut(it, t)
+		}
 	}
+}
+
+// nextToRun gives out the next item whose handler is to be called, or returns nil if there is none. It folds those before it that
+// are only to be folded.
+func (s *scheduler) nextToRun() *item {
+	for {
+		it, ok := s.lanes.next()
+		if !ok {
+			return nil
+		}
+		if !it.foldOnly {
+			return it
+		}
+		s.foldQueued(it)
+	}
+}
+
+// giveOut emits the run of an item in a turn.
+func (s *scheduler) giveOut(it *item, t *turn) {
+	it.partition.out++
+	it.state, it.turn = itemOut, t
+	it.fold = it.handler.Fold != nil && !it.folded
+	it.folded = true
+	s.emit(run{it})
+}
+
+const (
+	// turnTime is how long the handlers of one turn are meant to take together.
+	turnTime time.Duration = 200e3 // in nanoseconds
+	// paceWeight says how fast pace follows: by one part in so many of the difference, with each event.
+	paceWeight = 8
+)
+
+// turnItems returns the number of items that the next turn may have. It is 1 unless handlers are so fast that handing
+// them out one at a time would cost more than they do, and more lanes are ready than there are workers.
+func (s *scheduler) turnItems() int {
+	n := min(s.turn, 1+s.lanes.ready()/s.concurrency)
+	if n > 1 && s.pace > 0 {
+		n = min(n, int(turnTime/s.pace))
+	}
+	return n
 }
 
 // balanceFetching emits a pauseFetch or a resumeFetch for p if p's full and heavy call for it.

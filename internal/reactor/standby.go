@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -27,14 +28,9 @@ func (r *Reactor) confirmPassing(ctx context.Context) {
 func (r *Reactor) stepAsks() (wanted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range r.scheduler.step(passBegun{}) {
-		if _, ok := e.(checkTypes); ok {
-			wanted = true
-			continue
-		}
-		r.perform(e)
-	}
-	return wanted
+	effects := r.scheduler.step(passBegun{})
+	r.performAll(effects, nil)
+	return slices.ContainsFunc(effects, func(e effect) bool { _, ok := e.(checkTypes); return ok })
 }
 
 // standDown performs a standDown effect: it makes the present session end. r.mu must be held.

@@ -29,13 +29,13 @@ type subscriptions struct {
 	fresh   map[string]bool // topics to which the reaction had no subscription before this run
 }
 
-// since returns the offset from which on the reaction is subscribed to the event's type in the event's partition. It
-// is 0 unless the type was added later.
-func (s *subscriptions) since(e *cloudevent.Event) int64 {
+// since returns the offsets, by partition of its topic, from which on the reaction is subscribed to the event's type.
+// They are 0 unless the type was added later.
+func (s *subscriptions) since(e *cloudevent.Event) map[int32]int64 {
 	if sub := s.byTopic[e.Topic]; sub != nil {
-		return sub.TypeSince[e.Type][e.Partition]
+		return sub.TypeSince[e.Type]
 	}
-	return 0
+	return nil
 }
 
 // subscribe makes the topics of the reaction that do not exist. It then writes subscriptions that have changed, and

@@ -10,17 +10,24 @@ import (
 const MaxWindow = 1<<31 - 1
 
 // window remembers the identities of the newest events of a partition, by which copies are recognised, and the offset
-// of the first record of each. An identity takes about 32 bytes. The window grows as it fills. It is not safe for
+// of the first record of each. An identity takes about 40 bytes. The window grows as it fills. It is not safe for
 // concurrent use.
 //
-// Invariants: ring has the last len(ring) <= size identities that were no copies. table is a hash table that has
-// slot+1 for each slot of ring exactly once; its length is a power of two, at least twice len(ring). Collisions are
-// probed linearly, and deletion shifts entries back, so there are no tombstones.
+// Invariants: ring has the last len(ring) <= size identities that were no copies. table is a hash table that has an entry
+// for each slot of ring exactly once; its length is a power of two, at least twice len(ring). Collisions are probed
+// linearly, and deletion shifts entries back, so there are no tombstones.
 type window struct {
 	size  int // number of identities to remember
 	ring  []rememberedEvent
-	head  int      // the slot of the oldest identity, once len(ring) == size
-	table []uint32 // 0 is an empty entry
+	head  int // the slot of the oldest identity, once len(ring) == size
+	table []windowEntry
+}
+
+// windowEntry is an entry of a window's table. It has a part of the identity, so that ring, which is not in the processor's
+// caches, is looked at only where an identity is probably found.
+type windowEntry struct {
+	hash uint32 // see home
+	slot uint32 // slot of ring plus 1; 0 in an empty entry
 }
 
 // rememberedEvent is the identity of an event and the offset of its first record.
@@ -62,9 +69,12 @@ func (w *window) find(id cloudevent.Identity) (offset int64, ok bool) {
 	if len(w.table) == 0 {
 		return 0, false
 	}
-	mask := uint64(len(w.table) - 1)
-	for i := home(id) & mask; w.table[i] != 0; i = (i + 1) & mask {
-		if have := w.ring[w.table[i]-1]; have.Identity == id {
+	mask, hash := uint32(len(w.table)-1), home(id)
+	for i := hash & mask; w.table[i].slot != 0; i = (i + 1) & mask {
+		if w.table[i].hash != hash {
+			continue
+		}
+		if have := &w.ring[w.table[i].slot-1]; have.Identity == id {
 			return have.offset, true
 		}
 	}
@@ -73,40 +83,43 @@ func (w *window) find(id cloudevent.Identity) (offset int64, ok bool) {
 
 // home returns the index in the table at which the search for an identity begins, before masking. An identity is a
 // hash already.
-func home(id cloudevent.Identity) uint64 { return binary.LittleEndian.Uint64(id[:8]) }
+func home(id cloudevent.Identity) uint32 { return binary.LittleEndian.Uint32(id[:4]) }
 
-// insert adds an entry, which is a slot of ring plus 1, to the table. The table must have an empty entry.
-func (w *window) insert(entry uint32) {
-	mask := uint64(len(w.table) - 1)
-	i := home(w.ring[entry-1].Identity) & mask
-	for w.table[i] != 0 {
+// insert adds an entry for slot-1 of ring to the table. The table must have an empty entry.
+func (w *window) insert(slot uint32) { w.place(windowEntry{home(w.ring[slot-1].Identity), slot}) }
+
+// place puts an entry into the first empty one from its home on.
+func (w *window) place(e windowEntry) {
+	mask := uint32(len(w.table) - 1)
+	i := e.hash & mask
+	for w.table[i].slot != 0 {
 		i = (i + 1) & mask
 	}
-	w.table[i] = entry
+	w.table[i] = e
 }
 
 // remove removes the entry of a slot of ring from the table, and shifts back the entries that its presence had pushed
 // on.
 func (w *window) remove(slot int) {
-	mask := uint64(len(w.table) - 1)
+	mask := uint32(len(w.table) - 1)
 	i := home(w.ring[slot].Identity) & mask
-	for w.table[i] != uint32(slot+1) {
+	for w.table[i].slot != uint32(slot+1) {
 		i = (i + 1) & mask
 	}
-	for j := (i + 1) & mask; w.table[j] != 0; j = (j + 1) & mask {
-		at := home(w.ring[w.table[j]-1].Identity) & mask
+	for j := (i + 1) & mask; w.table[j].slot != 0; j = (j + 1) & mask {
+		at := w.table[j].hash & mask
 		// The entry at j may move to i if its home does not lie cyclically in (i, j].
 		if (j-at)&mask >= (j-i)&mask {
 			w.table[i] = w.table[j]
 			i = j
 		}
 	}
-	w.table[i] = 0
+	w.table[i] = windowEntry{}
 }
 
 // grow doubles the table.
 func (w *window) grow() {
-	w.table = make([]uint32, max(16, 2*len(w.table)))
+	w.table = make([]windowEntry, max(16, 2*len(w.table)))
 	for i := range w.ring {
 		w.insert(uint32(i + 1))
 	}
