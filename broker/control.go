@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
@@ -25,7 +26,9 @@ import (
 //	→ {"request":"checkpoint"}
 //	← {}   when the checkpoint is durable     or {"error":"…"}
 //
-// A snapshot exists as long as its connection: when the connection ends, the broker removes the snapshot.
+// Before the answer the broker sends a line {"waiting":true} every second, so that the client can tell work that takes long
+// from a broker that hangs. A snapshot exists as long as its connection: when the connection ends, the broker removes the
+// snapshot.
 const ControlName = "control.sock"
 
 // controlRequest is a request on the control socket.
@@ -34,12 +37,20 @@ type controlRequest struct {
 }
 
 // controlAnswer is the answer to a controlRequest. Error is empty if the request succeeded. Dir and Snapshot are set in
-// the answer to a "snapshot" request only.
+// the answer to a "snapshot" request only. Waiting means that this is not the answer yet.
 type controlAnswer struct {
+	Waiting  bool             `json:"waiting,omitempty"`
 	Error    string           `json:"error,omitempty"`
 	Dir      string           `json:"dir,omitempty"`
 	Snapshot *engine.Snapshot `json:"snapshot,omitempty"`
 }
+
+// Times of the control socket. Only tests change them.
+var (
+	controlInterval = time.Second // between two lines that say that the broker is at work
+	// controlTimeout is how long a client waits for the next line, and for the end of the connection that it closes.
+	controlTimeout = 30 * time.Second
+)
 
 // maxControlBytes is the maximum length of a request on the control socket, in bytes.
 const maxControlBytes = 4096
@@ -88,12 +99,29 @@ func (b *Broker) serveControl(conn net.Conn) {
 		b.serveSnapshot(in, answer)
 	case request.Request == "checkpoint":
 		var done controlAnswer
-		if err := b.engine.Checkpoint(b.ctx); err != nil {
+		if err := reporting(answer, func() error { return b.engine.Checkpoint(b.ctx) }); err != nil {
 			done.Error = err.Error()
 		}
 		_ = answer.Encode(done)
 	default:
 		_ = answer.Encode(controlAnswer{Error: fmt.Sprintf("this broker knows no request %q", request.Request)})
+	}
+}
+
+// reporting calls do and returns its error. Until do has returned, it tells the client every second that the broker is at
+// work.
+func reporting(answer *json.Encoder, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	every := time.NewTicker(controlInterval)
+	defer every.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-every.C:
+			_ = answer.Encode(controlAnswer{Waiting: true}) // fails only if the client has gone, which do notices if it matters
+		}
 	}
 }
 
@@ -111,7 +139,11 @@ func (b *Broker) serveSnapshot(in *bufio.Reader, answer *json.Encoder) {
 		_, _ = in.ReadByte() // returns when the connection ends, because the client sends nothing after its request
 		cancel()
 	}()
-	taken, err := b.engine.Snapshot(ctx, datadir.SnapshotDir)
+	var taken engine.Snapshot
+	err := reporting(answer, func() (err error) {
+		taken, err = b.engine.Snapshot(ctx, datadir.SnapshotDir)
+		return err
+	})
 	if err != nil {
 		_ = answer.Encode(controlAnswer{Error: err.Error()})
 		return
@@ -138,7 +170,8 @@ type Snapshot struct {
 // SnapshotOf asks the broker that has dir open as its data directory, in any process of this machine, for an image of
 // it. SnapshotOf blocks while the broker takes a checkpoint. The caller must call [Snapshot.Close]. There can be one
 // snapshot at a time; for a second, SnapshotOf returns an error. If no broker has dir open, the error is that of
-// [DialDir]. If ctx is done first, the error is ctx's.
+// [DialDir]. If the broker gives no sign of life for half a minute, the error matches [os.ErrDeadlineExceeded]. If ctx is
+// done first, the error is ctx's.
 func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
 	answer, conn, err := ask(ctx, dir, "snapshot")
 	if err != nil {
@@ -154,7 +187,7 @@ func SnapshotOf(ctx context.Context, dir string) (*Snapshot, error) {
 // CheckpointOf asks the broker that has dir open as its data directory, in any process of this machine, for a
 // checkpoint, and blocks until the checkpoint is durable. If nothing is written afterwards, the next Open has no
 // journal to replay. A broker takes checkpoints by itself; CheckpointOf is for choosing the moment. If no broker has
-// dir open, the error is that of [DialDir]. If ctx is done first, the error is ctx's.
+// dir open, the error is that of [DialDir]. Signs of life and ctx are as for [SnapshotOf].
 func CheckpointOf(ctx context.Context, dir string) error {
 	_, conn, err := ask(ctx, dir, "checkpoint")
 	if err != nil {
@@ -173,32 +206,47 @@ func ask(ctx context.Context, dir, request string) (controlAnswer, net.Conn, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	conn.SetDeadline(time.Now().Add(controlTimeout))
 	err = json.NewEncoder(conn).Encode(controlRequest{Request: request})
-	if err == nil {
-		err = json.NewDecoder(conn).Decode(&answer)
+	lines := json.NewDecoder(conn)
+	for err == nil {
+		answer = controlAnswer{}
+		if err = lines.Decode(&answer); !answer.Waiting {
+			break
+		}
+		conn.SetDeadline(time.Now().Add(controlTimeout))
 	}
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("broker: the broker on %s hangs or is stopped: it has sent nothing for %v to a request for a %s: %w", dir, controlTimeout, request, err)
 	case err != nil:
 		err = fmt.Errorf("broker: the broker on %s did not answer: %w", dir, err)
 	case answer.Error != "":
 		err = fmt.Errorf("broker: the broker on %s: %s", dir, answer.Error)
 	default:
+		conn.SetDeadline(time.Time{})
 		return answer, conn, nil
 	}
 	conn.Close()
 	return answer, nil, err
 }
 
-// Close makes the broker remove the image. It blocks until the image is removed or the broker has closed. A second call
-// returns an error that matches [net.ErrClosed].
+// Close makes the broker remove the image. It blocks until the image is removed or the broker has closed, for at most half
+// a minute if the broker hangs; it then returns an error that matches [os.ErrDeadlineExceeded]. A second call returns an
+// error that matches [net.ErrClosed].
 func (s *Snapshot) Close() error {
 	if s == nil || s.conn == nil {
 		return errors.New("broker: Close of a Snapshot that was not made: use broker.SnapshotOf")
 	}
+	var late error
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, s.conn) // blocks until the broker closes its side
+		s.conn.SetReadDeadline(time.Now().Add(controlTimeout))
+		_, err := io.Copy(io.Discard, s.conn) // blocks until the broker closes its side
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			late = fmt.Errorf("broker: the broker hangs or is stopped: it has not removed %s for %v: %w", s.Dir, controlTimeout, err)
+		}
 	}
-	return s.conn.Close()
+	return errors.Join(late, s.conn.Close())
 }

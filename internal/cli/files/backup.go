@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"syscall"
 	"time"
 
@@ -27,7 +28,7 @@ func backupCommand(s *shell.Session) *cobra.Command {
 		Long: "Stores the log of a data directory as it is at one moment: records, positions and topics, with all that was\n" +
 			"acknowledged before. What earlier backups in TARGET have is not stored again. A broker may run on DIR, or none. If\n" +
 			"one runs, it makes a directory of links below DIR, which is removed at the end; nothing else is written there. DIR\n" +
-			"defaults to --data. Exit code 1: DIR or TARGET will not do; 3: there is no DIR.",
+			"defaults to --data. Exit code 1: DIR or TARGET will not do; 3: there is no DIR; 5: the broker hangs.",
 		Example: "  tidings backup ./tidings-data --to /mnt/backups --keep 7",
 		Args:    shell.Arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -105,7 +106,11 @@ func findSource(ctx context.Context, dir string, log *slog.Logger) (source *back
 		return source, true, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, false, &shell.Fault{Code: "backup", Message: err.Error(), Exit: shell.ExitFailed, Err: err}
+		fault := &shell.Fault{Code: "backup", Message: err.Error(), Exit: shell.ExitFailed, Err: err}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			fault.Code, fault.Exit, fault.Hint = "unreachable", shell.ExitUnreachable, "wake or end that process; without one, the directory is backed up as it is"
+		}
+		return nil, false, fault
 	}
 	source, err = backup.AtRest(ctx, dir, log)
 	if err == nil {
