@@ -82,6 +82,7 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	candidates, open := a.candidates(f.refs)
 	for _, c := range candidates {
 		s.Events += c.Events
+		s.GoneEvents += c.gone
 		s.Standing = worse(s.Standing, c.Standing)
 		if c.Standing == StandingOpen {
 			s.OpenStories++
@@ -213,7 +214,7 @@ func (a *answer) anyoneListens(shown []*locatedEvent, candidates []candidate) bo
 	return false
 }
 
-// bound sets First and Last from the events that are shown, and, if some are not, from the rows of all candidates.
+// bound sets First and Last from the events that are shown, and, if some are not or are forgotten, from the rows of all candidates.
 func (s *Story) bound(candidates []candidate) {
 	extend := func(t time.Time) {
 		s.Last = later(s.Last, t)
@@ -227,7 +228,7 @@ func (s *Story) bound(candidates []candidate) {
 			s.Last = later(s.Last, o.At)
 		}
 	}
-	if len(candidates) > 1 || s.LeftEvents > 0 {
+	if len(candidates) > 1 || s.LeftEvents > 0 || s.GoneEvents > 0 {
 		for _, c := range candidates {
 			extend(c.First)
 			extend(c.Last)

@@ -268,8 +268,9 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 	if row.copy != laterCopy {
 		tx.ix.stats.Events++
 	}
-	if s.rows == 1 || e.Subject != s.subject {
+	if other := e.Subject != s.subject; s.rows == 1 || other {
 		tx.addSubject(e.Subject, n)
+		s.subjects = s.subjects || other
 	}
 	tx.addTrace(e.TraceParent, n, s)
 	current := s.current

@@ -61,6 +61,9 @@ func (tx *writeTx) recordsAt(places []where, e *eventRow, most int) (records []c
 		for _, at := range all {
 			r := newBlockReader(tx.blockRow(at))
 			if !r.seek(at.offset) {
+				if at.offset < tx.ix.forgotten[at.partition] && r.Err() == nil {
+					continue
+				}
 				tx.fail(errRow)
 				return nil
 			}

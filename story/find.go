@@ -29,7 +29,7 @@ type Ref struct {
 	By string `json:"by"`
 	// Word is the key that was asked for.
 	Word string `json:"word"`
-	// Events is the number of events. Copies of an event count once.
+	// Events is the number of events that the index has. Copies of an event count once.
 	Events int `json:"events"`
 	// Standing is the standing of the story as far as the index knows it. It ignores what only the brokers know, such
 	// as events lost to retention.
@@ -38,7 +38,8 @@ type Ref struct {
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 
-	num storyNum
+	num  storyNum
+	gone int // records that were forgotten
 }
 
 // Find returns the stories that a key leads to. It tries the key as each of the following, in this order, until it
@@ -180,7 +181,11 @@ func (tx *readTx) storiesUnder(prefixes ...[]byte) (nums []storyNum, terms []str
 			if len(k) < len(prefix)+storyLen || whole && len(k) != len(prefix)+storyLen {
 				continue
 			}
-			nums = append(nums, storyNum(binary.BigEndian.Uint64(k[len(k)-storyLen:])))
+			n := storyNum(binary.BigEndian.Uint64(k[len(k)-storyLen:]))
+			if tx.ix.goneStories.has(n) {
+				continue
+			}
+			nums = append(nums, n)
 			if term := k[:len(k)-1-storyLen]; len(terms) == 0 || terms[len(terms)-1] != string(term) {
 				terms = append(terms, string(term))
 			}
@@ -198,7 +203,7 @@ func (tx *readTx) refs(nums []storyNum, by, key string) []Ref {
 	for _, n := range nums {
 		s := tx.story(n)
 		refs = append(refs, Ref{Correlation: s.correlation, Root: s.root, Subject: s.subject, By: by, Word: key, Events: s.events,
-			Standing: s.known(), First: s.first, Last: s.last, num: n})
+			Standing: s.known(), First: s.first, Last: s.last, num: n, gone: int(s.gone)})
 	}
 	return refs
 }

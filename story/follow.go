@@ -146,8 +146,20 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 		}
 		f.topics[t.Name] = t
 	}
+	f.shareFetches()
 	f.lc.Client().AddConsumePartitions(add)
 	return topics, nil
+}
+
+// shareFetches sets how much of a partition a fetch has at most, so that there is room for all: what belongs to one story is in
+// several topics, and costs the index least if it comes together.
+func (f *follower) shareFetches() {
+	partitions := 0
+	for _, t := range f.topics {
+		partitions += int(t.Partitions)
+	}
+	each := min(max(fetchEachBytes/max(partitions, 1), minPartitionBytes), maxPartitionBytes)
+	f.lc.Client().UpdateFetchMaxBytes(fetchBytes, int32(each))
 }
 
 // fitting is like discover, but waits while the index has to be rebuilt.

@@ -11,14 +11,14 @@ import (
 
 // The bucket hashes leads from hashes to stories: from the hash of an event's id, source and type, of a correlation, and of a
 // trace id. Hashes are random keys, and a B+tree has to rewrite a page for nearly each of them. So each transaction adds its
-// entries as a run, which is sorted, and merges it with the runs before it unless they are at least runRatio times as long. A lookup
-// asks all runs, of which there are few: the logarithm of the number of entries, and one for each maxRun entries.
+// entries as a run, which is sorted, and merges it with the runs before it unless they are at least runRatio times as long; long ones
+// are merged little by little (hashmerge.go). A lookup asks all runs, of which there are few: the logarithm of the number of entries.
 //
 // A run is cut into pieces, each of which is a row:
 //
 //	│ run 4 │ piece 4 │   →   │ filter, see hashfilter.go │ hash 8 │ where 8 │ …    ascending by both
 //
-// Entries are never deleted: an event stays in the index.
+// Entries of stories that were forgotten stay until their runs are merged; lookups pass over them.
 
 // hashEntry is an entry of the bucket hashes.
 type hashEntry struct {
@@ -44,8 +44,7 @@ func (w where) group() uint32   { return uint32(w & maxGroup) }
 
 const (
 	hashEntryLen = 16
-	pieceEntries = 1920    // two pieces fill 16 pages of bbolt
-	maxRun       = 1 << 21 // entries above which runs are not merged
+	pieceEntries = 1920 // two pieces fill 16 pages of bbolt
 	runRatio     = 4
 )
 
@@ -60,6 +59,7 @@ type hashRun struct {
 type hashReader struct {
 	bucket *bolt.Bucket
 	runs   []*hashRun
+	gone   *storySet     // stories that are not to be found; nil: none
 	kept   [][]hashPiece // pieces that were read, by the places of their runs in runs; nil if they are not kept
 	err    error
 }
@@ -116,7 +116,9 @@ func (r *hashReader) find(found []where, lo, hi uint64) []where {
 				if e.hash > hi {
 					break
 				}
-				found = append(found, e.where)
+				if !r.gone.has(e.where.story()) {
+					found = append(found, e.where)
+				}
 			}
 		}
 	}
@@ -159,14 +161,15 @@ func searchPiece(piece []byte, lo uint64) []byte {
 // hashWriter adds entries in a write transaction.
 type hashWriter struct {
 	*hashReader
+	set   *hashRuns // changed by flush
 	added []hashEntry
 	// slots is a hash table of added: numbers of entries, from 1, each in the first free slot from that on which its hash names.
 	// At most half of the slots are taken.
 	slots []int32
 }
 
-func newHashWriter(b *bolt.Bucket, runs []*hashRun) *hashWriter {
-	return &hashWriter{hashReader: newHashReader(b, runs), slots: make([]int32, 16)}
+func newHashWriter(b *bolt.Bucket, set *hashRuns) *hashWriter {
+	return &hashWriter{hashReader: newHashReader(b, set.runs), set: set, slots: make([]int32, 16)}
 }
 
 // find appends the places that a hash leads to, including those that were added in this transaction.
@@ -204,11 +207,19 @@ func (w *hashWriter) take(n int) {
 	w.slots[i] = int32(n + 1)
 }
 
-// flush writes the entries that were added as a run, and returns the runs that there are now.
-func (w *hashWriter) flush() []*hashRun {
-	if len(w.added) == 0 || w.err != nil {
-		return w.runs
+// flush writes the entries that were added as a run, and merges runs. gone reports whether an entry is to be left out.
+func (w *hashWriter) flush(gone func(where) bool) {
+	if w.err != nil {
+		return
 	}
+	if len(w.added) > 0 {
+		w.addRun()
+	}
+	w.work(len(w.added), gone)
+}
+
+// addRun writes the entries that were added as a run, to which it merges short runs before it.
+func (w *hashWriter) addRun() {
 	slices.SortFunc(w.added, func(a, b hashEntry) int {
 		if a.hash != b.hash {
 			return cmp.Compare(a.hash, b.hash)
@@ -220,29 +231,23 @@ func (w *hashWriter) flush() []*hashRun {
 		rows = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(rows, e.hash), uint64(e.where))
 	}
 	keep, n := len(w.runs), len(w.added)
-	for keep > 0 && w.runs[keep-1].n < runRatio*n && w.runs[keep-1].n+n <= maxRun {
+	for keep > 0 && w.runs[keep-1].n < runRatio*n && w.runs[keep-1].n+n <= inlineRun && !w.set.merging(w.runs[keep-1]) {
 		keep--
 		n += w.runs[keep].n
 		rows = mergeRows(w.rows(keep), rows)
 	}
-	last := uint32(0)
 	for _, run := range w.runs[keep:] {
 		for i := range run.firsts {
 			w.fail(w.bucket.Delete(pieceKey(run.num, i)))
 		}
 	}
-	if len(w.runs) > 0 {
-		last = w.runs[len(w.runs)-1].num
-	}
-	run := &hashRun{num: last + 1, n: n}
+	run := &hashRun{num: w.set.nextNum(), n: n}
 	for len(rows) > 0 {
 		piece := rows[:min(len(rows), pieceEntries*hashEntryLen)]
 		rows = rows[len(piece):]
-		row := appendFilter(make([]byte, 0, 2+len(piece)+max(filterLine, len(piece)/hashEntryLen)), piece)
-		w.fail(w.bucket.Put(pieceKey(run.num, len(run.firsts)), append(row, piece...)))
-		run.firsts = append(run.firsts, binary.BigEndian.Uint64(piece))
+		w.putPiece(run, piece)
 	}
-	return append(slices.Clip(w.runs[:keep]), run)
+	w.set.runs = append(slices.Clip(w.runs[:keep]), run)
 }
 
 // rows returns all entries of a run, encoded.

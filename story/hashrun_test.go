@@ -17,14 +17,14 @@ import (
 	"tidings.dev/internal/offsets"
 )
 
-// TestHashesLeadToAllTheirPlaces adds entries in transactions of many sizes, some of them larger than a piece, and looks all
-// hashes up: in the transaction, later, and after the runs were loaded from the file. Half of the hashes have several places.
+// TestHashesLeadToAllTheirPlaces adds entries in transactions of many sizes, some of them larger than what is merged in one
+// transaction, and looks hashes up: in the transaction, later, and after the runs were loaded from the file, also while long
+// runs are being merged. Half of the hashes have several places.
 func TestHashesLeadToAllTheirPlaces(t *testing.T) {
 	ix := openTest(t)
 	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	want := make(map[uint64][]where)
 	var hashes []uint64
-	var runs []*hashRun
 	check := func(find func(uint64) []where) {
 		t.Helper()
 		for range 1000 {
@@ -33,56 +33,63 @@ func TestHashesLeadToAllTheirPlaces(t *testing.T) {
 			slices.Sort(got)
 			slices.Sort(want[h])
 			if !slices.Equal(got, want[h]) {
-				t.Fatalf("%x leads to %v, want %v, with %d runs", h, got, want[h], len(runs))
+				t.Fatalf("%x leads to %v, want %v, with %d runs", h, got, want[h], len(ix.runs.runs))
 			}
 		}
 		if got := find(random.Uint64()); len(got) > 0 {
 			t.Fatalf("a hash that was not added leads to %v", got)
 		}
 	}
-	entries := 0
-	for round, size := range []int{1, 1, 1, 3, 9000, 1, 2, 5000, 5000, 4, 20000, 1, 1} {
-		must(t, ix.db.Update(func(tx *bolt.Tx) error {
-			w := newHashWriter(tx.Bucket(bucketHashes), runs)
+	entries, merging, deleting := 0, 0, 0
+	for round, size := range []int{1, 1, 1, 3, 9000, 1, 2, 5000, 5000, 4, 20000, 1, 1, 150_000, 1, 3, 140_000, 1, 1, 9000, 1, 1, 1, 9000, 1, 40_000, 1} {
+		must(t, ix.write(func(tx *writeTx) {
+			w := tx.hashes
 			for i := range size {
 				h := random.Uint64()
 				if i%3 == 2 {
 					h = hashes[random.IntN(len(hashes))]
 				}
-				to := whereOf(storyNum(round*100_000+i+1), uint32(i))
+				to := whereOf(storyNum(round*200_000+i+1), uint32(i))
 				w.add(h, to)
 				want[h] = append(want[h], to)
 				hashes = append(hashes, h)
 			}
 			entries += size
 			check(func(h uint64) []where { return w.find(nil, h) })
-			runs = w.flush()
-			return w.err
 		}))
-		for i := 1; i < len(runs); i++ {
-			if runs[i-1].n < runRatio*runs[i].n || runs[i-1].num >= runs[i].num {
-				t.Errorf("run %d has %d entries, run %d after it %d", runs[i-1].num, runs[i-1].n, runs[i].num, runs[i].n)
-			}
+		if ix.runs.merge != nil {
+			merging++
+		}
+		deleting += len(ix.runs.stale)
+		if round%2 == 1 {
+			must(t, ix.reload())
 		}
 		must(t, ix.db.View(func(tx *bolt.Tx) error {
-			runs = nil
-			if err := eachRow(tx, bucketHashes, func(k *fields.Reader, v []byte) (err error) {
-				runs, err = loadHashRun(runs, k.Uint32(), k.Uint32(), v)
-				return err
-			}); err != nil {
-				return err
-			}
-			r := newHashReader(tx.Bucket(bucketHashes), runs)
+			r := ix.hashReader(tx)
 			check(func(h uint64) []where { return r.find(nil, h, h) })
 			return r.err
 		}))
-		n := 0
-		for _, run := range runs {
-			n += run.n
-		}
-		if n != entries {
+		if n := ix.runs.entries(); n != entries {
 			t.Errorf("%d entries, want %d", n, entries)
 		}
+	}
+	if merging == 0 || deleting == 0 {
+		t.Errorf("%d transactions have left a merge to others, and %d runs that were to be deleted", merging, deleting)
+	}
+	for ix.runs.merge != nil || len(ix.runs.stale) > 0 || len(ix.runs.runs) > 1 && ix.runs.runs[0].n < runRatio*ix.runs.runs[1].n {
+		must(t, ix.write(func(*writeTx) {}))
+	}
+	rows := 0
+	must(t, ix.db.View(func(tx *bolt.Tx) error {
+		return eachRow(tx, bucketHashes, func(k *fields.Reader, row []byte) error {
+			k.Uint64()
+			p, err := parsePiece(row)
+			rows += len(p.entries) / hashEntryLen
+			return err
+		})
+	}))
+	if rows != entries {
+		t.Errorf("the file has %d entries, want %d", rows, entries)
 	}
 }
 

@@ -46,6 +46,7 @@ var (
 //
 //	memory and file agree; stories and byCorrelation are partial copies of their buckets, the other fields complete ones
 //	names[nameOf[n]] == n
+//	events at offsets at or above forgotten[p] of each partition p are in the index if they were read
 //	topics[topicOf[n].name] == n for every topic n that is neither gone nor early; topicByID has every topic
 //	positions[p] is the offset of the next record of p to add: the records before it are in the index or no longer in the log
 //	judge.pending, frozen, incomplete and publishing together have every story in the bucket due
@@ -67,10 +68,17 @@ type Index struct {
 
 	lastListener uint32 // the highest listener.num that was given out
 	positions    map[partition]int64
+	forgotten    map[partition]int64 // offsets below which events were forgotten; see forget.go
+	missed       map[partition]bool  // whether retention has removed something before the index had read it
+	filling      uint64              // is raised when the index is filled anew
 	tails        map[partition]*tail // has an entry for each partition of which a record was read
 	stats        Stats
 	seed         hashSeed
-	runs         []*hashRun // of the bucket hashes
+	runs         hashRuns // of the bucket hashes
+	lastStory    storyNum
+	goneStories  *storySet
+	unswept      int64               // stories that were forgotten and had several subjects; see sweepSubjects
+	goneGroups   map[storyNum]uint32 // of stories, how many of their first groups of records were removed since the file was opened
 
 	// Caches of rows. A write transaction empties a cache that has more than maxCached entries at its end.
 	stories       map[storyNum]*storyRow
@@ -80,7 +88,8 @@ type Index struct {
 }
 
 // Stats are the counts of an [Index]. Copies of an event, which a handler that ran twice has emitted, count once. A
-// story in which no event has an id counts in Stories only, so that Settled + Open <= Stories.
+// story in which no event has an id counts in Stories only, so that Settled + Open <= Stories. What the index has
+// forgotten since retention has removed it from the log ([Indexer.Forget]) does not count.
 type Stats struct {
 	Events  int64 `json:"events"`
 	Stories int64 `json:"stories"`
@@ -312,7 +321,8 @@ func emptyFile(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket(bucketMeta).Delete(keyStats)
+	meta := tx.Bucket(bucketMeta)
+	return errors.Join(meta.Delete(keyStats), meta.Delete(keyLastStory), meta.Delete(keyForgotten), meta.Delete(keyStale))
 }
 
 // reload loads the file into memory again, after a transaction that has changed the file alone was committed. If the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,11 @@ type Options struct {
 const (
 	maxPollRecords = 5000 // records that one transaction of the index takes at most
 
+	fetchBytes        = 8 << 20 // of one fetch, at most
+	fetchEachBytes    = 4 << 20 // of one fetch, what all partitions share
+	minPartitionBytes = 32 << 10
+	maxPartitionBytes = 1 << 20
+
 	// fetchMaxWait is how long a broker may hold back an answer to a fetch when there are no new records. The Kafka
 	// client has one fetch per broker under way and adds a new topic only to the next one, so a new topic may wait
 	// this long.
@@ -63,6 +69,7 @@ type Indexer struct {
 	// The following belong to the goroutine of Run.
 	term     *term // the term of the election in which it judges; nil: it does not judge
 	compared int64 // follower.comparisons when the publisher has begun anew
+	held     *heldFacts
 }
 
 // Open connects to the log and opens the index file at path, as [OpenIndex] does. The indexer owns both until Close.
@@ -79,7 +86,7 @@ func Open(ctx context.Context, conn tidings.Connection, path string, o Options) 
 	case path == "":
 		return nil, errors.New("story: Open without a path for the index file")
 	}
-	x := &Indexer{opts: o, log: o.Logger}
+	x := &Indexer{opts: o, log: o.Logger, held: newHeldFacts()}
 	if x.log == nil {
 		x.log = slog.Default()
 	}
@@ -106,8 +113,7 @@ func (x *Indexer) open(ctx context.Context, path string) error {
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 			kgo.KeepControlRecords(), // the position in a partition must move past them, too
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.FetchMaxBytes(8 << 20),
-			kgo.FetchMaxPartitionBytes(1 << 20),
+			kgo.FetchMaxBytes(fetchBytes),
 			kgo.FetchMaxWait(fetchMaxWait),
 			kgo.ProducerBatchCompression(kgo.SnappyCompression()), // settled facts are similar to each other and compress well
 			kgo.DisableClientMetrics(),
@@ -213,6 +219,10 @@ func (x *Indexer) Run(ctx context.Context) error {
 	defer publisher.stop()
 	answers := &answerer{ix: x.ix, log: x.log, append: func(r *kgo.Record, done func(error)) error { return x.append(ctx, r, done) }}
 	questions, elected := x.elect(ctx)
+	var forgetting sync.WaitGroup
+	defer forgetting.Wait()
+	defer cancel()
+	forgetting.Go(func() { x.forgetAgain(ctx) })
 	for {
 		if x.follower.report() != nil {
 			stopPolling()
@@ -220,6 +230,8 @@ func (x *Indexer) Run(ctx context.Context) error {
 				return err
 			}
 			publisher.abandon()
+			x.held.take(len(x.held.facts))
+			x.held.follow(x.lc.Client())
 			if err := x.discover(ctx); err != nil {
 				return err
 			}
@@ -240,6 +252,10 @@ func (x *Indexer) Run(ctx context.Context) error {
 				return err
 			}
 			committer.moved = true
+		case <-x.held.timer.C:
+			if err := x.applyHeld(); err != nil {
+				return err
+			}
 		case a := <-publisher.answers:
 			publisher.onAnswer(a)
 		case <-publisher.timer.C:
@@ -360,6 +376,8 @@ func (x *Indexer) apply(ctx context.Context, f kgo.Fetches) error {
 	if x.follower.report() != nil {
 		return nil // Run will rebuild the index
 	}
+	records = x.held.pass(x.ix, records)
+	defer x.held.follow(x.lc.Client())
 	subscribed := slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Topic == obligation.SubscriptionsTopic })
 	var ends logclient.Offsets
 	if subscribed {
@@ -382,4 +400,14 @@ func (x *Indexer) apply(ctx context.Context, f kgo.Fetches) error {
 		return x.discover(ctx) // the subscription may name a topic that is new
 	}
 	return nil
+}
+
+// applyHeld applies all facts that are held back: nothing was read for a while, so that what they cover may never be.
+func (x *Indexer) applyHeld() error {
+	records := x.held.take(len(x.held.facts))
+	x.held.follow(x.lc.Client())
+	if len(records) == 0 || x.follower.report() != nil {
+		return nil
+	}
+	return x.ix.Apply(records)
 }

@@ -11,9 +11,12 @@ import "encoding/binary"
 //	             cluster                                                       text: id of the cluster
 //	             stats                                                         Stats as 4 uvarints
 //	             seed                                                          hashSeed
+//	             laststory                                                     │ the highest story number that was given 8 │
+//	             forgotten                                                     │ story 8 │: all below are forgotten, see storyset.go
+//	             stale                                                         │ run 4 │ …: not to be found in hashes, see hashmerge.go
 //	names        │ name 4 │                                                    text
 //	topics       │ topic 4 │                                                   │ flags 1 │ topic id 16 │ text │
-//	positions    │ topic 4 │ partition 4 │                                     │ next offset 8 │ tail …
+//	positions    │ topic 4 │ partition 4 │                                     positionRow, see tail.go
 //	events       │ topic 4 │ partition 4 │ offset / blockEvents, 8 │            events, see eventblock.go
 //	hashes       │ run 4 │ piece 4 │                                           hashes of ids, correlations and traces, see hashrun.go
 //	stories      │ story 8 │                                                   storyRow
@@ -24,7 +27,10 @@ import "encoding/binary"
 //	notes        │ listener 4 │ partition 4 │ offset 8 │                       note
 //	times        │ listener 4 │ partition 4 │ offset>>8, 8 │ order 8 │         timings, see addTimings
 //	due          │ story / dueStories, 8 │                                      bits: tidings.story lacks a verdict, see due.go
+//	gone         │ story / setStories, 8 │                                      bits: the story is forgotten, see storyset.go
 //	ahead        correlation                                                   newest fact of tidings.story, if read before its events
+//
+// Events below the offset forgotten of their partition are not in the index unless somebody owes them (forget.go).
 //
 // order is the offset in tidings.reactions of the record that the row comes from. A row with a higher order is newer.
 var (
@@ -42,10 +48,11 @@ var (
 	bucketNotes       = []byte("notes")
 	bucketTimes       = []byte("times")
 	bucketDue         = []byte("due")
+	bucketGone        = []byte("gone")
 	bucketAhead       = []byte("ahead")
 
 	buckets = [][]byte{bucketMeta, bucketNames, bucketTopics, bucketPositions, bucketEvents, bucketHashes, bucketStories,
-		bucketStoryEvents, bucketSubjects, bucketListeners, bucketCoverage, bucketNotes, bucketTimes, bucketDue, bucketAhead}
+		bucketStoryEvents, bucketSubjects, bucketListeners, bucketCoverage, bucketNotes, bucketTimes, bucketDue, bucketGone, bucketAhead}
 )
 
 // Keys of the bucket meta.
@@ -55,11 +62,15 @@ var (
 	keyCluster = []byte("cluster")
 	keyStats   = []byte("stats")
 	keySeed    = []byte("seed")
+
+	keyLastStory = []byte("laststory")
+	keyForgotten = []byte("forgotten")
+	keyStale     = []byte("stale")
 )
 
 // formatName is the value of the key format in the bucket meta. [OpenIndex] puts a file with another value aside and
 // builds a new one.
-const formatName = "tidings story 8"
+const formatName = "tidings story 9"
 
 // closedCleanly is the value of the key boot in a file that [Index.Close] has synced. In an open file, the value is
 // the boot id.

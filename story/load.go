@@ -1,8 +1,11 @@
 package story
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -62,6 +65,8 @@ func (ix *Index) load(tx *bolt.Tx) error {
 	ix.names, ix.nameOf = map[string]nameNum{"": 0}, []string{""}
 	ix.topics, ix.topicOf, ix.topicByID = make(map[string]topicNum), make(map[topicNum]*topicRow), make(map[topicKey]topicNum)
 	ix.positions, ix.tails = make(map[partition]int64), make(map[partition]*tail)
+	ix.forgotten, ix.missed, ix.goneGroups = make(map[partition]int64), make(map[partition]bool), make(map[storyNum]uint32)
+	ix.filling++
 	ix.stories, ix.byCorrelation = make(map[storyNum]*storyRow), make(map[string]storyNum)
 	ix.changed = make(chan struct{})
 	ix.stats = Stats{}
@@ -75,9 +80,17 @@ func (ix *Index) load(tx *bolt.Tx) error {
 	if len(seed) != hashSeedLen {
 		return fmt.Errorf("the seed: %w", errRow)
 	}
-	ix.seed, ix.runs = parseHashSeed(seed), nil
+	ix.seed = parseHashSeed(seed)
+	if err := ix.loadForgotten(tx.Bucket(bucketMeta)); err != nil {
+		return err
+	}
+	stale, err := loadStale(tx.Bucket(bucketMeta).Get(keyStale))
+	if err != nil {
+		return err
+	}
 	byNum := make(map[uint32]*listener)
-	return errors.Join(
+	var runs hashRuns
+	err = errors.Join(
 		eachRow(tx, bucketNames, func(k *fields.Reader, v []byte) error {
 			if int(k.Uint32()) != len(ix.nameOf) {
 				return errRow
@@ -101,8 +114,14 @@ func (ix *Index) load(tx *bolt.Tx) error {
 		}),
 		eachRow(tx, bucketPositions, func(k *fields.Reader, v []byte) error {
 			p := partition{topicNum(k.Uint32()), int32(k.Uint32())}
-			var err error
-			ix.positions[p], ix.tails[p], err = decodeTail(v)
+			row, err := decodePosition(v)
+			ix.positions[p], ix.tails[p] = row.next, row.tail
+			if row.forgotten > 0 {
+				ix.forgotten[p] = row.forgotten
+			}
+			if row.missed {
+				ix.missed[p] = true
+			}
 			return err
 		}),
 		eachRow(tx, bucketListeners, func(k *fields.Reader, v []byte) error {
@@ -128,11 +147,45 @@ func (ix *Index) load(tx *bolt.Tx) error {
 			return nil
 		}),
 		eachRow(tx, bucketDue, func(k *fields.Reader, v []byte) error { return loadDue(ix.judge.pending, k.Uint64(), v) }),
+		eachRow(tx, bucketGone, func(k *fields.Reader, v []byte) error { return ix.goneStories.load(k.Uint64(), v) }),
 		eachRow(tx, bucketHashes, func(k *fields.Reader, v []byte) (err error) {
-			ix.runs, err = loadHashRun(ix.runs, k.Uint32(), k.Uint32(), v)
+			num, piece := k.Uint32(), k.Uint32()
+			if pieces, ok := stale[num]; ok {
+				stale[num] = max(pieces, int(piece)+1)
+				return nil
+			}
+			runs.runs, err = loadHashRun(runs.runs, num, piece, v)
 			return err
 		}),
 	)
+	for _, num := range slices.Sorted(maps.Keys(stale)) {
+		runs.stale = append(runs.stale, staleRun{num, stale[num]})
+	}
+	// Each event has an entry or two, and so has each story.
+	runs.compacted, runs.forgotten = int(ix.stats.Events+2*ix.stats.Stories), !ix.goneStories.empty()
+	ix.runs = runs
+	return err
+}
+
+// loadForgotten loads what the bucket meta has about stories that were forgotten.
+func (ix *Index) loadForgotten(meta *bolt.Bucket) error {
+	last, err1 := numberAt(meta.Get(keyLastStory))
+	below, err2 := numberAt(meta.Get(keyForgotten))
+	ix.lastStory, ix.goneStories = storyNum(last), newStorySet()
+	ix.goneStories.below = storyNum(below)
+	return errors.Join(err1, err2)
+}
+
+// loadStale decodes the row of the key stale in the bucket meta.
+func loadStale(row []byte) (map[uint32]int, error) {
+	stale := make(map[uint32]int)
+	if len(row)%4 != 0 {
+		return nil, errRow
+	}
+	for ; len(row) > 0; row = row[4:] {
+		stale[binary.BigEndian.Uint32(row)] = 0
+	}
+	return stale, nil
 }
 
 // eachRow calls f for each row of a bucket, in the order of keys, until f returns an error or reads past the end of

@@ -105,7 +105,7 @@ func (x *modelIndexer) fits() bool {
 		if !x.follows(p.topic) {
 			continue
 		}
-		t.encode(x.read[p])
+		positionRow{next: x.read[p], tail: t}.encode()
 		l := logged{end: int64(len(log)), last: epochEnd(log, t.epoch)}
 		if t.before >= 0 {
 			l.before = epochEnd(log, t.before)

@@ -101,6 +101,7 @@ func (ix *Index) advance(starts logclient.Offsets) error {
 				if ix.positions[p] < start {
 					ix.log.Warn("story index has missed what retention removed", "topic", topic, "partition", i, "from", ix.positions[p], "to", start)
 					ix.positions[p] = start
+					ix.missed[p] = true
 					tx.moved[p] = struct{}{}
 				}
 			}

@@ -49,8 +49,9 @@ func (ix *Index) Stories(key string, limit int, live Live) (*Story, error) {
 // locatedEvent is an event together with its location and the number of its type in the index.
 type locatedEvent struct {
 	*Event
-	at  location
-	typ nameNum
+	at        location
+	typ       nameNum
+	causeGone bool // the event that has caused it was forgotten; Causation is empty
 }
 
 // offsets returns the offsets of all copies of the event, ascending.
@@ -67,24 +68,38 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 	}
 	firsts := make(map[copied]*locatedEvent)
 	story := tx.story(ref.num)
-	var ids []string // of all records
-	rows := 0
-	tx.fail(story.records(tx.bolt.Bucket(bucketStoryEvents), ref.num, func(at location) bool {
-		if rows++; rows > limit {
-			left = max(int(story.rows)-limit, 1)
-			return false
+	var ids []string // of the records from number first on; empty for those that were forgotten
+	rows, first := 0, 1
+	tx.fail(story.records(tx.bolt.Bucket(bucketStoryEvents), ref.num, func(number int, at location) bool {
+		if ids == nil {
+			first = number
 		}
+		ids = append(ids, make([]string, number-first-len(ids))...)
 		r := newBlockReader(tx.bolt.Bucket(bucketEvents).Get(blockKey(at)))
 		if !r.seek(at.offset) {
-			tx.fail(errRow)
+			if at.offset >= tx.ix.forgotten[at.partition] || r.Err() != nil {
+				tx.fail(errRow)
+				return false
+			}
+			ids = append(ids, "")
+			return true
+		}
+		if rows++; rows > limit {
+			left = max(int(story.rows-story.gone)-limit, 1)
 			return false
 		}
 		row, err := r.event(story)
 		ids = append(ids, row.id)
-		if row.cause > 0 && int(row.cause) < len(ids) {
-			row.causation = ids[row.cause-1]
-		} else if row.cause > 0 {
+		causeGone := false
+		switch cause := int(row.cause); {
+		case cause == 0:
+		case cause >= number:
 			err = cmp.Or(err, errRow)
+		case cause < first:
+			causeGone = true
+		default:
+			row.causation = ids[cause-first]
+			causeGone = row.causation == ""
 		}
 		tx.fail(err)
 		same := copied{at.partition, row.source, row.typ, row.id}
@@ -92,7 +107,7 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 			first.Copies = append(first.Copies, at.offset)
 			return true
 		}
-		e := &locatedEvent{at: at, typ: row.typ, Event: &Event{
+		e := &locatedEvent{at: at, typ: row.typ, causeGone: causeGone, Event: &Event{
 			ID: row.id, Type: tx.ix.nameOf[row.typ], Subject: row.subject, Source: tx.ix.nameOf[row.source],
 			Reaction: tx.ix.nameOf[row.reaction], Correlation: ref.Correlation, Causation: row.causation, Time: row.time,
 			Topic: tx.ix.topicOf[at.topic].name, Partition: at.partition.partition, Offset: at.offset, Foreign: row.foreign,
@@ -122,7 +137,7 @@ func causalTree(all []*locatedEvent) []*Event {
 	for _, e := range all {
 		cause := known.of(e)
 		switch {
-		case e.Causation == "":
+		case e.Causation == "" && !e.causeGone:
 			roots = append(roots, e.Event)
 		case cause == nil:
 			e.CauseMissing = true

@@ -106,6 +106,9 @@ func (ix *Index) answer(questions []*obligation.Question) ([]*obligation.Answer,
 				a.Settled, a.Through = true, ix.through(s)
 			case end < q.StoryEnd:
 				continue
+			case s == nil:
+				a.Through = ix.forgottenThrough()
+				a.Settled = len(a.Through) > 0
 			}
 			answers[i] = a
 		}
@@ -114,13 +117,24 @@ func (ix *Index) answer(questions []*obligation.Question) ([]*obligation.Answer,
 	return answers, err
 }
 
+// forgottenThrough returns the positions below which every event that is not in the index was forgotten: nobody owed it, and
+// its story had settled. ix.mu must be held.
+func (ix *Index) forgottenThrough() (through []obligation.Position) {
+	for p, offset := range ix.forgotten {
+		if t := ix.topicOf[p.topic]; !t.gone && !ix.missed[p] {
+			through = append(through, obligation.Position{Topic: t.name, TopicID: t.id, Partition: p.partition, Offset: offset})
+		}
+	}
+	return through
+}
+
 // storyNumbered returns the number of the story with a correlation, and whether there is one. ix.mu must be held.
 func (ix *Index) storyNumbered(tx *bolt.Tx, correlation string) (storyNum, bool) {
 	if n, ok := ix.byCorrelation[correlation]; ok {
 		return n, true
 	}
 	hash := ix.seed.text(hashCorrelation, correlation)
-	places := newHashReader(tx.Bucket(bucketHashes), ix.runs).find(nil, hash, hash)
+	places := ix.hashReader(tx).find(nil, hash, hash)
 	store := &fileReader{ix: ix, tx: tx}
 	n, ok := storyAt(places, correlation, store.story)
 	return n, ok && store.err == nil

@@ -34,10 +34,17 @@ func (ix *Index) read(do func(*readTx) error) (err error) {
 		ix.noteDamage(err)
 	}()
 	return ix.db.View(func(tx *bolt.Tx) error {
-		r := &readTx{ix: ix, bolt: tx, hashes: newHashReader(tx.Bucket(bucketHashes), ix.runs)}
+		r := &readTx{ix: ix, bolt: tx, hashes: ix.hashReader(tx)}
 		err := do(r)
 		return cmp.Or(r.hashes.err, err)
 	})
+}
+
+// hashReader returns a reader of the bucket hashes. ix.mu must be held, for reading at least, while it is used.
+func (ix *Index) hashReader(tx *bolt.Tx) *hashReader {
+	r := newHashReader(tx.Bucket(bucketHashes), ix.runs.runs)
+	r.gone = ix.goneStories
+	return r
 }
 
 // fail keeps err if it is the first error. A nil err is ignored.

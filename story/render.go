@@ -208,7 +208,9 @@ func (p *printer) event(first, rest string, e *Event, level int) {
 	if e.Reaction != "" && (root || e.CauseMissing) {
 		fragments = append(fragments, fragment{"  emitted by " + display.Clean(e.Reaction), dim})
 	}
-	if e.CauseMissing {
+	if e.CauseMissing && e.Causation == "" {
+		fragments = append(fragments, fragment{"  its cause fell to retention", yellow})
+	} else if e.CauseMissing {
 		fragments = append(fragments, fragment{"  its cause " + display.Clean(e.Causation) + " is not known", yellow})
 	}
 	if n := len(e.Copies); n > 0 {

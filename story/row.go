@@ -70,7 +70,7 @@ func (r *rowReader) offsets() (set offsets.Set) {
 
 // storyRow is a row of the bucket stories, which describes one story:
 //
-//	│ flags uint │ events uint │ open int │ episode uint │ rows uint │ correlation name │ root name │ first int │ last int │
+//	│ flags uint │ events uint │ open int │ episode uint │ rows uint │ gone uint │ correlation name │ root name │ first int │ last int │
 //	│ subject name │ trace 8 │ locations of recent │ topic uint │ partition uint │ offset int │ … one triple for each partition of through
 //
 // The root may be the correlation. The times are microseconds since 1970; last is the difference from first. The trace is there if
@@ -80,8 +80,10 @@ type storyRow struct {
 	correlation string
 	root        string // id of the root event; until the root is read, id of the first event that was read
 	subject     string // of the first event that was read
-	rows        uint32 // number of records of the story
+	rows        uint32 // number of records of the story, with those that were forgotten
+	gone        uint32 // number of them that were forgotten
 	first, last time.Time
+	subjects    bool       // an event had another subject
 	traced      bool       // an event had a trace id
 	trace       uint64     // hash of the last trace id
 	recent      []location // of the last records, fewer than storyGroup (storyrows.go)
@@ -104,6 +106,7 @@ const (
 	flagRooted
 	flagJoined
 	flagTraced
+	flagSubjects
 )
 
 // flagIf returns flag if on is true, and 0 otherwise.
@@ -120,11 +123,12 @@ func (s *storyRow) encode() []byte { return s.appendTo(nil) }
 func (s *storyRow) appendTo(b []byte) []byte {
 	w := rowWriter{b}
 	w.uint(flagIf(s.publishable, flagPublishable) | flagIf(s.settled, flagSettled) | flagIf(s.current, flagCurrent) | flagIf(s.listed, flagListed) |
-		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined) | flagIf(s.traced, flagTraced))
+		flagIf(s.rooted, flagRooted) | flagIf(s.joined, flagJoined) | flagIf(s.traced, flagTraced) | flagIf(s.subjects, flagSubjects))
 	w.uint(uint64(s.events))
 	w.int(int64(s.open))
 	w.uint(uint64(s.episode))
 	w.uint(uint64(s.rows))
+	w.uint(uint64(s.gone))
 	w.name(s.correlation, "")
 	w.name(s.root, s.correlation)
 	w.int(s.first.UnixMicro())
@@ -152,7 +156,8 @@ func decodeStory(b []byte) (*storyRow, error) {
 	s.current, s.listed = flags&flagCurrent != 0, flags&flagListed != 0
 	s.rooted, s.joined, s.traced = flags&flagRooted != 0, flags&flagJoined != 0, flags&flagTraced != 0
 	s.events, s.open, s.episode = int(r.Uvarint()), int(r.Varint()), int(r.Uvarint())
-	s.rows = uint32(r.Uvarint())
+	s.rows, s.gone = uint32(r.Uvarint()), uint32(r.Uvarint())
+	s.subjects = flags&flagSubjects != 0
 	s.correlation = r.name("")
 	s.root = r.name(s.correlation)
 	first := r.Varint()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tidings.dev/internal/display"
@@ -21,8 +22,17 @@ type wording struct {
 	unheard bool // no reaction or consumer group listens for any of the events
 }
 
-// sentence returns one line that says whether the stories are open, quiet or settled.
+// sentence returns one line that says whether the stories are open, quiet or settled, and how much of them is gone.
 func (w *wording) sentence() string {
+	text := w.standing()
+	if w.GoneEvents > 0 {
+		text = fmt.Sprintf("%s; %s fell to retention.", strings.TrimSuffix(text, "."), countOf(w.GoneEvents, "earlier event"))
+	}
+	return text
+}
+
+// standing returns the sentence without what is gone.
+func (w *wording) standing() string {
 	about, events := display.Clean(w.about), countOf(w.Events, "event")
 	if w.stories > 1 {
 		return about + ": " + w.ofSeveral(events) + "."

@@ -113,7 +113,8 @@ func (r *fileReader) position(p partition) int64 { return r.ix.positions[p] }
 
 // eventsOf is of storyReader.
 func (r *fileReader) eventsOf(n storyNum, yield func(location) bool) {
-	r.err = cmp.Or(r.err, r.story(n).records(r.tx.Bucket(bucketStoryEvents), n, yield))
+	err := r.story(n).records(r.tx.Bucket(bucketStoryEvents), n, func(_ int, at location) bool { return yield(at) })
+	r.err = cmp.Or(r.err, err)
 }
 
 // nextFact returns the fact to append about story n. If the append of a fact has failed and tidings.story has not

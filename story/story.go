@@ -190,6 +190,10 @@ type Story struct {
 	Last  time.Time `json:"last"`
 	// AsOf is when the question was answered.
 	AsOf time.Time `json:"as_of"`
+	// GoneEvents is the number of records of events of these stories that retention has removed from the log, and that the index
+	// has forgotten: see [Indexer.Forget]. They do not count in Events. A story of which nothing is left is not found, and an
+	// index that was built after they were removed knows nothing of them.
+	GoneEvents int `json:"gone_events,omitempty"`
 	// LeftStories is the number of stories of the key that are left out of this answer. LeftEvents is the number of
 	// records that are left out because a story is very long.
 	LeftStories int `json:"left_stories,omitempty"`

@@ -41,25 +41,31 @@ func (r *rowReader) locations(n int) []location {
 	return all
 }
 
-// group returns the locations of the records of a group of story n, whose row is s.
+// group returns the locations of the records of a group of story n, whose row is s, also of some or all of those that were
+// forgotten.
 func (s *storyRow) group(storyEvents *bolt.Bucket, n storyNum, group uint32) ([]location, error) {
 	if group == s.rows/storyGroup {
 		return s.recent, nil
 	}
-	r := newRowReader(storyEvents.Get(storyGroupKey(n, group)))
+	row := storyEvents.Get(storyGroupKey(n, group))
+	if row == nil && s.gone >= storyGroup {
+		return nil, nil // all of them were forgotten
+	}
+	r := newRowReader(row)
 	all := r.locations(storyGroup)
 	return all, r.End()
 }
 
-// records calls yield with the locations of the records of story n, whose row is s, until yield returns false.
-func (s *storyRow) records(storyEvents *bolt.Bucket, n storyNum, yield func(location) bool) error {
+// records calls yield with the numbers, from 1, and the locations of the records of story n, whose row is s, until yield returns
+// false. Some of them, or all, may have been forgotten.
+func (s *storyRow) records(storyEvents *bolt.Bucket, n storyNum, yield func(number int, at location) bool) error {
 	for group := range s.rows/storyGroup + 1 {
 		all, err := s.group(storyEvents, n, group)
 		if err != nil {
 			return err
 		}
-		for _, at := range all {
-			if !yield(at) {
+		for i, at := range all {
+			if !yield(int(group)*storyGroup+i+1, at) {
 				return nil
 			}
 		}

@@ -10,8 +10,7 @@ import (
 )
 
 // tail describes the last records of a partition that the index has read. The index compares it with the log to
-// notice that the log has changed below its position (reading.misfit and Index.differs). In the bucket positions it
-// follows the position:
+// notice that the log has changed below its position (reading.misfit and Index.differs). In a row of the bucket positions it is
 //
 //	│ epoch int │ first int │ before int │ end int │ last int │ sum 8 │
 type tail struct {
@@ -20,14 +19,14 @@ type tail struct {
 	before int32  // the epoch read before epoch; -1 if there is none
 	end    int64  // offset after the last record of the epoch before that was read
 	last   int64  // offset of the last record; -1 if none was read
-	sum    uint64 // hash of the last record (hashOf), set by encode
+	sum    uint64 // hash of the last record (hashOf), set when the row is written
 
-	record *kgo.Record // the last record, until encode has computed sum; nil between transactions
+	record *kgo.Record // the last record, until the row is written; nil between transactions
 }
 
 func newTail() *tail { return &tail{epoch: -1, before: -1, last: -1} }
 
-// add updates the tail for the next record of the partition. r must not be changed before encode is called.
+// add updates the tail for the next record of the partition. r must not be changed before the row is written.
 func (t *tail) add(r *kgo.Record) {
 	if r.LeaderEpoch != t.epoch {
 		if t.epoch >= 0 {
@@ -38,27 +37,39 @@ func (t *tail) add(r *kgo.Record) {
 	t.last, t.record = r.Offset, r
 }
 
-// encode returns the row of the partition in the bucket positions. position is the offset of the next record to read.
-func (t *tail) encode(position int64) []byte {
+// positionRow is a row of the bucket positions:
+//
+//	│ next 8 │ tail … │ forgotten int │ missed uint │
+type positionRow struct {
+	next      int64 // offset of the next record to read
+	tail      *tail
+	forgotten int64 // offset below which events were forgotten
+	missed    bool  // retention has removed something before the index had read it
+}
+
+func (row positionRow) encode() []byte {
+	t := row.tail
 	if t.record != nil {
 		t.sum, t.record = hashOf(t.record), nil
 	}
-	w := rowWriter{u64Key(uint64(position))}
+	w := rowWriter{u64Key(uint64(row.next))}
 	w.int(int64(t.epoch))
 	w.int(t.first)
 	w.int(int64(t.before))
 	w.int(t.end)
 	w.int(t.last)
 	w.b = binary.BigEndian.AppendUint64(w.b, t.sum)
+	w.int(row.forgotten)
+	w.uint(flagIf(row.missed, 1))
 	return w.b
 }
 
-// decodeTail decodes a row of the bucket positions.
-func decodeTail(b []byte) (position int64, t *tail, err error) {
+func decodePosition(b []byte) (row positionRow, err error) {
 	r := &rowReader{fields.NewReader(b, errRow)}
-	position = int64(r.Uint64())
-	t = &tail{epoch: int32(r.Varint()), first: r.Varint(), before: int32(r.Varint()), end: r.Varint(), last: r.Varint(), sum: r.Uint64()}
-	return position, t, r.Err()
+	row.next = int64(r.Uint64())
+	row.tail = &tail{epoch: int32(r.Varint()), first: r.Varint(), before: int32(r.Varint()), end: r.Varint(), last: r.Varint(), sum: r.Uint64()}
+	row.forgotten, row.missed = r.Varint(), r.Uvarint() != 0
+	return row, r.Err()
 }
 
 // hashOf returns a hash of the timestamp, key, value and headers of a record.

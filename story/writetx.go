@@ -30,8 +30,8 @@ type writeTx struct {
 	ix  *Index
 	err error
 
-	meta, names, topics, positions, events, stories, storyEvents *bolt.Bucket
-	subjects, listeners, coverage, notes, times, due, ahead      *bolt.Bucket
+	meta, names, topics, positions, events, stories, storyEvents  *bolt.Bucket
+	subjects, listeners, coverage, notes, times, due, gone, ahead *bolt.Bucket
 
 	// The following fields hold what flush will write. Code that looks up a row must look here before it looks in the
 	// bucket.
@@ -43,6 +43,7 @@ type writeTx struct {
 	blocks      map[partition]*writingBlock // the last block of each partition that events were added to
 	hashes      *hashWriter
 	newSubjects map[string]struct{} // new keys of the bucket subjects
+	dropped     map[storyNum]bool   // stories that were removed, and whether they are in the bucket due
 
 	found    []where // memory for what is looked up in hashes
 	room     []byte  // memory for rows of stories
@@ -56,11 +57,12 @@ func newWriteTx(ix *Index, tx *bolt.Tx) *writeTx {
 		positions: tx.Bucket(bucketPositions), events: tx.Bucket(bucketEvents),
 		stories: tx.Bucket(bucketStories), storyEvents: tx.Bucket(bucketStoryEvents), subjects: tx.Bucket(bucketSubjects),
 		listeners: tx.Bucket(bucketListeners), coverage: tx.Bucket(bucketCoverage), notes: tx.Bucket(bucketNotes),
-		times: tx.Bucket(bucketTimes), due: tx.Bucket(bucketDue), ahead: tx.Bucket(bucketAhead),
+		times: tx.Bucket(bucketTimes), due: tx.Bucket(bucketDue), gone: tx.Bucket(bucketGone), ahead: tx.Bucket(bucketAhead),
 		moved: make(map[partition]struct{}), touched: make(map[*listener]struct{}),
-		blocks: make(map[partition]*writingBlock), newSubjects: make(map[string]struct{}),
-		hashes: newHashWriter(tx.Bucket(bucketHashes), ix.runs),
+		blocks: make(map[partition]*writingBlock), newSubjects: make(map[string]struct{}), dropped: make(map[storyNum]bool),
+		hashes: newHashWriter(tx.Bucket(bucketHashes), &ix.runs),
 	}
+	w.hashes.gone = ix.goneStories
 	first, _ := w.ahead.Cursor().First()
 	w.anyAhead = first != nil
 	// Rows that are added in the order of their keys and stay as they are can fill their pages. Stories grow, by half or so.
@@ -211,7 +213,8 @@ func (tx *writeTx) storyOf(e *cloudevent.Event) storyNum {
 		return n
 	}
 	tx.ix.stats.Stories++
-	n := storyNum(tx.ix.stats.Stories)
+	tx.ix.lastStory++
+	n := tx.ix.lastStory
 	tx.ix.byCorrelation[e.Correlation] = n
 	tx.ix.stories[n] = &storyRow{correlation: e.Correlation, dirty: true}
 	tx.dirty = append(tx.dirty, n)
@@ -315,7 +318,7 @@ func (tx *writeTx) flush() {
 		if t == nil {
 			t = newTail()
 		}
-		tx.put(tx.positions, partitionKey(p), t.encode(tx.ix.positions[p]))
+		tx.put(tx.positions, partitionKey(p), positionRow{tx.ix.positions[p], t, tx.ix.forgotten[p], tx.ix.missed[p]}.encode())
 	}
 	for li := range tx.touched {
 		for p, c := range li.covers {
@@ -328,18 +331,23 @@ func (tx *writeTx) flush() {
 	for _, w := range tx.blocks {
 		tx.writeBlock(w)
 	}
-	tx.ix.runs = tx.hashes.flush()
-	tx.fail(tx.hashes.err)
+	tx.flushHashes()
 	for _, k := range slices.Sorted(maps.Keys(tx.newSubjects)) {
 		tx.put(tx.subjects, []byte(k), nil)
 	}
 	slices.Sort(tx.dirty)
 	due := &dueWriter{tx: tx}
 	for _, n := range tx.dirty {
-		tx.flushStory(n, tx.ix.stories[n], due)
+		if listed, ok := tx.dropped[n]; !ok {
+			tx.flushStory(n, tx.ix.stories[n], due)
+		} else if delete(tx.ix.stories, n); listed {
+			due.set(n, false)
+		}
 	}
 	due.flush()
+	tx.ix.goneStories.flush(tx)
 	tx.put(tx.meta, keyStats, tx.ix.stats.encode())
+	tx.put(tx.meta, keyLastStory, u64Key(uint64(tx.ix.lastStory)))
 	if len(tx.ix.stories) > maxCached {
 		clear(tx.ix.stories)
 	}
@@ -367,6 +375,20 @@ func (tx *writeTx) flushStory(n storyNum, s *storyRow, due *dueWriter) {
 	begin := len(tx.room)
 	tx.room = s.appendTo(tx.room)
 	tx.put(tx.stories, storyKey(n), tx.room[begin:len(tx.room):len(tx.room)])
+}
+
+// flushHashes writes the entries that were added to the bucket hashes, and takes the merges of runs further.
+func (tx *writeTx) flushHashes() {
+	ix := tx.ix
+	before := ix.runs.staleRow()
+	tx.hashes.flush(func(to where) bool {
+		n := to.story()
+		return ix.goneStories.has(n) || to.group() > 0 && to.group() < ix.goneGroups[n]
+	})
+	tx.fail(tx.hashes.err)
+	if row := ix.runs.staleRow(); !bytes.Equal(row, before) {
+		tx.put(tx.meta, keyStale, row)
+	}
 }
 
 // storyRoom is the number of bytes that nearly all rows of stories take less than.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"tidings.dev/story"
 )
@@ -38,7 +39,12 @@ func (s *Session) AskIndex(ctx context.Context, t Target, options story.Options,
 		return err
 	}
 	if x != nil {
-		err := errors.Join(ask(x), x.Close())
+		began := time.Now()
+		err := ask(x)
+		if err == nil {
+			forgetFor(ctx, x, time.Since(began))
+		}
+		err = errors.Join(err, x.Close())
 		if !diskFull(err) {
 			return err
 		}
@@ -57,6 +63,17 @@ func (s *Session) AskIndex(ctx context.Context, t Target, options story.Options,
 			Hint: "make room, or name a directory on another disk with TMPDIR, or with XDG_CACHE_HOME to keep the index there"}
 	}
 	return err
+}
+
+// leastForgetting is how long a command may make its index forget what retention has removed from the log.
+const leastForgetting = 200 * time.Millisecond
+
+// forgetFor makes an index forget what retention has removed from the log, for as long as its command has taken so far, or
+// leastForgetting: so the index forgets as much as it reads. What is left is for the next command.
+func forgetFor(ctx context.Context, x *story.Indexer, took time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, max(took, leastForgetting))
+	defer cancel()
+	_ = x.Forget(ctx) // the command has its answer; the next one finds what is wrong with the index
 }
 
 // noteNotKept prints why the index is not kept.
