@@ -19,7 +19,8 @@ import (
 	"tidings.dev"
 )
 
-// cutOff is a broker that can lose its end, as by a power cut that takes what was acknowledged under the durability os.
+// cutOff is a broker that can lose its end, as by a power cut that takes what was acknowledged under the durability os, or as somebody puts
+// a copy of its directory in place.
 type cutOff struct {
 	restartable
 	t    *testing.T
@@ -71,10 +72,19 @@ func (c *cutOff) cut() {
 // handled.
 func TestEventsInPlaceOfThoseThatAreBeingHandledAreHandled(t *testing.T) {
 	t.Parallel()
+	for _, durability := range []string{"os", "sync"} { // of the latter only somebody who puts a copy of the directory in place takes the end
+		t.Run(durability, func(t *testing.T) {
+			t.Parallel()
+			testEventsInPlace(t, durability)
+		})
+	}
+}
+
+func testEventsInPlace(t *testing.T, durability string) {
 	where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
 	where.start(t)
 	t.Cleanup(func() { where.stop(t) })
-	where.create("orders", 4, "os")
+	where.create("orders", 4, durability)
 	app := open(t, "audit", where)
 	var seen journal
 	var begun atomic.Int64

@@ -123,7 +123,7 @@ func TestWrittenIsAnswered(t *testing.T) {
 		t.Errorf("%d records are served, %v", len(got), err)
 	}
 	killed := open(disk)
-	if got, _, err := readLog(killed, id); err != nil || len(got) != 20 || killed.LeaderEpoch(id) != 1 {
+	if got, _, err := readLog(killed, id); err != nil || len(got) != 20 || killed.LeaderEpoch(id) <= 0 {
 		t.Errorf("after a kill: %d records, epoch %d, %v", len(got), killed.LeaderEpoch(id), err)
 	}
 	if a := appendNow(killed, id, newBatch(7, 20, faults.Payload("os", 20))); a.Err != nil {
@@ -136,8 +136,8 @@ func TestWrittenIsAnswered(t *testing.T) {
 	}
 	after.Close()
 	clean := openWith(t, Config{FS: after.config.FS, JournalFileBytes: 1 << 20})
-	if clean.LeaderEpoch(id) != after.LeaderEpoch(id) {
-		t.Errorf("a clean restart changed the epoch from %d to %d", after.LeaderEpoch(id), clean.LeaderEpoch(id))
+	if clean.LeaderEpoch(id) <= after.LeaderEpoch(id) {
+		t.Errorf("epoch %d after a restart of %d", clean.LeaderEpoch(id), after.LeaderEpoch(id))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -69,6 +70,7 @@ type recovery struct {
 	producersEnd map[Partition]int64 // PartitionCheckpoint.ProducersEnd of the partitions in the checkpoint
 	skipped      int                 // number of entries with batches of topics that were deleted
 	damaged      error               // why the newest checkpoint could not be used; nil if it was used
+	raised       bool                // the journal ends with a raise of the leader epochs
 
 	// deleted contains the names of the topics whose deletion was replayed and that were not created again afterwards.
 	// The process may have ended after it journaled a deletion and before it journaled the removal of the topic's
@@ -122,8 +124,8 @@ func (r *recovery) run() error {
 		r.log.Warn("the journal ended in a torn write: nothing acknowledged was in it",
 			"file", found.Torn.File, "position", found.Torn.PositionBytes, "bytes", found.Torn.Bytes, "kept_in", found.Torn.KeptIn)
 	}
-	if found.Torn != nil || !found.Clean && r.mayHaveLost() {
-		if err := r.raiseEpochs(); err != nil {
+	if len(r.topics.parts) > 0 && !r.raised {
+		if err := r.unlessFull(r.raiseEpochs()); err != nil {
 			return err
 		}
 	}
@@ -198,15 +200,18 @@ func (r *recovery) unlessFull(err error) error {
 	return err
 }
 
-// mayHaveLost reports whether a stop that was not clean may have lost records that consumers were served. That is
-// possible if the durability of a topic is interval or os, whose appends are acknowledged before the sync.
-func (r *recovery) mayHaveLost() bool {
-	for _, p := range r.topics.parts {
-		if d := p.config().durability; d == meta.Interval || d == meta.OS {
-			return true
-		}
+// epochsBegin is the moment from which on leader epochs count seconds.
+var epochsBegin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// nextEpoch returns the leader epoch that follows last at the time now: the seconds since epochsBegin, so that two starts on copies of one
+// directory do not give the same epoch, whichever of the copies is in place later (ADR 34). It is at least last+1, whatever the clock says, as
+// long as there is a higher one.
+func nextEpoch(last int32, now time.Time) int32 {
+	seconds := min(max(int64(now.Sub(epochsBegin)/time.Second), 0), math.MaxInt32)
+	if last == math.MaxInt32 {
+		return last
 	}
-	return false
+	return max(last+1, int32(seconds))
 }
 
 // newestCheckpoint returns the newest checkpoint that is not damaged, or an empty one with a new cluster id if there is
@@ -313,9 +318,11 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 }
 
 // raiseEpochs raises the leader epoch of every partition and makes that durable, so that clients notice that records
-// which they were served may be lost.
+// which they were served may be lost. This happens at every start: what a stop has lost, or somebody who has put an earlier state of the
+// directory in place, leaves no trace in the directory. Only if nothing came after the last raise, there is no other one, so that
+// a process that is killed at each start does not fill the journal.
 func (r *recovery) raiseEpochs() error {
-	epoch := r.topics.epoch + 1
+	epoch := nextEpoch(r.topics.epoch, r.config.Now())
 	if err := r.commit(datadir.KindEpoch, datadir.EncodeEpoch(epoch)); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	mathrand "math/rand"
 	"strings"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func TestCleanRestart(t *testing.T) {
 	if next, _, _ := e.InitProducerID(noWait, -1, -1); next <= pid {
 		t.Errorf("producer id %d after %d", next, pid)
 	}
-	if got, ok := e.Topic("orders"); !ok || got.ID != topic.ID || e.LeaderEpoch(id) != 0 {
+	if got, ok := e.Topic("orders"); !ok || got.ID != topic.ID || e.LeaderEpoch(id) <= 0 {
 		t.Errorf("topic: %+v, epoch %d", got, e.LeaderEpoch(id))
 	}
 }
@@ -70,8 +71,8 @@ func watch(disk *vfs.Mem, before func()) vfs.FS {
 }
 
 // Case (trap 14): the power fails between a write of the journal and its sync, which leaves a torn tail, unless its
-// first sector is lost or all are there. What was acknowledged is there, and if a tail was cut the leader epoch grows,
-// durably, so that clients notice.
+// first sector is lost or all are there. What was acknowledged is there, and the leader epoch grows, durably, so that clients notice
+// if a tail was cut.
 func TestTornTailBumpsTheEpoch(t *testing.T) {
 	disk := vfs.NewMem()
 	var armed atomic.Bool
@@ -91,13 +92,17 @@ func TestTornTailBumpsTheEpoch(t *testing.T) {
 	torn := 0
 	for seed, disk := range cuts {
 		e := openWith(t, Config{FS: disk, JournalFileBytes: 1 << 20})
-		if e.LeaderEpoch(id) > 0 {
+		epoch := e.LeaderEpoch(id)
+		if epoch <= 0 {
+			t.Errorf("seed %d: epoch %d", seed, epoch)
+		}
+		if got, _, err := readLog(e, id); err == nil && len(got) == 1 {
 			torn++
 			checkAfterTornTail(t, e, id)
 			e.Close()
 			e = openWith(t, Config{FS: disk, JournalFileBytes: 1 << 20})
-			if epoch := e.LeaderEpoch(id); epoch != 1 {
-				t.Errorf("seed %d: after another restart: epoch %d, want 1", seed, epoch)
+			if next := e.LeaderEpoch(id); next <= epoch {
+				t.Errorf("seed %d: after another restart: epoch %d after %d", seed, next, epoch)
 			}
 		}
 		if got, _, err := readLog(e, id); err != nil || got[0] != "acknowledged" {
@@ -115,7 +120,7 @@ func checkAfterTornTail(t *testing.T, e *Engine, id Partition) {
 	if a := appendNow(e, id, newBatch(-1, -1, "after")); a.Err != nil || a.BaseOffset != 1 {
 		t.Errorf("append: %+v", a)
 	}
-	if v := batch.View(fetchNow(e, id, 1).Records[0]); v.LeaderEpoch() != 1 {
+	if v := batch.View(fetchNow(e, id, 1).Records[0]); v.LeaderEpoch() != e.LeaderEpoch(id) || v.LeaderEpoch() == 0 {
 		t.Errorf("a new batch has epoch %d", v.LeaderEpoch())
 	}
 	if epoch, end, err := e.EpochEnd(id, 0); epoch != 0 || end != 1 || err != nil {
@@ -308,5 +313,44 @@ func TestRetention(t *testing.T) {
 		}
 		e.Close()
 		e = openWith(t, c)
+	}
+}
+
+// Leader epochs count seconds, grow at each start whatever the clock says, and do not overflow. Two starts on copies of one directory
+// give different ones.
+func TestLeaderEpochsTellCopiesOfADirectoryApart(t *testing.T) {
+	now := time.Date(2026, time.January, 2, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		last int32
+		now  time.Time
+		want int32
+	}{{0, now, 86400}, {86400, now, 86401}, {0, time.Time{}, 1}, {7, now.AddDate(200, 0, 0), math.MaxInt32}, {math.MaxInt32, now, math.MaxInt32}} {
+		if got := nextEpoch(c.last, c.now); got != c.want {
+			t.Errorf("after %d at %v: %d, want %d", c.last, c.now, got, c.want)
+		}
+	}
+
+	disk := vfs.NewMem()
+	at := func(disk vfs.FS, d time.Duration) *Engine {
+		return openWith(t, Config{FS: disk, JournalFileBytes: 1 << 20, Now: func() time.Time { return time.Now().Add(d) }})
+	}
+	e := at(disk, 0)
+	id := Partition{Topic: makeTopic(t, e, "orders", 1).ID, Index: 0}
+	appendNow(e, id, newBatch(-1, -1, "kept"))
+	e.Close()
+	copied := disk.CrashClone(mathrand.New(mathrand.NewSource(1)))
+	one, two := at(disk, time.Minute), at(copied, time.Hour)
+	for _, e := range []*Engine{one, two} {
+		if a := appendNow(e, id, newBatch(-1, -1, "apart")); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	}
+	first, second := batch.View(fetchNow(one, id, 1).Records[0]).LeaderEpoch(), batch.View(fetchNow(two, id, 1).Records[0]).LeaderEpoch()
+	if first == second || first <= 0 {
+		t.Errorf("epochs %d and %d", first, second)
+	}
+	// A consumer of the one is told by the other that it has gone back.
+	if epoch, end, err := two.EpochEnd(id, first); err != nil || epoch >= first || end != 1 {
+		t.Errorf("epoch %d ends at %d as epoch %d, %v; want 1", first, end, epoch, err)
 	}
 }

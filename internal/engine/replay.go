@@ -22,6 +22,7 @@ func (r *recovery) replay(lsn journal.LSN, kind journal.Kind, payload []byte) er
 		r.maintenance.owed = true
 	}
 	r.maintenance.uncoveredBytes.Add(int64(len(payload)))
+	r.raised = kind == datadir.KindEpoch || r.raised && kind == datadir.KindBarrier
 	var err error
 	switch kind {
 	case datadir.KindBatches:
