@@ -286,7 +286,9 @@ func (r *fetchRequest) encodePartition(e *responseEncoder, version int16, row *f
 	got, code := &unanswered, row.code
 	if row.result >= 0 {
 		got = &r.results[row.result]
-		code = fetchCode(got.Err, version)
+		if code = fetchCode(got.Err, version); code != none {
+			got = &unanswered
+		}
 	}
 	e.int32(row.index)
 	e.int16(code)

@@ -20,11 +20,36 @@ const (
 	earliestPendingUpload = -6 // KIP-1023, version 11 and later
 )
 
+// minListOffsets returns the first version in which a timestamp may be asked for, or noVersion for a negative one that
+// stands for nothing.
+func minListOffsets(timestamp int64) int16 {
+	switch {
+	case timestamp >= 0, timestamp == engine.Earliest, timestamp == engine.Latest:
+		return 0
+	case timestamp == engine.MaxTimestamp:
+		return 7 // KIP-734
+	case timestamp == earliestLocal:
+		return 8
+	case timestamp == latestTiered:
+		return 9
+	case timestamp == earliestPendingUpload:
+		return 11
+	}
+	return noVersion
+}
+
 // listOffsets answers, for each partition, with the offset of a timestamp or of a place in the log.
 func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
 	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, 0, len(r.Topics))
-	seen := make(map[engine.Partition]bool)
+	times := make(map[engine.Partition]int) // how many times the request names a partition
+	for _, t := range r.Topics {
+		if topic, known := c.server.engine.Topic(t.Topic); known {
+			for _, p := range t.Partitions {
+				times[engine.Partition{Topic: topic.ID, Index: p.Partition}]++
+			}
+		}
+	}
 	for _, t := range r.Topics {
 		topic, known := c.server.engine.Topic(t.Topic)
 		row := kmsg.ListOffsetsResponseTopic{Topic: t.Topic}
@@ -34,10 +59,14 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 			id := engine.Partition{Topic: topic.ID, Index: p.Partition}
 			switch {
 			case !known || !within(topic, p.Partition):
-			case seen[id]: // as in Apache Kafka; it bounds the cost of a request to one search per partition
+			case times[id] > 1: // one row for a partition that is named twice, as in Apache Kafka
 				code = invalidRequest
+				times[id] = 0
+			case times[id] == 0: // answered already
+				continue
+			case r.Version < minListOffsets(p.Timestamp):
+				code = unsupportedVersion
 			default:
-				seen[id] = true
 				listed, code = c.offsetFor(id, p.CurrentLeaderEpoch, p.Timestamp)
 			}
 			row.Partitions = append(row.Partitions, kmsg.ListOffsetsResponseTopicPartition{

@@ -21,7 +21,7 @@ import (
 const (
 	topicOperations    = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
 	clusterOperations  = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
-	groupOperations    = 1<<3 | 1<<6 | 1<<8
+	groupOperations    = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 	operationsNotAsked = -1 << 31
 )
 
@@ -151,6 +151,8 @@ func topicCode(err error) Code {
 		return unknownTopicID
 	case errors.Is(err, errAssignment):
 		return invalidReplicaAssignment
+	case errors.Is(err, errCountedAssignment), errors.Is(err, errEitherOr):
+		return invalidRequest
 	}
 	return dataCode(err)
 }

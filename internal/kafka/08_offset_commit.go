@@ -2,6 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -52,10 +55,17 @@ func (c *conn) offsetCommit(ctx context.Context, r *kmsg.OffsetCommitRequest) km
 		return resp
 	}
 	errs := c.server.engine.Commit(ctx, ask)
+	illegal := illegalGeneration
+	if r.Version >= 9 && slices.ContainsFunc(slices.Collect(maps.Values(errs)), func(err error) bool { return errors.Is(err, group.ErrIllegalGeneration) }) &&
+		c.server.engine.DescribeGroup(r.Group).State == deadGroup {
+		illegal = groupIDNotFound // KIP-848: there is no generation, because there is no group
+	}
 	for i := range resp.Topics {
 		for j := range resp.Topics[i].Partitions {
 			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == none {
-				p.ErrorCode = coordinatorCode(errs[group.TopicPartition{Topic: names[i], Partition: p.Partition}])
+				if p.ErrorCode = coordinatorCode(errs[group.TopicPartition{Topic: names[i], Partition: p.Partition}]); p.ErrorCode == illegalGeneration {
+					p.ErrorCode = illegal
+				}
 			}
 		}
 	}

@@ -26,9 +26,12 @@ func (c *conn) syncGroup(ctx context.Context, r *kmsg.SyncGroupRequest) kmsg.Res
 			ask.Assignments[group.MemberID(a.MemberID)] = bytes.Clone(a.MemberAssignment)
 		}
 	}
-	got := c.server.engine.Sync(ctx, ask)
-
 	resp := r.ResponseKind().(*kmsg.SyncGroupResponse)
+	if r.Version >= 5 && (r.ProtocolType == nil || r.Protocol == nil) { // the fields may be null, but must not be (KIP-559)
+		resp.ErrorCode = inconsistentGroupProtocol
+		return resp
+	}
+	got := c.server.engine.Sync(ctx, ask)
 	resp.ErrorCode = coordinatorCode(got.Err)
 	if got.Err == nil {
 		resp.ProtocolType, resp.Protocol = &got.ProtocolType, &got.Protocol

@@ -25,7 +25,8 @@ func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 		seen[id] = true
 		row := describedGroup(c.server.engine.DescribeGroup(id))
 		row.Group = id
-		row.AuthorizedOperations = operations(r.IncludeAuthorizedOperations, groupOperations)
+		// As in Apache Kafka, a group that does not exist has no operations from version 6 on.
+		row.AuthorizedOperations = operations(r.IncludeAuthorizedOperations && !(row.State == deadGroup && r.Version >= 6), groupOperations)
 		if row.State == deadGroup && r.Version >= 6 {
 			row.ErrorCode, row.ErrorMessage = groupIDNotFound, errorMessage(group.ErrGroupNotFound)
 		}

@@ -10,10 +10,10 @@ import (
 // ListGroups (API key 16), versions 0–5. The filters by state (version 4 and later) and by type (version 5 and later)
 // ignore case.
 //
-// Deviations from Apache Kafka: every group has the type Classic.
+// Deviations from Apache Kafka: every group has the type classic.
 
 // classicGroup is the type of every group.
-const classicGroup = "Classic"
+const classicGroup = "classic"
 
 // listGroups answers with the groups that match the filters of the request.
 func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {

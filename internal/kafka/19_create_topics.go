@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,14 +48,17 @@ func (c *conn) createTopics(ctx context.Context, r *kmsg.CreateTopicsRequest) km
 	return resp
 }
 
-// createTopic creates one topic, or checks whether it could if validateOnly is true. Errors: errAssignment,
+// errCountedAssignment is the error of a topic with an assignment beside a number of partitions or replicas.
+var errCountedAssignment = errors.New("kafka: with an assignment, partitions and replication factor must be -1")
+
+// createTopic creates one topic, or checks whether it could if validateOnly is true. Errors: errAssignment, errCountedAssignment,
 // meta.ErrInvalidPartitions, meta.ErrInvalidReplication, meta.ErrInvalidConfig, and those of engine.CreateTopic.
 func (c *conn) createTopic(ctx context.Context, ask *kmsg.CreateTopicsRequestTopic, validateOnly bool) (meta.Topic, error) {
 	spec := meta.TopicSpec{Name: ask.Topic, Partitions: ask.NumPartitions}
 	switch {
 	case len(ask.ReplicaAssignment) > 0:
 		if ask.NumPartitions != -1 || ask.ReplicationFactor != -1 {
-			return meta.Topic{}, fmt.Errorf("%w: with an assignment, partitions and replication factor must be -1", errAssignment)
+			return meta.Topic{}, errCountedAssignment
 		}
 		if err := c.checkAssignment(ask.ReplicaAssignment); err != nil {
 			return meta.Topic{}, err

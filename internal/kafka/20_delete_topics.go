@@ -15,7 +15,7 @@ import (
 // Deviations from Apache Kafka: the timeout is not used.
 
 // errEitherOr is the error of a topic that a request names twice, by name and id, or not at all.
-var errEitherOr = errors.New("kafka: a topic must be named once, either by its name or by its id")
+var errEitherOr = errors.New("kafka: a request must name a topic once, by its name or by its id")
 
 // deleteTopics deletes topics, with their records and all state that refers to them (docs/kafka-traps.md, trap 18). It
 // blocks until the deletion is durable.
@@ -48,7 +48,7 @@ func (c *conn) deleteTopics(ctx context.Context, r *kmsg.DeleteTopicsRequest) km
 			continue // answered already, as named twice
 		}
 		if n > 1 || (ask.Topic == nil) == (ask.TopicID == meta.TopicID{}) {
-			row.ErrorCode, row.ErrorMessage = invalidRequest, errorMessage(errEitherOr)
+			row.ErrorCode, row.ErrorMessage = topicCode(errEitherOr), errorMessage(errEitherOr)
 			resp.Topics = append(resp.Topics, row)
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 
 // CreatePartitions (API key 37), versions 0–3. The response has a row for each topic (docs/kafka-traps.md, trap 17).
 //
-// Deviations from Apache Kafka: a manual assignment must name this broker for each new partition; a topic that the
-// request names twice has one row in the response; there are no quotas; the timeout is not used.
+// Deviations from Apache Kafka: a manual assignment must name this broker for each new partition; there are no quotas; the
+// timeout is not used.
 
 // errAssignment is the error of CreatePartitions and CreateTopics for a manual replica assignment that is incomplete or
 // names another broker.
@@ -24,14 +24,21 @@ var errAssignment = errors.New("kafka: invalid replica assignment")
 // checks whether they could be added.
 func (c *conn) createPartitions(ctx context.Context, r *kmsg.CreatePartitionsRequest) kmsg.Response {
 	resp := r.ResponseKind().(*kmsg.CreatePartitionsResponse)
-	seen := make(map[string]bool, len(r.Topics))
+	times := make(map[string]int, len(r.Topics))
+	for i := range r.Topics {
+		times[r.Topics[i].Topic]++
+	}
 	for i := range r.Topics {
 		ask := &r.Topics[i]
-		if seen[ask.Topic] {
-			continue
+		n := times[ask.Topic]
+		if n == 0 {
+			continue // answered already
 		}
-		seen[ask.Topic] = true
-		err := c.createTopicPartitions(ctx, ask, r.ValidateOnly)
+		times[ask.Topic] = 0
+		err := errEitherOr
+		if n == 1 {
+			err = c.createTopicPartitions(ctx, ask, r.ValidateOnly)
+		}
 		row := kmsg.NewCreatePartitionsResponseTopic()
 		row.Topic, row.ErrorCode, row.ErrorMessage = ask.Topic, topicCode(err), errorMessage(err)
 		resp.Topics = append(resp.Topics, row)

@@ -20,6 +20,10 @@ func (c *conn) offsetDelete(ctx context.Context, r *kmsg.OffsetDeleteRequest) km
 			ask = append(ask, group.TopicPartition{Topic: t.Topic, Partition: p.Partition})
 		}
 	}
+	if r.Group == "" {
+		resp.ErrorCode = invalidGroupID
+		return resp
+	}
 	errs, err := c.server.engine.DeleteOffsets(ctx, r.Group, ask)
 	if err != nil {
 		resp.ErrorCode = coordinatorCode(err)

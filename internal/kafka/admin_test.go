@@ -329,3 +329,95 @@ func TestOffsetsInEveryVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersOfApacheKafka sends requests that Apache Kafka 4.3 answers in ways that no client asks for on purpose, but
+// some depend on. conformance compares many more with the original.
+func TestAnswersOfApacheKafka(t *testing.T) {
+	h := newTestServer(t)
+	topic := h.topic("orders", 1)
+	w := h.dial()
+
+	// Case: timestamps that stand for a place in the log, before the versions that know them, and such as never did.
+	for timestamp, since := range map[int64]int16{-1: 1, -2: 1, -3: 7, -4: 8, -5: 9, -6: 11, -7: 99, -8: 99} {
+		for v := int16(1); v <= lookupAPI(keyListOffsets).max; v++ {
+			req := latest(topic)
+			req.Topics[0].Partitions[0].Timestamp = timestamp
+			want := none
+			if v < since {
+				want = unsupportedVersion
+			}
+			if got := roundTrip[*kmsg.ListOffsetsResponse](w, req, v).Topics[0].Partitions; len(got) != 1 || got[0].ErrorCode != want {
+				t.Errorf("ListOffsets v%d of %d: %+v, want %d", v, timestamp, got, want)
+			}
+		}
+	}
+	twice := latest(topic)
+	twice.Topics[0].Partitions = append(twice.Topics[0].Partitions, twice.Topics[0].Partitions...)
+	if got := roundTrip[*kmsg.ListOffsetsResponse](w, twice, 7).Topics[0].Partitions; len(got) != 1 || got[0].ErrorCode != invalidRequest {
+		t.Errorf("ListOffsets of a partition twice: %+v", got)
+	}
+
+	beyond := roundTrip[*kmsg.FetchResponse](w, fetchFrom(topic, 0, 5, 0), 12).Topics[0].Partitions[0]
+	if beyond.ErrorCode != offsetOutOfRange || beyond.HighWatermark != -1 || beyond.LastStableOffset != -1 || beyond.LogStartOffset != -1 {
+		t.Errorf("Fetch beyond the end: %+v", beyond)
+	}
+
+	// Case: a commit of a generation of a group that does not exist (KIP-848).
+	for v := int16(2); v <= 9; v++ {
+		commit := kmsg.NewPtrOffsetCommitRequest()
+		commit.Group, commit.Generation, commit.MemberID = "ghost", 5, "m"
+		commit.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic.Name, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{}}}}
+		want := illegalGeneration
+		if v >= 9 {
+			want = groupIDNotFound
+		}
+		if got := roundTrip[*kmsg.OffsetCommitResponse](w, commit, v).Topics[0].Partitions[0]; got.ErrorCode != want {
+			t.Errorf("OffsetCommit v%d: %+v, want %d", v, got, want)
+		}
+	}
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Group, sync.MemberID = "ghost", "m"
+	if got := roundTrip[*kmsg.SyncGroupResponse](w, sync, 5); got.ErrorCode != inconsistentGroupProtocol {
+		t.Errorf("SyncGroup without a protocol: %+v", got)
+	}
+	for v := int16(3); v <= lookupAPI(keyDescribeGroups).max; v++ {
+		describe := kmsg.NewPtrDescribeGroupsRequest()
+		describe.Groups, describe.IncludeAuthorizedOperations = []string{"ghost"}, true
+		want := int32(3400)
+		if v >= 6 {
+			want = operationsNotAsked
+		}
+		if got := roundTrip[*kmsg.DescribeGroupsResponse](w, describe, v).Groups[0]; got.AuthorizedOperations != want {
+			t.Errorf("DescribeGroups v%d: %+v, want %d", v, got, want)
+		}
+	}
+	if got := roundTrip[*kmsg.OffsetDeleteResponse](w, kmsg.NewPtrOffsetDeleteRequest(), 0); got.ErrorCode != invalidGroupID {
+		t.Errorf("OffsetDelete without a group: %+v", got)
+	}
+
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "new", NumPartitions: 1, ReplicationFactor: 1,
+		ReplicaAssignment: []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Replicas: []int32{1}}}}}
+	if got := roundTrip[*kmsg.CreateTopicsResponse](w, create, 7).Topics[0]; got.ErrorCode != invalidRequest {
+		t.Errorf("CreateTopics with partitions and an assignment: %+v", got)
+	}
+	grow := kmsg.NewPtrCreatePartitionsRequest()
+	grow.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: topic.Name, Count: 2}, {Topic: topic.Name, Count: 2}}
+	if got := roundTrip[*kmsg.CreatePartitionsResponse](w, grow, 3).Topics; len(got) != 1 || got[0].ErrorCode != invalidRequest {
+		t.Errorf("CreatePartitions of a topic twice: %+v", got)
+	}
+	for name, asks := range map[string][]kmsg.DeleteTopicsRequestTopic{
+		"by name and id":     {{Topic: &topic.Name, TopicID: topic.ID}},
+		"by neither":         {{}},
+		"by the name, twice": {{Topic: &topic.Name}, {Topic: &topic.Name}},
+	} {
+		remove := kmsg.NewPtrDeleteTopicsRequest()
+		remove.Topics = asks
+		if got := roundTrip[*kmsg.DeleteTopicsResponse](w, remove, 6).Topics; len(got) != 1 || got[0].ErrorCode != invalidRequest {
+			t.Errorf("DeleteTopics %s: %+v", name, got)
+		}
+	}
+	if got, ok := h.engine.Topic(topic.Name); !ok || got.Partitions != 1 {
+		t.Errorf("a refused request changed the topic: %+v, %t", got, ok)
+	}
+}

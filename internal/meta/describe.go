@@ -52,33 +52,41 @@ type BrokerSettings struct {
 // DescribeBroker returns the broker's configurations, with Kafka's names and in the order of names. All of them are
 // read-only.
 func DescribeBroker(b BrokerSettings) []ConfigEntry {
-	entry := func(name, value string, typ ConfigType, doc string) ConfigEntry {
-		return ConfigEntry{Name: name, Value: value, Source: SourceStaticBroker, Type: typ, ReadOnly: true, Doc: doc}
+	entry := func(name, value, fallback string, typ ConfigType, doc string) ConfigEntry {
+		e := ConfigEntry{Name: name, Value: value, Source: SourceStaticBroker, Type: typ, ReadOnly: true, Doc: doc}
+		if value == fallback {
+			e.Source, e.Default = SourceDefault, true
+		}
+		return e
 	}
-	number := func(name string, value int64, typ ConfigType, doc string) ConfigEntry {
-		return entry(name, strconv.FormatInt(value, 10), typ, doc)
+	number := func(name string, value, fallback int64, typ ConfigType, doc string) ConfigEntry {
+		return entry(name, strconv.FormatInt(value, 10), strconv.FormatInt(fallback, 10), typ, doc)
 	}
-	fallback := func(name string) string {
-		s, _ := findSetting(name)
-		return s.value
+	ofTopic := func(name, topics string, value int64, typ ConfigType) ConfigEntry {
+		s, _ := findSetting(topics)
+		text := s.value
+		if value != 0 {
+			text = strconv.FormatInt(value, 10)
+		}
+		return entry(name, text, s.value, typ, "The default of "+topics+".")
 	}
 	return []ConfigEntry{
-		entry("advertised.listeners", b.Advertised, TypeList, "The address sent to clients; empty: the one they dialled."),
-		entry("auto.create.topics.enable", strconv.FormatBool(b.AutoCreateTopics), TypeBool, "Whether a topic comes into being when it is first named."),
-		number("broker.id", int64(b.NodeID), TypeInt, "The id of this broker."),
-		number("default.replication.factor", 1, TypeInt, "There is one replica."),
-		number("group.initial.rebalance.delay.ms", b.InitialRebalanceDelay.Milliseconds(), TypeInt, "How long a new group waits for more members."),
-		number("group.max.session.timeout.ms", b.MaxSessionTimeout.Milliseconds(), TypeInt, "The longest session a member may ask for."),
-		number("group.min.session.timeout.ms", b.MinSessionTimeout.Milliseconds(), TypeInt, "The shortest session a member may ask for."),
-		entry("log.cleanup.policy", fallback(CleanupPolicy), TypeList, "The default of cleanup.policy."),
-		entry("log.retention.bytes", fallback(RetentionBytes), TypeLong, "The default of retention.bytes."),
-		entry("log.retention.ms", fallback(RetentionMS), TypeLong, "The default of retention.ms."),
-		number("log.segment.bytes", b.SegmentBytes, TypeInt, "The default of segment.bytes."),
-		number("message.max.bytes", b.MaxMessageBytes, TypeInt, "The default of max.message.bytes."),
-		number("min.insync.replicas", 1, TypeInt, "There is one replica."),
-		number("node.id", int64(b.NodeID), TypeInt, "The id of this broker."),
-		number("num.partitions", int64(b.DefaultPartitions), TypeInt, "How many partitions a new topic has if its creation names no number."),
-		number("offset.metadata.max.bytes", int64(b.MaxOffsetMetadata), TypeInt, "The longest metadata of a committed offset."),
-		number("offsets.retention.minutes", int64(b.OffsetRetention/time.Minute), TypeInt, "How long offsets outlive the last member of their group."),
+		entry("advertised.listeners", b.Advertised, "", TypeList, "The address sent to clients; empty: the one they dialled."),
+		entry("auto.create.topics.enable", strconv.FormatBool(b.AutoCreateTopics), "false", TypeBool, "Whether a topic comes into being when it is first named."),
+		number("broker.id", int64(b.NodeID), 1, TypeInt, "The id of this broker."),
+		number("default.replication.factor", 1, 1, TypeInt, "There is one replica."),
+		number("group.initial.rebalance.delay.ms", b.InitialRebalanceDelay.Milliseconds(), 0, TypeInt, "How long a new group waits for more members."),
+		number("group.max.session.timeout.ms", b.MaxSessionTimeout.Milliseconds(), 1_800_000, TypeInt, "The longest session a member may ask for."),
+		number("group.min.session.timeout.ms", b.MinSessionTimeout.Milliseconds(), 6000, TypeInt, "The shortest session a member may ask for."),
+		ofTopic("log.cleanup.policy", CleanupPolicy, 0, TypeList),
+		ofTopic("log.retention.bytes", RetentionBytes, 0, TypeLong),
+		ofTopic("log.retention.ms", RetentionMS, 0, TypeLong),
+		ofTopic("log.segment.bytes", SegmentBytes, b.SegmentBytes, TypeInt),
+		ofTopic("message.max.bytes", MaxMessageBytes, b.MaxMessageBytes, TypeInt),
+		number("min.insync.replicas", 1, 1, TypeInt, "There is one replica."),
+		number("node.id", int64(b.NodeID), 1, TypeInt, "The id of this broker."),
+		number("num.partitions", int64(b.DefaultPartitions), 4, TypeInt, "How many partitions a new topic has if its creation names no number."),
+		number("offset.metadata.max.bytes", int64(b.MaxOffsetMetadata), 4096, TypeInt, "The longest metadata of a committed offset."),
+		number("offsets.retention.minutes", int64(b.OffsetRetention/time.Minute), 7*24*60, TypeInt, "How long offsets outlive the last member of their group."),
 	}
 }
