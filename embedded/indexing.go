@@ -24,7 +24,7 @@ type indexing struct {
 }
 
 // startIndexing runs an indexer for b in the background until stop is called. It does not wait until the indexer is
-// ready: the broker works without it, so an error of the indexer is only logged.
+// ready: the broker works without it, so an error of the indexer is only logged, and the indexer started again.
 func startIndexing(b *broker.Broker, c broker.Config) *indexing {
 	log := c.Logger
 	if log == nil {
@@ -51,11 +51,8 @@ func index(ctx context.Context, b *broker.Broker, c broker.Config, log *slog.Log
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	x, err := story.Open(ctx, external{b}, filepath.Join(dir, indexName), story.Options{Emit: true, Logger: log})
-	if err != nil {
-		return err
-	}
-	return errors.Join(x.Run(ctx), x.Close())
+	story.Follow(ctx, external{b}, filepath.Join(dir, indexName), story.Options{Emit: true, Logger: log})
+	return nil
 }
 
 // stop ends the indexer and returns when it is closed.

@@ -51,6 +51,7 @@
 //
 //   - [Open] opens an index file and connects to the log. [Indexer.Run] reads the log into the index until its context ends.
 //     [Indexer.Close] closes the index and the connection.
+//   - [Follow] does the same for as long as a program runs, and begins anew after an error of the index file.
 //   - [Indexer.CatchUp] blocks until the index has every record that is in the log at the time of the call.
 //
 // An [Indexer] is a Kafka client like any other. Its [Index] is a cache: if the file is lost or damaged, the next run

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -19,19 +18,13 @@ type indexing struct {
 }
 
 // startIndexing starts an indexer on broker b, which runs until stop is called. It does not end with ctx, so that
-// waiting clients still get verdicts while the broker shuts down. If the indexer fails, the error is logged and the
-// broker goes on without it.
+// waiting clients still get verdicts while the broker shuts down. If the indexer fails, the error is logged, and it is
+// started again.
 func startIndexing(ctx context.Context, b *broker.Broker, log *slog.Logger) *indexing {
 	x := &indexing{}
 	ctx, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	x.running.Go(func() {
-		indexer, err := story.Open(ctx, shell.InProcess(b), filepath.Join(b.String(), shell.IndexName), story.Options{Emit: true, Logger: log})
-		if err == nil {
-			err = errors.Join(indexer.Run(ctx), indexer.Close())
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Error("stories are not followed", "err", err)
-		}
+		story.Follow(ctx, shell.InProcess(b), filepath.Join(b.String(), shell.IndexName), story.Options{Emit: true, Logger: log})
 	})
 	return x
 }
