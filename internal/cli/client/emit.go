@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +39,7 @@ func emitCommand(s *shell.Session) *cobra.Command {
 			"  tidings emit shop.order.noted --topic orders --subject 'order/{no}' --id notes-17 --from-line 1201 < notes.jsonl",
 		Args: shell.Arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			defer surviveClosedOutput()()
 			e.eventType = args[0]
 			if err := e.check(); err != nil {
 				return err
@@ -72,7 +76,12 @@ func emitArgument(ctx context.Context, s *shell.Session, e *announcer, data []by
 		return err
 	}
 	defer e.app.Close()
-	r, err := e.emit(ctx, bytes.TrimSpace(data))
+	return e.emitted(ctx, s, bytes.TrimSpace(data))
+}
+
+// emitted emits one event and prints its receipt.
+func (e *announcer) emitted(ctx context.Context, s *shell.Session, data []byte) error {
+	r, err := e.emit(ctx, data)
 	if why, ok := errors.AsType[*tidings.UnacknowledgedError](err); ok {
 		f := unacknowledgedFault(why)
 		f.Hint = fmt.Sprintf("emit it again with --id %q, so that it counts once", why.ID)
@@ -81,10 +90,25 @@ func emitArgument(ctx context.Context, s *shell.Session, e *announcer, data []by
 	if err != nil {
 		return err
 	}
-	return s.Output().Value(r, func(w io.Writer) error {
+	err = s.Output().Value(r, func(w io.Writer) error {
 		shell.WriteRow(w, r.cells())
 		return nil
 	})
+	if err != nil {
+		f := *shell.AsFault(err)
+		f.Message = "the receipt cannot be written: " + err.Error()
+		f.Hint = fmt.Sprintf("the event was emitted and is durable: %s at %s/%d offset %d", r.ID, r.Topic, r.Partition, r.Offset)
+		return &f
+	}
+	return nil
+}
+
+// surviveClosedOutput makes writing to a pipe that nobody reads an error, until restore is called: by default a signal ends the
+// process, and nobody would know what it has emitted.
+func surviveClosedOutput() (restore func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGPIPE)
+	return func() { signal.Stop(signals) }
 }
 
 // emitInput emits one event for each line of stdin and prints the receipts.
@@ -140,8 +164,19 @@ func (e *announcer) check() error {
 }
 
 // open opens the app that emits the events; the caller must close it. open returns a fault if the topic does not
-// exist, because the app would create it even if the name was mistyped.
+// exist, because the app would create it even if the name was mistyped. Its error says that nothing was emitted if it comes
+// from an interrupt.
 func (e *announcer) open(ctx context.Context, s *shell.Session) error {
+	err := e.openTarget(ctx, s)
+	if err != nil && ctx.Err() != nil {
+		f := *shell.AsFault(context.Cause(ctx))
+		f.Message += " before anything was emitted"
+		return &f
+	}
+	return err
+}
+
+func (e *announcer) openTarget(ctx context.Context, s *shell.Session) error {
 	t, err := s.Target(ctx)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type inputBlock struct {
 	first int    // number of the first line, from 1
 	text  []byte // complete lines, except for the end of the input
 	err   error  // the error of reading the input after text; nil if there is none
+	last  bool   // whether the input ends with it
 
 	checked chan struct{} // closed when check has returned
 	lines   []inputLine   // lines that are not blank, up to the first invalid one; set by check
@@ -47,8 +48,7 @@ func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPatt
 		r := blockReader{in: in}
 		for number := 1; ; {
 			text, err := r.next()
-			b := &inputBlock{first: number, text: text, err: err, checked: make(chan struct{})}
-			last := err != nil
+			b := &inputBlock{first: number, text: text, err: err, last: err != nil, checked: make(chan struct{})}
 			if errors.Is(err, io.EOF) {
 				b.err = nil
 			}
@@ -59,7 +59,7 @@ func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPatt
 			case <-ctx.Done():
 				return
 			}
-			if last {
+			if b.last {
 				return
 			}
 		}

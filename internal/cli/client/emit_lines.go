@@ -32,7 +32,7 @@ func (e *announcer) lines(ctx context.Context, s *shell.Session) error {
 		defer close(sent)
 		e.send(sending, readBlocks(sending, s.Stdin, e.fromLine, parseSubject(e.subject)), sent, &receipts.awaited)
 	}()
-	if err := receipts.collect(ctx, sent); err != nil {
+	if err := receipts.collect(ctx, sent, s.Note); err != nil {
 		return err
 	}
 	if receipts.durable() == 0 && e.fromLine > 1 {
@@ -87,6 +87,9 @@ func (e *announcer) send(ctx context.Context, blocks <-chan *inputBlock, sent ch
 				}, tidings.ID(e.id+"-"+strconv.Itoa(line.number)))
 			}
 			last = line.number
+		}
+		if b.last {
+			return // an interrupt after the last line leaves nothing to go on with
 		}
 	}
 }

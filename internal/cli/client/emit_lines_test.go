@@ -140,7 +140,7 @@ func TestWhatBecomesOfLinesAfterOneThatFails(t *testing.T) {
 	}
 	sent <- lines
 	close(sent)
-	err := r.collect(t.Context(), sent)
+	err := r.collect(t.Context(), sent, t.Logf)
 	f, ok := errors.AsType[*shell.Fault](err)
 	if !ok || f.Message != "stdin, line 3: no" || f.Exit != 1 || stopped != 1 || r.durable() != 6 {
 		t.Fatalf("%+v", f)

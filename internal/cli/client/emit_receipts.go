@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,8 +16,12 @@ import (
 	"tidings.dev/internal/logclient"
 )
 
-// interruptGrace is how long emit waits for acknowledgements after an interrupt.
-const interruptGrace = 2 * time.Second
+const (
+	// interruptGrace is how long emit waits for acknowledgements after an interrupt.
+	interruptGrace = 2 * time.Second
+	// noteWaitAfter is how long emit waits for them before it says that it does.
+	noteWaitAfter = 200 * time.Millisecond
+)
 
 // sentLine is an input line with the outcome of its event.
 type sentLine struct {
@@ -84,6 +89,7 @@ type receipts struct {
 	awaited awaitedLine
 
 	emitted atomic.Int64 // events that are durable
+	goOnAt  atomic.Int64 // number of the first line that is not known to be durable, or of a blank one before it
 	failed  *failedLine  // the first line that failed
 	broken  error        // the first error of writing to out
 }
@@ -106,19 +112,25 @@ type continuation struct {
 // newReceipts returns receipts that are printed to out. stop is called when a line has failed or out cannot be
 // written.
 func newReceipts(out *shell.Output, goOn continuation, stop func()) *receipts {
-	return &receipts{
+	r := &receipts{
 		format: out.Format, out: bufio.NewWriterSize(out, 64<<10), stop: stop, goOn: goOn, awaited: awaitedLine{wake: make(chan struct{}, 1)},
 	}
+	r.goOnAt.Store(1)
+	return r
 }
 
 // durable returns the number of events that are durable. Another goroutine may call it while collect runs.
 func (r *receipts) durable() int { return int(r.emitted.Load()) }
 
 // collect prints the outcome of each line until sent is closed. It returns the fault of the first line that failed,
-// or the error of writing to the output. After ctx is done, it waits for outcomes for at most interruptGrace.
-func (r *receipts) collect(ctx context.Context, sent <-chan []sentLine) error {
-	over := make(chan struct{})
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, func() { close(over) }) })()
+// or one for the error of writing to the output. After ctx is done, it waits for outcomes for at most interruptGrace. If
+// that takes a while it calls note, from another goroutine, with what the user must know who does not wait for the end.
+func (r *receipts) collect(ctx context.Context, sent <-chan []sentLine, note func(format string, args ...any)) error {
+	over, collected := make(chan struct{}), make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() { r.limitWait(ctx, collected, over, note) })
+	defer waiting.Wait()
+	defer close(collected)
 	for {
 		lines, more := next(sent, r.flush)
 		if !more {
@@ -141,11 +153,32 @@ func (r *receipts) collect(ctx context.Context, sent <-chan []sentLine) error {
 	r.flush()
 	switch {
 	case r.broken != nil:
-		return r.broken
+		return r.unwritable()
 	case r.failed != nil:
 		return r.failed.fault(r.goOn)
 	}
 	return nil
+}
+
+// limitWait closes over when interruptGrace has passed since ctx was done. It returns then, or when collected is closed.
+func (r *receipts) limitWait(ctx context.Context, collected <-chan struct{}, over chan<- struct{}, note func(format string, args ...any)) {
+	select {
+	case <-ctx.Done():
+	case <-collected:
+		return
+	}
+	select {
+	case <-time.After(noteWaitAfter):
+	case <-collected:
+		return
+	}
+	note("tidings: %v: waiting up to %v for the log to answer; who ends it sooner goes on with --id %s --from-line %d",
+		context.Cause(ctx), interruptGrace, r.goOn.id, r.goOnAt.Load())
+	select {
+	case <-time.After(interruptGrace - noteWaitAfter):
+		close(over)
+	case <-collected:
+	}
 }
 
 // next receives a value from a channel. If it has to block, it calls idle first.
@@ -167,7 +200,9 @@ func (r *receipts) add(line int, where receipt, err error) {
 		r.write(where)
 		if r.failed != nil {
 			r.failed.after = append(r.failed.after, line)
+			return
 		}
+		r.goOnAt.Store(int64(line) + 1)
 		return
 	case errors.Is(err, errNotSent):
 		return
@@ -215,6 +250,19 @@ func (r *receipts) broke(err error) {
 	}
 }
 
+// unwritable returns the fault for an output that does not take the receipts. Its hint tells which events are durable and how
+// to go on with the others.
+func (r *receipts) unwritable() error {
+	f := *shell.AsFault(r.broken)
+	f.Message = "the receipts cannot be written: " + r.broken.Error()
+	if r.failed != nil {
+		f.Hint = r.failed.hint(r.goOn)
+		return &f
+	}
+	f.Hint = durableEvents(r.durable()) + ": those of all lines of stdin"
+	return &f
+}
+
 // fault returns the fault for the failed line. Its hint tells which events are durable and how to go on.
 func (l *failedLine) fault(goOn continuation) error {
 	f := l.cause()
@@ -223,26 +271,36 @@ func (l *failedLine) fault(goOn continuation) error {
 	if bad, ok := errors.AsType[*jsonError](l.err); ok {
 		f.Message = fmt.Sprintf("stdin, line %d, column %d: %v", l.number, bad.column, bad.err)
 	}
-	were := shell.Plural(l.before, "event") + " were"
-	if l.before == 1 {
-		were = "1 event was"
+	f.Hint = l.hint(goOn)
+	return f
+}
+
+// durableEvents returns how many events are durable, as the beginning of a hint.
+func durableEvents(n int) string {
+	if n == 1 {
+		return "1 event was emitted and durable"
 	}
-	f.Hint = were + " emitted and durable"
+	return shell.Plural(n, "event") + " were emitted and durable"
+}
+
+// hint returns which events are durable and how to go on with the failed line.
+func (l *failedLine) hint(goOn continuation) string {
+	hint := durableEvents(l.before)
 	if len(l.after) > 0 {
-		f.Hint += fmt.Sprintf(" before it, and after it also %s, since many are on their way at a time", lineRanges(l.after))
+		hint += fmt.Sprintf(" before it, and after it also %s, since many are on their way at a time", lineRanges(l.after))
 	}
 	if len(l.doubt) > 0 {
-		f.Hint += fmt.Sprintf("; of %s it is not known (ids %s-LINE)", lineRanges(l.doubt), goOn.id)
+		hint += fmt.Sprintf("; of %s it is not known (ids %s-LINE)", lineRanges(l.doubt), goOn.id)
 	}
-	f.Hint += fmt.Sprintf("; go on with the same lines, each where it was: tidings emit … --id %s --from-line %d < FILE", goOn.id, l.number)
+	hint += fmt.Sprintf("; go on with the same lines, each where it was: tidings emit … --id %s --from-line %d < FILE", goOn.id, l.number)
 	switch {
 	case len(l.after) == 0 && len(l.doubt) == 0:
 	case goOn.subjects:
-		f.Hint += "; what is in the log already is then a copy, which reactions handle once"
+		hint += "; what is in the log already is then a copy, which reactions handle once"
 	default:
-		f.Hint += "; without --subject what is in the log already may be handled twice: look for it with `tidings tail`, and make these lines blank"
+		hint += "; without --subject what is in the log already may be handled twice: look for it with `tidings tail`, and make these lines blank"
 	}
-	return f
+	return hint
 }
 
 // cause returns a fault for the error of the line alone.

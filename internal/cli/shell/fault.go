@@ -126,6 +126,11 @@ func isUnreachable(err error) bool {
 	return dns || errors.Is(err, logclient.ErrUnreachable) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// explainsInterrupt reports whether the fault says what an interrupt has left done and undone, which the user needs to know.
+func (f *Fault) explainsInterrupt() bool {
+	return f.Exit == ExitInterrupted && (f.Message != ErrInterrupted.Error() || f.Hint != "")
+}
+
 // RootCause returns the message of the innermost error in a chain, such as "connection refused" for a failed dial.
 // The outer errors of such a chain only repeat the address.
 func RootCause(err error) string {

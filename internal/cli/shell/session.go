@@ -25,7 +25,7 @@ type Session struct {
 }
 
 // Report writes an error to Stderr: as a JSON object in one line if the format is one for programs, otherwise as its
-// message and hint. After ctrl-C it writes nothing unless the format is one for programs.
+// message and hint. After ctrl-C it writes nothing, unless the fault says more than that or the format is one for programs.
 func (s *Session) Report(err error) {
 	f := AsFault(err)
 	if s.Format.Machine() {
@@ -33,7 +33,7 @@ func (s *Session) Report(err error) {
 		fmt.Fprintf(s.Stderr, "%s\n", line)
 		return
 	}
-	if errors.Is(f.Err, ErrInterrupted) && f.Message == ErrInterrupted.Error() {
+	if errors.Is(f.Err, ErrInterrupted) && !f.explainsInterrupt() {
 		return
 	}
 	fmt.Fprintf(s.Stderr, "tidings: %s\n", f.Message)
