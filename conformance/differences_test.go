@@ -27,6 +27,7 @@ type broker struct {
 	name    string
 	address string
 	ids     map[string][16]byte // ids of the topics, by name
+	epoch   int32               // leader epoch of the topics' partitions
 	conn    net.Conn            // nil if there is none
 }
 
@@ -117,7 +118,7 @@ func (b *broker) exchange(req kmsg.Request, mangle func([]byte) []byte) (body []
 var differsAlways = map[string]bool{
 	"ThrottleMillis": true, "ErrorMessage": true, "ClusterID": true, "Host": true, "Port": true, "TopicID": true, "Version": true,
 	"UnknownTags": true, "LogAppendTime": true, "ProducerID": true, "MemberID": true, "CurrentLeader": true,
-	"LogStartOffset": true, "ErrorRecords": true,
+	"LogStartOffset": true, "ErrorRecords": true, "LeaderEpoch": true,
 }
 
 // comparable removes from a response what differs between any two brokers and is no single field, and sorts what has no
@@ -318,6 +319,7 @@ func (b *broker) prepare() {
 	// A broker that has just started, or made a topic, has no leader and no coordinator for a while.
 	b.await("a leader", func() bool {
 		resp := b.roundTrip(listOffsets(plain, 0, -1), 5).(*kmsg.ListOffsetsResponse)
+		b.epoch = resp.Topics[0].Partitions[0].LeaderEpoch
 		return resp.Topics[0].Partitions[0].ErrorCode == 0
 	})
 	for _, group := range groups {
@@ -336,6 +338,14 @@ func (b *broker) prepare() {
 	b.await("a producer id", func() bool {
 		return b.roundTrip(kmsg.NewPtrInitProducerIDRequest(), 4).(*kmsg.InitProducerIDResponse).ErrorCode == 0
 	})
+}
+
+// later returns the leader epoch that is n after the present one; n itself if it is negative.
+func (b *broker) later(n int32) int32 {
+	if n < 0 {
+		return n
+	}
+	return b.epoch + n
 }
 
 // await asks until the answer is yes.
@@ -678,7 +688,7 @@ func offsetQuestions() (all []question) {
 	for _, epoch := range []int32{0, 5} {
 		all = append(all, versions(4, 11, fmt.Sprintf("ListOffsets: leader epoch %d", epoch), func(b *broker) kmsg.Request {
 			req := listOffsets(compacted, 0, -1).(*kmsg.ListOffsetsRequest)
-			req.Topics[0].Partitions[0].CurrentLeaderEpoch = epoch
+			req.Topics[0].Partitions[0].CurrentLeaderEpoch = b.epoch + epoch
 			return req
 		})...)
 	}
@@ -691,6 +701,10 @@ func offsetQuestions() (all []question) {
 		all = append(all, versions(4, 18, "Fetch: "+name, func(b *broker) kmsg.Request {
 			req := fetch(b, compacted, 0)
 			change(req)
+			for i := range req.Topics {
+				p := &req.Topics[i].Partitions[0]
+				p.CurrentLeaderEpoch, p.LastFetchedEpoch = b.later(p.CurrentLeaderEpoch), b.later(p.LastFetchedEpoch)
+			}
 			return req
 		})...)
 	}
@@ -728,7 +742,7 @@ func offsetQuestions() (all []question) {
 		for _, current := range []int32{-1, 0, 5} {
 			all = append(all, versions(2, 4, fmt.Sprintf("OffsetForLeaderEpoch: %d, current %d", epoch, current), func(b *broker) kmsg.Request {
 				req := kmsg.NewPtrOffsetForLeaderEpochRequest()
-				req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: compacted, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{LeaderEpoch: epoch, CurrentLeaderEpoch: current}}}}
+				req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: compacted, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{LeaderEpoch: b.later(epoch), CurrentLeaderEpoch: b.later(current)}}}}
 				return req
 			})...)
 		}
