@@ -48,18 +48,31 @@ func (r *restartable) stop(t *testing.T) {
 }
 
 // The broker stops while a reaction handles events, and starts again without knowing of the group. The reaction goes on with what it
-// has received meanwhile, and joins again. It handles no event twice.
+// has received meanwhile, and joins again. It handles no event twice, whether its handlers emit something, which the log has to
+// acknowledge first, or not.
 func TestABrokerRestartRepeatsNothing(t *testing.T) {
 	t.Parallel()
+	for name, emits := range map[string]bool{"quiet": false, "emitting": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testBrokerRestart(t, emits)
+		})
+	}
+}
+
+func testBrokerRestart(t *testing.T, emits bool) {
 	where := &restartable{dir: t.TempDir()}
 	where.start(t)
 	t.Cleanup(func() { where.stop(t) })
 	app := open(t, "audit", where)
 	var seen journal
-	tidings.React(app, placed, func(_ context.Context, e tidings.Event[order]) error {
+	tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
 		time.Sleep(5 * time.Millisecond)
-		seen.note(e)
-		return nil
+		if seen.note(e); !emits {
+			return nil
+		}
+		_, err := elsewhere.Emit(ctx, e.Data)
+		return err
 	}, tidings.Concurrency(4))
 	run := start(t, app)
 	const events = 2000
@@ -74,7 +87,11 @@ func TestABrokerRestartRepeatsNothing(t *testing.T) {
 	}
 	eventually(t, "some events are handled", func() bool { return seen.len() > events/10 })
 	where.stop(t)
-	time.Sleep(1500 * time.Millisecond) // more than a heartbeat: the first thing that it hears is that it is no member
+	away := 1500 * time.Millisecond // more than a heartbeat: the first thing that it hears is that it is no member
+	if emits {
+		away = 4 * time.Second // so that the client waits for seconds before it sends again what was emitted
+	}
+	time.Sleep(away)
 	where.start(t)
 	eventually(t, "all events are handled", func() bool { ids := seen.ids(); slices.Sort(ids); return len(slices.Compact(ids)) == events })
 	run.stop()

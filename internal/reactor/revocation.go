@@ -18,6 +18,9 @@ const (
 	cancelledTimeout = 2 * time.Second
 	// lostPatience is how long losing partitions waits for running handlers. Until it is over the instance does not join again.
 	lostPatience = time.Second
+	// emissionPatience is how long losing partitions waits for the acknowledgements of what handlers have emitted that have returned. The
+	// client may wait for seconds before it sends again what was not acknowledged while the log was away.
+	emissionPatience = 10 * time.Second
 	// lostRoundTimeout bounds the commit round of partitions that are lost. The log may be away, and then nobody can join.
 	lostRoundTimeout = 30 * time.Second
 	// lastRoundTimeout bounds the commit round that gives partitions up. lastRoundRetry is the time after which that
@@ -74,7 +77,7 @@ func (r *Reactor) drainIsOver() {
 
 // onLost is called by kgo when this instance is not a member of the group any more, as after a restart of the broker: other instances may
 // already own the partitions that it had. It begins no more handlers of them and commits no positions, but it waits a moment for those
-// that run, and writes the marks of what was handled: they are true whoever owns the partitions. Whoever takes the partitions up
+// that run, and for what they have emitted to be durable, and writes the marks of what was handled: they are true whoever owns the partitions. Whoever takes the partitions up
 // reads them, perhaps this instance itself.
 func (r *Reactor) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	r.moves.Lock()
@@ -91,6 +94,7 @@ func (r *Reactor) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int
 	r.moves.Unlock()
 	if len(going) > 0 {
 		r.awaitAll(r.client.Life(), owned, time.Now().Add(lostPatience))
+		r.awaitEmissions(r.client.Life(), going, time.Now().Add(emissionPatience))
 		r.rounds.Lock()
 		ctx, cancel := context.WithTimeout(r.client.Life(), lostRoundTimeout)
 		r.commitRound(ctx, going)
@@ -153,6 +157,36 @@ func (r *Reactor) awaitIdle(ctx context.Context, going []*ownership, until time.
 		o.cancel()
 	}
 	r.awaitAll(ctx, going, time.Now().Add(cancelledTimeout))
+}
+
+// awaitEmissions waits until all that handlers of the partitions have emitted is durable, but not for handlers that run, nor longer than
+// until the time until, or until ctx is done.
+func (r *Reactor) awaitEmissions(ctx context.Context, going []incarnation, until time.Time) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for r.emitting(going) && time.Now().Before(until) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// emitting reports whether handlers of the partitions have returned, and what they have emitted is not durable.
+func (r *Reactor) emitting(of []incarnation) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	running := make(map[*partition]int)
+	for w := range r.working {
+		if !w.emits.Load() {
+			running[r.callOf(w).item.partition]++
+		}
+	}
+	return slices.ContainsFunc(of, func(i incarnation) bool {
+		p := r.scheduler.owned(i)
+		return p != nil && p.out > running[p]
+	})
 }
 
 // awaitAll waits until all partitions are idle or lost. It returns false if that is not so at the time until, or when

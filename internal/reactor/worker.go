@@ -17,14 +17,15 @@ import (
 // the turn is over, so that many fast handlers need the reactor's lock only once.
 //
 // r.mu of its Reactor protects the fields, with these exceptions. While a turn lasts, the worker reads tasks and writes ended
-// without it: ended[i] from when it has claimed task i until it claims the next one, or the turn is over. claims and since
-// are atomic. So whoever holds r.mu may read tasks, and ended below the task that was claimed last.
+// without it: ended[i] from when it has claimed task i until it claims the next one, or the turn is over. claims, since and
+// emits are atomic. So whoever holds r.mu may read tasks, and ended below the task that was claimed last.
 type worker struct {
 	turn   *turn
 	tasks  []task
 	ended  []handled // how the tasks have ended; without an item if there is nothing to report
 	claims claims
 	since  atomic.Int64 // when the task that was claimed last began, in nanoseconds since Reactor.epoch
+	emits  atomic.Bool  // the handler has returned, and the worker hands what it has emitted to the client, which may block
 
 	reported int        // number of tasks whose end was reported
 	call     invocation // what was found out about the call that runs; see callOf
@@ -198,6 +199,8 @@ func (r *Reactor) attempt(w *worker, i int, started time.Time) (over time.Time) 
 		w.ended[i] = handled{attempt: a, started: started, finished: over, through: r.throughOf(out.Appended...)}
 		return over
 	}
+	w.emits.Store(true)
+	defer w.emits.Store(false)
 	for _, e := range out.Emit {
 		if _, err := r.client.Topic(t.ctx, e.Topic); err != nil {
 			r.report(w, i, r.failure(a, err))
