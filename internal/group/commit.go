@@ -34,6 +34,10 @@ func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 			answers[tp] = ErrOffsetMetadataTooLarge
 			continue
 		}
+		if !c.hasRoomToCommit(ev.Group, tp, offset) {
+			answers[tp] = ErrNoRoom
+			continue
+		}
 		offset.At = at
 		taken[tp] = offset
 		answers[tp] = nil

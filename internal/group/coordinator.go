@@ -18,6 +18,8 @@ type Options struct {
 	// 7 days; negative means for ever.
 	OffsetRetention  time.Duration
 	MaxMetadataBytes int           // length of the metadata of one offset; default 4096
+	MaxMemberBytes   int64         // memory of the members of all groups, about; default 64 MiB
+	MaxPositionBytes int64         // memory of the committed offsets of all groups, about; default 128 MiB
 	NewID            func() string // returns the unique part of a new member id; default: a random UUID
 }
 
@@ -27,6 +29,8 @@ func (o Options) WithDefaults() Options {
 	o.MaxSessionTimeout = cmp.Or(o.MaxSessionTimeout, 30*time.Minute)
 	o.OffsetRetention = cmp.Or(o.OffsetRetention, 7*24*time.Hour)
 	o.MaxMetadataBytes = cmp.Or(o.MaxMetadataBytes, 4096)
+	o.MaxMemberBytes = cmp.Or(o.MaxMemberBytes, 64<<20)
+	o.MaxPositionBytes = cmp.Or(o.MaxPositionBytes, 128<<20)
 	if o.NewID == nil {
 		o.NewID = newUUID
 	}
@@ -62,6 +66,7 @@ type Coordinator struct {
 	pendingRecords       map[uint64]pendingRecord // by Persist.ID
 	pendingTopicRemovals map[string]error         // deleted topics whose removal could not be persisted, with the error
 	lastID               uint64                   // ID of the last Persist
+	memberBytes          int64                    // memory of groups: sum of group.countedBytes
 	out                  []Effect                 // effects of the present step
 }
 
@@ -161,6 +166,7 @@ func (c *Coordinator) finishStep(now time.Time, g *group) {
 	if c.groups[g.id] != g {
 		return
 	}
+	c.recount(g)
 	if g.state == empty && g.recordedState == 0 && g.generation == 0 && len(g.pending) == 0 && g.inFlight == 0 && !c.durable.has(g.id) {
 		c.drop(g)
 		return
@@ -218,6 +224,7 @@ func (c *Coordinator) getOrCreate(now time.Time, id string) *group {
 func (c *Coordinator) restoreDropped(now time.Time, g *group) {
 	if c.groups[g.id] == nil {
 		c.groups[g.id] = g
+		c.recount(g)
 		c.rearm(now, g)
 	}
 }
@@ -226,6 +233,8 @@ func (c *Coordinator) restoreDropped(now time.Time, g *group) {
 func (c *Coordinator) drop(g *group) {
 	c.timers.remove(g)
 	delete(c.groups, g.id)
+	c.memberBytes -= g.countedBytes
+	g.countedBytes = 0
 }
 
 // Resume makes the coordinator ready for Step, after Load and ApplyRecord, and returns its first effects. Each member

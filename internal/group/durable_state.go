@@ -8,7 +8,10 @@ import (
 )
 
 // durableState is the result of all records that are durable in the journal, applied in order.
-type durableState struct{ groups map[string]*durableGroup }
+type durableState struct {
+	groups map[string]*durableGroup
+	size   *durableSize // of groups
+}
 
 // durableGroup is the durable state of one group. It has a group record or at least one offset.
 type durableGroup struct {
@@ -16,7 +19,9 @@ type durableGroup struct {
 	offsets map[TopicPartition]Committed
 }
 
-func newDurableState() durableState { return durableState{groups: make(map[string]*durableGroup)} }
+func newDurableState() durableState {
+	return durableState{groups: make(map[string]*durableGroup), size: new(durableSize)}
+}
 
 // has reports whether anything of the group is durable.
 func (im durableState) has(group string) bool { return im.groups[group] != nil }
@@ -27,6 +32,7 @@ func (im durableState) getOrCreate(group string) *durableGroup {
 	if g == nil {
 		g = &durableGroup{offsets: make(map[TopicPartition]Committed)}
 		im.groups[group] = g
+		im.size.bytes += im.size.of(group, g)
 	}
 	return g
 }
@@ -48,7 +54,14 @@ func (im durableState) apply(record []byte) error {
 		if err := d.End(); err != nil {
 			return err
 		}
-		maps.Copy(im.getOrCreate(group).offsets, offsets)
+		g := im.getOrCreate(group)
+		for tp, o := range offsets {
+			if have, ok := g.offsets[tp]; ok {
+				im.size.bytes -= sizeOfPosition(tp, have)
+			}
+			g.offsets[tp] = o
+			im.size.bytes += sizeOfPosition(tp, o)
+		}
 	case kindOffsetsRemoved:
 		group := d.Text()
 		gone := d.partitions()
@@ -57,7 +70,7 @@ func (im durableState) apply(record []byte) error {
 		}
 		if g := im.groups[group]; g != nil {
 			for _, tp := range gone {
-				delete(g.offsets, tp)
+				im.remove(g, tp)
 			}
 			im.removeIfEmpty(group)
 		}
@@ -66,14 +79,21 @@ func (im durableState) apply(record []byte) error {
 		if err := d.End(); err != nil {
 			return err
 		}
-		delete(im.groups, group)
+		if g := im.groups[group]; g != nil {
+			im.size.bytes -= im.size.of(group, g)
+			delete(im.groups, group)
+		}
 	case kindTopicRemoved:
 		topic := d.Text()
 		if err := d.End(); err != nil {
 			return err
 		}
 		for id, g := range im.groups {
-			maps.DeleteFunc(g.offsets, func(tp TopicPartition, _ Committed) bool { return tp.Topic == topic })
+			for tp := range g.offsets {
+				if tp.Topic == topic {
+					im.remove(g, tp)
+				}
+			}
 			im.removeIfEmpty(id)
 		}
 	default:
@@ -83,9 +103,18 @@ func (im durableState) apply(record []byte) error {
 	return nil
 }
 
+// remove removes the position of a group in a partition, if there is one.
+func (im durableState) remove(g *durableGroup, tp TopicPartition) {
+	if o, ok := g.offsets[tp]; ok {
+		im.size.bytes -= sizeOfPosition(tp, o)
+		delete(g.offsets, tp)
+	}
+}
+
 // removeIfEmpty removes the group with this id if it has neither a record nor offsets.
 func (im durableState) removeIfEmpty(id string) {
 	if g := im.groups[id]; g.meta == nil && len(g.offsets) == 0 {
+		im.size.bytes -= im.size.of(id, g)
 		delete(im.groups, id)
 	}
 }

@@ -29,8 +29,11 @@ var (
 	ErrGroupNotEmpty = errors.New("group has members")
 	// ErrGroupNotFound means that there is no such group.
 	ErrGroupNotFound = errors.New("no such group")
-	// ErrGroupFull means that the group has Options.MaxGroupSize members already.
+	// ErrGroupFull means that the group has Options.MaxGroupSize members already, or all groups together
+	// Options.MaxMemberBytes of them.
 	ErrGroupFull = errors.New("group is full")
+	// ErrNoRoom means that all groups together have Options.MaxPositionBytes of offsets.
+	ErrNoRoom = errors.New("no more positions are kept: delete groups that are not used any more")
 	// ErrOffsetMetadataTooLarge means that the metadata of an offset is longer than Options.MaxMetadataBytes.
 	ErrOffsetMetadataTooLarge = errors.New("offset metadata is too large")
 	// ErrSubscribedToTopic means that offsets cannot be deleted because a member subscribes to their topic.

@@ -4,8 +4,8 @@ package group
 type Ticket any
 
 // Event is an input of [Coordinator.Step]. An event with a Ticket is a request; it gets exactly one Reply, from its own
-// step or from a later one. The coordinator copies the byte slices of a request that it keeps (metadata and
-// assignments), but neither the strings nor what InstanceID points to.
+// step or from a later one. The coordinator keeps byte slices of a request (metadata and assignments), its strings, and what
+// InstanceID points to: the caller must not change them.
 type Event interface{ event() }
 
 type (

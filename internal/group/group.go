@@ -55,6 +55,7 @@ type group struct {
 	assignmentPending bool      // one of them has the assignment of this generation
 	expiresAt         time.Time // when to look for expired offsets; zero means that it must be computed
 	timerAt           time.Time // the time for which the group is in Coordinator.timers
+	countedBytes      int64     // what Coordinator.memberBytes has of the group
 	heapIndex         int       // index of the group in timers; -1 if it is not there
 }
 

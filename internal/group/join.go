@@ -32,7 +32,7 @@ func (c *Coordinator) onJoin(now time.Time, ev Join) {
 	g := c.getOrCreate(now, r.Group)
 	defer c.finishStep(now, g)
 	switch {
-	case c.full(g, r.Member, r.InstanceID):
+	case c.full(g, r.Member, r.InstanceID), !c.hasRoomToJoin(g, r):
 		c.dropPendingMember(now, g, r.Member)
 		refuse(ErrGroupFull)
 	case !g.acceptsProtocols(r.ProtocolType, r.Protocols, replaced(g, r)):
@@ -170,7 +170,7 @@ func (c *Coordinator) update(now time.Time, g *group, m *member, ev Join) {
 	m.sessionTimeout, m.rebalanceTimeout = ev.SessionTimeout, ev.RebalanceTimeout
 	m.protocols = make([]Protocol, len(ev.Protocols))
 	for i, p := range ev.Protocols {
-		m.protocols[i] = Protocol{Name: p.Name, Metadata: slices.Clone(p.Metadata)}
+		m.protocols[i] = p
 	}
 	m.join = &waiter{ticket: ev.Ticket, canSkipAssignment: ev.CanSkipAssignment}
 	m.deadline = now.Add(m.sessionTimeout)

@@ -219,6 +219,9 @@ func (m *model) powerCut() {
 
 // check fails the test if a commit of a stale owner was acknowledged, or if a durable offset has gone back.
 func (m *model) check() {
+	if counted, positions, wantCounted, wantPositions := m.w.c.Sizes(); counted != wantCounted || positions != wantPositions {
+		m.t.Fatalf("%d bytes of members and %d of positions are counted; it are %d and %d", counted, positions, wantCounted, wantPositions)
+	}
 	underWay := m.commits[:0]
 	for _, u := range m.commits {
 		r, ok := take[CommitResponse](m.w, u.ticket)

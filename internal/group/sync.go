@@ -32,6 +32,10 @@ func (c *Coordinator) onSync(now time.Time, ev Sync) {
 		return
 	}
 	defer c.finishStep(now, g)
+	if g.state == completing && m.id == g.leader && !c.hasRoomToAssign(g, ev.Assignments) {
+		refuse(ErrGroupFull)
+		return
+	}
 	switch g.state {
 	case preparing:
 		refuse(ErrRebalanceInProgress)
@@ -57,7 +61,7 @@ func (c *Coordinator) onSync(now time.Time, ev Sync) {
 // does not have.
 func (c *Coordinator) assign(now time.Time, g *group, assignments map[MemberID][]byte) {
 	for _, m := range g.members {
-		m.assignment = slices.Clone(assignments[m.id])
+		m.assignment = assignments[m.id]
 	}
 	g.assignmentPending = true
 	generation := g.generation

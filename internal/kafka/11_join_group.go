@@ -15,11 +15,12 @@ import (
 // Deviations from Apache Kafka: a new group forms its first generation at once, as with
 // group.initial.rebalance.delay.ms=0; the reason in version 8 and later (KIP-800) is ignored.
 
-// joinGroup adds the client to a group. It blocks until the group has formed a generation, or ctx is done.
-func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID string) kmsg.Response {
+// joinGroup adds the client to a group. It blocks until the group has formed a generation, or ctx is done. It releases the
+// buffer of f, since it may block for minutes.
+func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, f *frame) kmsg.Response {
 	ask := group.JoinRequest{
 		Group: r.Group, Member: group.MemberID(r.MemberID), InstanceID: r.InstanceID,
-		ClientID: clientID, ClientHost: c.clientHost, ProtocolType: r.ProtocolType,
+		ClientID: string(f.clientID), ClientHost: c.clientHost, ProtocolType: r.ProtocolType,
 		SessionTimeout:     milliseconds(r.SessionTimeoutMillis),
 		RebalanceTimeout:   milliseconds(r.RebalanceTimeoutMillis),
 		RequireKnownMember: r.Version >= 4,
@@ -33,6 +34,8 @@ func (c *conn) joinGroup(ctx context.Context, r *kmsg.JoinGroupRequest, clientID
 		// for longer.
 		ask.Protocols = append(ask.Protocols, group.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})
 	}
+	r.Protocols = nil // they alias the buffer
+	c.releaseBuffer(f)
 	got := c.server.engine.Join(ctx, ask)
 
 	resp := r.ResponseKind().(*kmsg.JoinGroupResponse)

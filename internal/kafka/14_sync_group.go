@@ -12,8 +12,8 @@ import (
 // SyncGroup (API key 14), versions 0–5. No deviations from Apache Kafka are known.
 
 // syncGroup answers with the assignment of the member that sent the request. It blocks until the leader of the group
-// has sent all assignments and they are durable, or ctx is done.
-func (c *conn) syncGroup(ctx context.Context, r *kmsg.SyncGroupRequest) kmsg.Response {
+// has sent all assignments and they are durable, or ctx is done. It releases the buffer of f.
+func (c *conn) syncGroup(ctx context.Context, r *kmsg.SyncGroupRequest, f *frame) kmsg.Response {
 	ask := group.SyncRequest{
 		Group: r.Group, Member: group.MemberID(r.MemberID), InstanceID: r.InstanceID,
 		Generation: group.Generation(r.Generation), ProtocolType: r.ProtocolType, Protocol: r.Protocol,
@@ -31,6 +31,8 @@ func (c *conn) syncGroup(ctx context.Context, r *kmsg.SyncGroupRequest) kmsg.Res
 		resp.ErrorCode = inconsistentGroupProtocol
 		return resp
 	}
+	r.GroupAssignment = nil // they alias the buffer
+	c.releaseBuffer(f)
 	got := c.server.engine.Sync(ctx, ask)
 	resp.ErrorCode = coordinatorCode(got.Err)
 	if got.Err == nil {

@@ -216,13 +216,13 @@ func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
 	case *kmsg.FindCoordinatorRequest:
 		return c.findCoordinator(r)
 	case *kmsg.JoinGroupRequest:
-		return c.joinGroup(ctx, r, string(f.clientID))
+		return c.joinGroup(ctx, r, f)
 	case *kmsg.HeartbeatRequest:
 		return c.heartbeat(ctx, r)
 	case *kmsg.LeaveGroupRequest:
 		return c.leaveGroup(ctx, r)
 	case *kmsg.SyncGroupRequest:
-		return c.syncGroup(ctx, r)
+		return c.syncGroup(ctx, r, f)
 	case *kmsg.DescribeGroupsRequest:
 		return c.describeGroups(r)
 	case *kmsg.ListGroupsRequest:
@@ -281,6 +281,15 @@ func (c *conn) newResponse(f *frame, b responseBody) *response {
 func (c *conn) releaseFrame(f *frame) {
 	size, budgetedBytes := f.size, f.budgetedBytes
 	f.recycle()
+	c.releaseBytes(size, budgetedBytes)
+}
+
+// releaseBuffer returns the buffer of a frame to its pool and its bytes to both budgets, before a handler blocks for long.
+// The caller must own f, and must not use what aliases the buffer afterwards; the header of f stays.
+func (c *conn) releaseBuffer(f *frame) {
+	size, budgetedBytes := f.size, f.budgetedBytes
+	f.buf.Release()
+	f.buf, f.clientID, f.body, f.size, f.budgetedBytes = nil, nil, nil, 0, 0
 	c.releaseBytes(size, budgetedBytes)
 }
 

@@ -116,6 +116,7 @@ var codes = []struct {
 	{group.ErrGroupNotEmpty, nonEmptyGroup, 0},
 	{group.ErrGroupNotFound, groupIDNotFound, 0},
 	{group.ErrGroupFull, groupMaxSizeReached, 0},
+	{group.ErrNoRoom, policyViolation, 0},
 	{group.ErrOffsetMetadataTooLarge, offsetMetadataTooLarge, 0},
 	{group.ErrSubscribedToTopic, groupSubscribedToTopic, 0},
 
