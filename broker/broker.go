@@ -95,6 +95,7 @@ func Open(c Config) (_ *Broker, err error) {
 		Logger:             c.Logger,
 		Advertised:         c.AdvertisedAddr,
 		NodeID:             nodeID,
+		DataDir:            c.Dir,
 		TopicDefaults:      defaults,
 		BrokerSettings:     settings,
 		MaxConnections:     c.MaxConnections,

@@ -119,6 +119,7 @@ var differsAlways = map[string]bool{
 	"ThrottleMillis": true, "ErrorMessage": true, "ClusterID": true, "Host": true, "Port": true, "TopicID": true, "Version": true,
 	"UnknownTags": true, "LogAppendTime": true, "ProducerID": true, "MemberID": true, "CurrentLeader": true,
 	"LogStartOffset": true, "ErrorRecords": true, "LeaderEpoch": true,
+	"Dir": true, "Size": true, "TotalBytes": true, "UsableBytes": true,
 }
 
 // comparable removes from a response what differs between any two brokers and is no single field, and sorts what has no
@@ -230,6 +231,9 @@ var knownDifferences = map[string]string{
 	"IncrementalAlterConfigs: a broker":           "the broker is not configured while it runs",
 	"IncrementalAlterConfigs: a logger":           "the broker is not configured while it runs",
 	"IncrementalAlterConfigs: a topic twice":      "one answer for each resource",
+	"AlterClientQuotas":                           "there are no quotas",
+	"DescribeQuorum v":                            "the metadata is no topic, and has no offsets",
+	"UpdateFeatures: group.version=1":             "there are no features",
 }
 
 // TestKafkaDifferences sends odd requests, in each version of their APIs, to Tidings and to Apache Kafka, and compares the
@@ -421,7 +425,7 @@ func versions(from, to int16, name string, ask func(b *broker) kmsg.Request) (al
 // questions returns all questions, in the order in which they are asked. The later ones may depend on what the earlier
 // ones have changed.
 func questions() []question {
-	return slices.Concat(produceQuestions(), topicQuestions(), offsetQuestions(), groupQuestions(), configQuestions())
+	return slices.Concat(produceQuestions(), topicQuestions(), offsetQuestions(), groupQuestions(), configQuestions(), cheapQuestions())
 }
 
 // oddNames are names of topics that no topic may have, and one that none has.
@@ -990,6 +994,168 @@ func configQuestions() (all []question) {
 	}
 	alter("compression.type=gzip for good", false, set(2, plain, "compression.type", "gzip", 0))
 	describe("after that", resource(2, plain, "min.insync.replicas", "compression.type"))
+	return all
+}
+
+func cheapQuestions() (all []question) {
+	ask := func(name string, from, to int16, make func(b *broker) kmsg.Request) {
+		all = append(all, versions(from, to, name, make)...)
+	}
+	ask("DescribeLogDirs: a topic", 1, 4, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: plain, Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}}
+		return req
+	})
+	ask("DescribeLogDirs: nothing", 1, 4, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Topics = []kmsg.DescribeLogDirsRequestTopic{}
+		return req
+	})
+	ask("AlterReplicaLogDirs", 1, 2, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		req.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/nowhere", Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: plain, Partitions: []int32{0}}}}}
+		return req
+	})
+	for kind, replicas := range map[string][]int32{"here": {1}, "elsewhere": {7}, "cancel": nil, "nowhere": {}} {
+		for _, topic := range []string{plain, missing} {
+			ask(fmt.Sprintf("AlterPartitionReassignments: %.5s %s", topic, kind), 0, 1, func(b *broker) kmsg.Request {
+				req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+				req.TimeoutMillis = 5000
+				req.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: topic, Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Replicas: replicas}, {Partition: 9, Replicas: replicas}}}}
+				return req
+			})
+		}
+	}
+	ask("ListPartitionReassignments: all", 0, 0, func(b *broker) kmsg.Request { return kmsg.NewPtrListPartitionReassignmentsRequest() })
+	ask("ListPartitionReassignments: topics", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrListPartitionReassignmentsRequest()
+		req.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: plain, Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}}
+		return req
+	})
+	for kind := int8(0); kind <= 2; kind++ {
+		ask(fmt.Sprintf("ElectLeaders: kind %d", kind), 0, 2, func(b *broker) kmsg.Request {
+			req := kmsg.NewPtrElectLeadersRequest()
+			req.ElectionType, req.TimeoutMillis = kind, 5000
+			req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: plain, Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}}
+			return req
+		})
+	}
+	ask("DescribeClientQuotas: all", 0, 1, func(b *broker) kmsg.Request { return kmsg.NewPtrDescribeClientQuotasRequest() })
+	ask("DescribeClientQuotas: user", 0, 1, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeClientQuotasRequest()
+		req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "user", MatchType: 2}}
+		return req
+	})
+	ask("DescribeClientQuotas: nonsense", 0, 1, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeClientQuotasRequest()
+		req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "x", MatchType: 2}}
+		return req
+	})
+	ask("AlterClientQuotas", 0, 1, func(b *broker) kmsg.Request {
+		req, user := kmsg.NewPtrAlterClientQuotasRequest(), "u"
+		req.ValidateOnly = true
+		req.Entries = []kmsg.AlterClientQuotasRequestEntry{{Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user", Name: &user}}, Ops: []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: 1000}}}}
+		return req
+	})
+	ask("DescribeUserScramCredentials: all", 0, 0, func(b *broker) kmsg.Request { return kmsg.NewPtrDescribeUserSCRAMCredentialsRequest() })
+	ask("DescribeUserScramCredentials: a user", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+		req.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "u"}, {Name: ""}}
+		return req
+	})
+	ask("AlterUserScramCredentials: delete", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+		req.Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "u", Mechanism: 1}}
+		return req
+	})
+	ask("DescribeAcls", 1, 3, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeACLsRequest()
+		req.ResourceType, req.ResourcePatternType, req.Operation, req.PermissionType = 1, 1, 1, 1
+		return req
+	})
+	ask("CreateAcls", 1, 3, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrCreateACLsRequest()
+		req.Creations = []kmsg.CreateACLsRequestCreation{{ResourceType: 2, ResourceName: "t", ResourcePatternType: 3, Principal: "User:u", Host: "*", Operation: 3, PermissionType: 3}}
+		return req
+	})
+	ask("DeleteAcls", 1, 3, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDeleteACLsRequest()
+		req.Filters = []kmsg.DeleteACLsRequestFilter{{ResourceType: 1, ResourcePatternType: 1, Operation: 1, PermissionType: 1}}
+		return req
+	})
+	ask("DescribeQuorum v", 0, 2, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+		return req
+	})
+	ask("DescribeQuorum: another topic", 0, 2, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: plain, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+		return req
+	})
+	ask("DescribeQuorum: nothing", 0, 2, func(b *broker) kmsg.Request { return kmsg.NewPtrDescribeQuorumRequest() })
+	for _, level := range []int16{0, 1, 99} {
+		for _, feature := range []string{"metadata.version", "no.such", "group.version"} {
+			ask(fmt.Sprintf("UpdateFeatures: %s=%d", feature, level), 0, 2, func(b *broker) kmsg.Request {
+				req := kmsg.NewPtrUpdateFeaturesRequest()
+				req.TimeoutMillis, req.ValidateOnly = 5000, true
+				u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+				u.Feature, u.MaxVersionLevel, u.UpgradeType, u.AllowDowngrade = feature, level, 1, false
+				req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{u}
+				return req
+			})
+		}
+	}
+	ask("UpdateFeatures: nothing", 0, 2, func(b *broker) kmsg.Request { return kmsg.NewPtrUpdateFeaturesRequest() })
+	ask("DescribeProducers", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeProducersRequest()
+		req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: compacted, Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}, {Topic: "a/b", Partitions: []int32{0}}}
+		return req
+	})
+	ask("UnregisterBroker", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrUnregisterBrokerRequest()
+		req.BrokerID = 7
+		return req
+	})
+	ask("ListConfigResources: all", 0, 0, func(b *broker) kmsg.Request { return kmsg.NewPtrListConfigResourcesRequest() })
+	for _, kind := range []int8{0, 4, 8, 16, 32, 99} {
+		ask(fmt.Sprintf("ListConfigResources: kind %d", kind), 1, 1, func(b *broker) kmsg.Request {
+			req := kmsg.NewPtrListConfigResourcesRequest()
+			req.ResourceTypes = []int8{kind}
+			return req
+		})
+	}
+	ask("DescribeTopicPartitions", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		req.ResponsePartitionLimit = 2000
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: plain}, {Topic: missing}, {Topic: "a/b"}, {Topic: compacted}, {Topic: plain}}
+		return req
+	})
+	ask("DescribeTopicPartitions: at most one", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		req.ResponsePartitionLimit = 1
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: plain}, {Topic: compacted}}
+		return req
+	})
+	ask("DescribeTopicPartitions: from a cursor", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		req.ResponsePartitionLimit = 10
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: plain}, {Topic: compacted}}
+		req.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: plain}
+		return req
+	})
+	ask("DescribeTopicPartitions: from a cursor beyond", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		req.ResponsePartitionLimit = 10
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: plain}, {Topic: compacted}}
+		req.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: plain, Partition: -1}
+		return req
+	})
+	ask("DescribeTopicPartitions: limit 0", 0, 0, func(b *broker) kmsg.Request {
+		req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: plain}}
+		return req
+	})
 	return all
 }
 

@@ -1,5 +1,7 @@
 package engine
 
+import "tidings.dev/internal/batch"
+
 // OffsetFor returns the offset for a timestamp, as a ListOffsets request asks for it: the high watermark for Latest,
 // the log's start for Earliest, and the offset of the record with the largest timestamp for MaxTimestamp. For a
 // timestamp >= 0, in milliseconds since the Unix epoch, it returns the first record with that or a later timestamp. If
@@ -42,6 +44,23 @@ func (p *part) listed(offset, timestamp int64) Listed {
 		l.LeaderEpoch = p.log.EpochAt(offset)
 	}
 	return l
+}
+
+// SizeBytes returns the size of all batches of a partition. Errors match ErrUnknownTopic or ErrUnknownPartition.
+func (e *Engine) SizeBytes(id Partition) (int64, error) {
+	p, err := e.part(id)
+	if err != nil {
+		return 0, err
+	}
+	if p.ring == nil {
+		return p.log.SizeBytes(), nil
+	}
+	size := int64(0)
+	p.ring.each(func(v batch.View) bool {
+		size += int64(len(v))
+		return true
+	})
+	return size, nil
 }
 
 // EpochEnd returns the answer to an OffsetForLeaderEpoch request: the largest leader epoch of the partition that is at

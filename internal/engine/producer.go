@@ -4,7 +4,20 @@ import (
 	"context"
 
 	"tidings.dev/internal/datadir"
+	"tidings.dev/internal/txn"
 )
+
+// Producers returns what the partition remembers of idempotent producers, in the order of their ids. Errors match
+// ErrUnknownTopic or ErrUnknownPartition.
+func (e *Engine) Producers(id Partition) ([]txn.Active, error) {
+	p, err := e.part(id)
+	if err != nil {
+		return nil, err
+	}
+	p.assign.Lock()
+	defer p.assign.Unlock()
+	return p.producers.Active(), nil
+}
 
 // InitProducerID returns a new producer id and the epoch 0. The id comes from a block that is durably reserved (trap 7
 // of docs/kafka-traps.md), so InitProducerID blocks for a sync once in a thousand calls. Errors match ErrStorage,

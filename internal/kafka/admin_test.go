@@ -421,3 +421,163 @@ func TestAnswersOfApacheKafka(t *testing.T) {
 		t.Errorf("a refused request changed the topic: %+v, %t", got, ok)
 	}
 }
+
+// TestCheapAPIs asks for what one broker without quotas, users, authorization and reassignments answers at once.
+func TestCheapAPIs(t *testing.T) {
+	h := newTestServer(t, func(c *Config) { c.DataDir = "/var/lib/tidings" })
+	topic, other := h.topic("orders", 2), h.topic("returns", 1)
+	w := h.dial()
+	batch := records("x")
+	roundTrip[*kmsg.ProduceResponse](w, produceTo(topic, 1, batch), 9)
+	each := func(key Key, ask func(version int16)) {
+		for v := lookupAPI(key).min; v <= lookupAPI(key).max; v++ {
+			ask(v)
+		}
+	}
+	missing := "missing"
+
+	each(keyDescribeLogDirs, func(v int16) {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		all := roundTrip[*kmsg.DescribeLogDirsResponse](w, req, v).Dirs
+		if len(all) != 1 || all[0].Dir != "/var/lib/tidings" || len(all[0].Topics) != 2 || len(all[0].Topics[0].Partitions) != 2 ||
+			all[0].Topics[0].Partitions[1].Size != int64(len(batch)) {
+			t.Errorf("DescribeLogDirs v%d: %+v", v, all)
+		}
+		req.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: "orders", Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}}
+		if some := roundTrip[*kmsg.DescribeLogDirsResponse](w, req, v).Dirs; len(some[0].Topics) != 1 || len(some[0].Topics[0].Partitions) != 1 {
+			t.Errorf("DescribeLogDirs v%d of some: %+v", v, some)
+		}
+	})
+	each(keyAlterReplicaLogDirs, func(v int16) {
+		req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		for _, dir := range []string{"/elsewhere", "/var/lib/tidings"} {
+			req.Dirs = append(req.Dirs, kmsg.AlterReplicaLogDirsRequestDir{Dir: dir, Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "orders", Partitions: []int32{0, 9}}}})
+		}
+		got := roundTrip[*kmsg.AlterReplicaLogDirsResponse](w, req, v).Topics
+		if got[0].Partitions[0].ErrorCode != logDirNotFound || got[1].Partitions[0].ErrorCode != none || got[1].Partitions[1].ErrorCode != unknownTopicOrPartition {
+			t.Errorf("AlterReplicaLogDirs v%d: %+v", v, got)
+		}
+	})
+	each(keyElectLeaders, func(v int16) {
+		req := kmsg.NewPtrElectLeadersRequest()
+		if got := roundTrip[*kmsg.ElectLeadersResponse](w, req, v); len(got.Topics) != 2 || got.ErrorCode != none {
+			t.Errorf("ElectLeaders v%d of all: %+v", v, got)
+		}
+		req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "orders", Partitions: []int32{0, 9}}}
+		if got := roundTrip[*kmsg.ElectLeadersResponse](w, req, v).Topics[0].Partitions; got[0].ErrorCode != electionNotNeeded || got[1].ErrorCode != unknownTopicOrPartition {
+			t.Errorf("ElectLeaders v%d: %+v", v, got)
+		}
+		if req.ElectionType = 2; v >= 1 && roundTrip[*kmsg.ElectLeadersResponse](w, req, v).ErrorCode != invalidRequest {
+			t.Errorf("ElectLeaders v%d: an unknown kind was taken", v)
+		}
+	})
+	each(keyAlterPartitionAssignments, func(v int16) {
+		req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+		req.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "orders", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{
+			{Partition: 0, Replicas: []int32{1}}, {Partition: 0, Replicas: []int32{7}}, {Partition: 0}, {Partition: 9, Replicas: []int32{1}},
+		}}}
+		for i, want := range []Code{none, invalidReplicaAssignment, noReassignmentInProgress, unknownTopicOrPartition} {
+			if got := roundTrip[*kmsg.AlterPartitionAssignmentsResponse](w, req, v).Topics[0].Partitions[i]; got.ErrorCode != want {
+				t.Errorf("AlterPartitionReassignments v%d, row %d: %+v, want %d", v, i, got, want)
+			}
+		}
+	})
+	if got := roundTrip[*kmsg.ListPartitionReassignmentsResponse](w, kmsg.NewPtrListPartitionReassignmentsRequest(), 0); got.ErrorCode != none || len(got.Topics) != 0 {
+		t.Errorf("ListPartitionReassignments: %+v", got)
+	}
+	each(keyDescribeClientQuotas, func(v int16) {
+		if got := roundTrip[*kmsg.DescribeClientQuotasResponse](w, kmsg.NewPtrDescribeClientQuotasRequest(), v); got.ErrorCode != none || len(got.Entries) != 0 {
+			t.Errorf("DescribeClientQuotas v%d: %+v", v, got)
+		}
+		alter := kmsg.NewPtrAlterClientQuotasRequest()
+		alter.Entries = []kmsg.AlterClientQuotasRequestEntry{{Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user", Name: &missing}}}}
+		if got := roundTrip[*kmsg.AlterClientQuotasResponse](w, alter, v).Entries; len(got) != 1 || got[0].ErrorCode != policyViolation || *got[0].Entity[0].Name != missing {
+			t.Errorf("AlterClientQuotas v%d: %+v", v, got)
+		}
+	})
+	users := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+	if got := roundTrip[*kmsg.DescribeUserSCRAMCredentialsResponse](w, users, 0); got.ErrorCode != none || len(got.Results) != 0 {
+		t.Errorf("DescribeUserScramCredentials of all: %+v", got)
+	}
+	users.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "b"}, {Name: "a"}, {Name: "b"}}
+	if got := roundTrip[*kmsg.DescribeUserSCRAMCredentialsResponse](w, users, 0).Results; len(got) != 2 || got[0].ErrorCode != resourceNotFound || got[1].ErrorCode != duplicateResource {
+		t.Errorf("DescribeUserScramCredentials: %+v", got)
+	}
+	each(keyDescribeACLs, func(v int16) {
+		create, remove := kmsg.NewPtrCreateACLsRequest(), kmsg.NewPtrDeleteACLsRequest()
+		create.Creations, remove.Filters = make([]kmsg.CreateACLsRequestCreation, 2), make([]kmsg.DeleteACLsRequestFilter, 1)
+		if roundTrip[*kmsg.DescribeACLsResponse](w, kmsg.NewPtrDescribeACLsRequest(), v).ErrorCode != securityDisabled {
+			t.Errorf("DescribeAcls v%d", v)
+		}
+		if got := roundTrip[*kmsg.CreateACLsResponse](w, create, v).Results; len(got) != 2 || got[0].ErrorCode != securityDisabled {
+			t.Errorf("CreateAcls v%d: %+v", v, got)
+		}
+		if got := roundTrip[*kmsg.DeleteACLsResponse](w, remove, v).Results; len(got) != 1 || got[0].ErrorCode != securityDisabled {
+			t.Errorf("DeleteAcls v%d: %+v", v, got)
+		}
+	})
+	each(keyDescribeQuorum, func(v int16) {
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+		got := roundTrip[*kmsg.DescribeQuorumResponse](w, req, v)
+		if p := got.Topics[0].Partitions[0]; p.ErrorCode != none || p.LeaderID != 1 || len(p.CurrentVoters) != 1 || p.CurrentVoters[0].ReplicaID != 1 || v >= 2 && len(got.Nodes) != 1 {
+			t.Errorf("DescribeQuorum v%d: %+v", v, got)
+		}
+	})
+	each(keyUpdateFeatures, func(v int16) {
+		req := kmsg.NewPtrUpdateFeaturesRequest()
+		req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: 1}}
+		if got := roundTrip[*kmsg.UpdateFeaturesResponse](w, req, v); got.ErrorCode != invalidUpdateVersion {
+			t.Errorf("UpdateFeatures v%d: %+v", v, got)
+		}
+	})
+	producers := kmsg.NewPtrDescribeProducersRequest()
+	producers.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "orders", Partitions: []int32{0, 9}}, {Topic: missing, Partitions: []int32{0}}, {Topic: "a/b", Partitions: []int32{0}}}
+	if got := roundTrip[*kmsg.DescribeProducersResponse](w, producers, 0).Topics; got[0].Partitions[0].ErrorCode != none || got[0].Partitions[1].ErrorCode != unknownTopicOrPartition ||
+		got[1].Partitions[0].ErrorCode != unknownTopicOrPartition || got[2].Partitions[0].ErrorCode != invalidTopic {
+		t.Errorf("DescribeProducers: %+v", got)
+	}
+	unregister := kmsg.NewPtrUnregisterBrokerRequest()
+	for id, want := range map[int32]Code{7: brokerIDNotRegistered, 1: invalidRequest} {
+		if unregister.BrokerID = id; roundTrip[*kmsg.UnregisterBrokerResponse](w, unregister, 0).ErrorCode != want {
+			t.Errorf("UnregisterBroker of %d, want %d", id, want)
+		}
+	}
+	list := kmsg.NewPtrListConfigResourcesRequest()
+	for kind, want := range map[int8]int{2: 2, 4: 1, 8: 1, 16: 0, 32: 0} {
+		list.ResourceTypes = []int8{kind, kind}
+		if got := roundTrip[*kmsg.ListConfigResourcesResponse](w, list, 1); got.ErrorCode != none || len(got.ConfigResources) != want {
+			t.Errorf("ListConfigResources of kind %d: %+v", kind, got)
+		}
+	}
+	list.ResourceTypes = []int8{99}
+	if got := roundTrip[*kmsg.ListConfigResourcesResponse](w, list, 1); got.ErrorCode != unsupportedVersion {
+		t.Errorf("ListConfigResources of kind 99: %+v", got)
+	}
+
+	// Case: pages of topics, which go on where the last one ended, in the middle of a topic, too.
+	page, described := kmsg.NewPtrDescribeTopicPartitionsRequest(), ""
+	page.ResponsePartitionLimit = 1
+	for range 5 {
+		got := roundTrip[*kmsg.DescribeTopicPartitionsResponse](w, page, 0)
+		for _, row := range got.Topics {
+			for _, p := range row.Partitions {
+				described += fmt.Sprintf("%s/%d ", *row.Topic, p.Partition)
+			}
+		}
+		if got.NextCursor == nil {
+			break
+		}
+		page.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: got.NextCursor.Topic, Partition: got.NextCursor.Partition}
+	}
+	if described != "orders/0 orders/1 returns/0 " {
+		t.Errorf("DescribeTopicPartitions, a partition at a time: %s", described)
+	}
+	page = kmsg.NewPtrDescribeTopicPartitionsRequest()
+	page.ResponsePartitionLimit = 2000
+	page.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: other.Name}, {Topic: missing}, {Topic: "a/b"}, {Topic: other.Name}}
+	if got := roundTrip[*kmsg.DescribeTopicPartitionsResponse](w, page, 0).Topics; len(got) != 3 || got[0].ErrorCode != invalidTopic || got[1].ErrorCode != unknownTopicOrPartition ||
+		got[2].ErrorCode != none || got[2].TopicID != other.ID || got[2].Partitions[0].LeaderID != 1 || !slices.Equal(got[2].Partitions[0].ISR, []int32{1}) {
+		t.Errorf("DescribeTopicPartitions: %+v", got)
+	}
+}

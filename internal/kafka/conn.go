@@ -251,6 +251,42 @@ func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
 		return c.offsetDelete(ctx, r)
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r)
+	case *kmsg.DescribeACLsRequest:
+		return c.describeACLs(r)
+	case *kmsg.CreateACLsRequest:
+		return c.createACLs(r)
+	case *kmsg.DeleteACLsRequest:
+		return c.deleteACLs(r)
+	case *kmsg.AlterReplicaLogDirsRequest:
+		return c.alterReplicaLogDirs(r)
+	case *kmsg.DescribeLogDirsRequest:
+		return c.describeLogDirs(r)
+	case *kmsg.ElectLeadersRequest:
+		return c.electLeaders(r)
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return c.alterPartitionAssignments(r)
+	case *kmsg.ListPartitionReassignmentsRequest:
+		return c.listPartitionReassignments(r)
+	case *kmsg.DescribeClientQuotasRequest:
+		return c.describeClientQuotas(r)
+	case *kmsg.AlterClientQuotasRequest:
+		return c.alterClientQuotas(r)
+	case *kmsg.DescribeUserSCRAMCredentialsRequest:
+		return c.describeUserSCRAMCredentials(r)
+	case *kmsg.AlterUserSCRAMCredentialsRequest:
+		return c.alterUserSCRAMCredentials(r)
+	case *kmsg.DescribeQuorumRequest:
+		return c.describeQuorum(r)
+	case *kmsg.UpdateFeaturesRequest:
+		return c.updateFeatures(r)
+	case *kmsg.DescribeProducersRequest:
+		return c.describeProducers(r)
+	case *kmsg.UnregisterBrokerRequest:
+		return c.unregisterBroker(r)
+	case *kmsg.ListConfigResourcesRequest:
+		return c.listConfigResources(r)
+	case *kmsg.DescribeTopicPartitionsRequest:
+		return c.describeTopicPartitions(r)
 	}
 	panic("kafka: no handler for " + f.api.name) // cannot happen: a test calls each API in servedAPIs
 }

@@ -47,7 +47,9 @@ const (
 	policyViolation             Code = 44
 	outOfOrderSequence          Code = 45
 	invalidProducerEpoch        Code = 47
+	securityDisabled            Code = 54
 	kafkaStorageError           Code = 56
+	logDirNotFound              Code = 57
 	nonEmptyGroup               Code = 68
 	groupIDNotFound             Code = 69
 	fetchSessionIDNotFound      Code = 70
@@ -57,10 +59,16 @@ const (
 	memberIDRequired            Code = 79
 	groupMaxSizeReached         Code = 81
 	fencedInstanceID            Code = 82
+	electionNotNeeded           Code = 84
+	noReassignmentInProgress    Code = 85
 	groupSubscribedToTopic      Code = 86
 	invalidRecord               Code = 87
 	producerFenced              Code = 90
+	resourceNotFound            Code = 91
+	duplicateResource           Code = 92
+	invalidUpdateVersion        Code = 95
 	unknownTopicID              Code = 100
+	brokerIDNotRegistered       Code = 102
 	mismatchedEndpointType      Code = 114
 	unsupportedEndpointType     Code = 115
 	unknownServerError          Code = -1

@@ -28,6 +28,7 @@ const (
 	nullText             // a string that may be null
 	blob                 // a bytes field
 	list                 // an array of structures, or of one primitive type
+	optional             // a structure that may be null: a byte, which is -1 for null, and then the structure
 )
 
 // layoutField is one field of a layout. The field is present in the versions from since to until, inclusive.
@@ -35,8 +36,8 @@ type layoutField struct {
 	kind         kind
 	size         int // in bytes, of a field of kind fixed
 	since, until int16
-	element      *layoutStruct // the elements of a list
-	tagged       bool          // the elements of the list end in tagged fields, in flexible versions
+	element      *layoutStruct // the elements of a list, or the optional structure
+	tagged       bool          // each element ends in tagged fields, in flexible versions
 }
 
 // layoutStruct is the layout of a structure: a sequence of fields. newLayoutStruct computes the sizes from the fields,
@@ -78,6 +79,12 @@ func structArray(fields ...layoutField) layoutField {
 	return layoutField{kind: list, until: noVersion, tagged: true, element: newLayoutStruct(fields)}
 }
 
+// optionalStruct returns a field that is null or a structure with these fields. In flexible versions the structure ends in
+// tagged fields.
+func optionalStruct(fields ...layoutField) layoutField {
+	return layoutField{kind: optional, until: noVersion, tagged: true, element: newLayoutStruct(fields)}
+}
+
 // primitiveArray returns a field that is an array of one primitive type.
 func primitiveArray(f layoutField) layoutField {
 	return layoutField{kind: list, until: noVersion, element: newLayoutStruct([]layoutField{f})}
@@ -97,6 +104,8 @@ func newLayoutStruct(fields []layoutField) *layoutStruct {
 			continue
 		case text, nullText:
 			s.heapBytes += 16
+		case optional:
+			s.heapBytes += 8
 		case blob, list:
 			s.heapBytes += 24
 		}
@@ -168,6 +177,11 @@ func (w *requestChecker) checkStruct(s *layoutStruct, tagged bool) {
 			w.nullableBytes() // kmsg does not copy bytes, so they cost nothing
 		case list:
 			w.checkList(f)
+		case optional:
+			if w.int8() != -1 {
+				w.count(allocationBytes + f.element.heapBytes)
+				w.checkStruct(f.element, f.tagged)
+			}
 		}
 		if w.bad {
 			return

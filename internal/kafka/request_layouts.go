@@ -83,6 +83,34 @@ var requestLayouts = map[Key]*requestLayout{
 	keyIncrementalConfigs: layoutOf(1, structArray(i8, str, structArray(str, i8, nstr)), i8),
 	keyOffsetDelete:       layoutOf(noVersion, str, structArray(str, structArray(i32))),
 	keyDescribeCluster:    layoutOf(0, i8, since(1, i8), since(2, i8)),
+
+	keyDescribeACLs:        layoutOf(2, i8, nstr, i8, nstr, nstr, i8, i8),
+	keyCreateACLs:          layoutOf(2, structArray(i8, str, i8, str, str, i8, i8)),
+	keyDeleteACLs:          layoutOf(2, structArray(i8, nstr, i8, nstr, nstr, i8, i8)),
+	keyAlterReplicaLogDirs: layoutOf(2, structArray(str, structArray(str, primitiveArray(i32)))), // directories: topics
+	keyDescribeLogDirs:     layoutOf(2, structArray(str, primitiveArray(i32))),
+	keyElectLeaders:        layoutOf(2, since(1, i8), structArray(str, primitiveArray(i32)), i32), // kind, topics, timeout
+	keyAlterPartitionAssignments: layoutOf(0,
+		i32, since(1, i8), // timeout, allow another replication factor
+		structArray(str, structArray(i32, primitiveArray(i32))), // topics: partitions and replicas
+	),
+	keyListPartitionReassignments: layoutOf(0, i32, structArray(str, primitiveArray(i32))),
+	keyDescribeClientQuotas:       layoutOf(1, structArray(str, i8, nstr), i8),
+	keyAlterClientQuotas: layoutOf(1,
+		structArray(structArray(str, nstr), structArray(str, i64, i8)), // entries: entity, operations
+		i8, // validate only
+	),
+	keyDescribeUserSCRAMCredentials: layoutOf(0, structArray(str)),
+	keyAlterUserSCRAMCredentials:    layoutOf(0, structArray(str, i8), structArray(str, i8, i32, byts, byts)), // deletions, upsertions
+	keyDescribeQuorum:               layoutOf(0, structArray(str, structArray(i32))),
+	keyUpdateFeatures: layoutOf(0,
+		i32, structArray(str, i16, i8), // timeout, updates
+		since(1, i8), // validate only
+	),
+	keyDescribeProducers:       layoutOf(0, structArray(str, primitiveArray(i32))),
+	keyUnregisterBroker:        layoutOf(0, i32),
+	keyListConfigResources:     layoutOf(0, since(1, primitiveArray(i8))),
+	keyDescribeTopicPartitions: layoutOf(0, structArray(str), i32, optionalStruct(str, i32)), // topics, limit, cursor
 }
 
 // layoutOf returns the layout of a request with these fields. flexible is the API's first version with compact lengths

@@ -5,34 +5,52 @@ type Key int16
 
 // The keys of the APIs that the broker serves.
 const (
-	keyProduce              Key = 0
-	keyFetch                Key = 1
-	keyListOffsets          Key = 2
-	keyMetadata             Key = 3
-	keyOffsetCommit         Key = 8
-	keyOffsetFetch          Key = 9
-	keyFindCoordinator      Key = 10
-	keyJoinGroup            Key = 11
-	keyHeartbeat            Key = 12
-	keyLeaveGroup           Key = 13
-	keySyncGroup            Key = 14
-	keyDescribeGroups       Key = 15
-	keyListGroups           Key = 16
-	keySaslHandshake        Key = 17
-	keyApiVersions          Key = 18
-	keyCreateTopics         Key = 19
-	keyDeleteTopics         Key = 20
-	keyDeleteRecords        Key = 21
-	keyInitProducerID       Key = 22
-	keyOffsetForLeaderEpoch Key = 23
-	keyDescribeConfigs      Key = 32
-	keyAlterConfigs         Key = 33
-	keySaslAuthenticate     Key = 36
-	keyCreatePartitions     Key = 37
-	keyDeleteGroups         Key = 42
-	keyIncrementalConfigs   Key = 44
-	keyOffsetDelete         Key = 47
-	keyDescribeCluster      Key = 60
+	keyProduce                      Key = 0
+	keyFetch                        Key = 1
+	keyListOffsets                  Key = 2
+	keyMetadata                     Key = 3
+	keyOffsetCommit                 Key = 8
+	keyOffsetFetch                  Key = 9
+	keyFindCoordinator              Key = 10
+	keyJoinGroup                    Key = 11
+	keyHeartbeat                    Key = 12
+	keyLeaveGroup                   Key = 13
+	keySyncGroup                    Key = 14
+	keyDescribeGroups               Key = 15
+	keyListGroups                   Key = 16
+	keySaslHandshake                Key = 17
+	keyApiVersions                  Key = 18
+	keyCreateTopics                 Key = 19
+	keyDeleteTopics                 Key = 20
+	keyDeleteRecords                Key = 21
+	keyInitProducerID               Key = 22
+	keyOffsetForLeaderEpoch         Key = 23
+	keyDescribeACLs                 Key = 29
+	keyCreateACLs                   Key = 30
+	keyDeleteACLs                   Key = 31
+	keyDescribeConfigs              Key = 32
+	keyAlterConfigs                 Key = 33
+	keyAlterReplicaLogDirs          Key = 34
+	keyDescribeLogDirs              Key = 35
+	keySaslAuthenticate             Key = 36
+	keyCreatePartitions             Key = 37
+	keyDeleteGroups                 Key = 42
+	keyElectLeaders                 Key = 43
+	keyIncrementalConfigs           Key = 44
+	keyAlterPartitionAssignments    Key = 45
+	keyListPartitionReassignments   Key = 46
+	keyOffsetDelete                 Key = 47
+	keyDescribeClientQuotas         Key = 48
+	keyAlterClientQuotas            Key = 49
+	keyDescribeUserSCRAMCredentials Key = 50
+	keyAlterUserSCRAMCredentials    Key = 51
+	keyDescribeQuorum               Key = 55
+	keyUpdateFeatures               Key = 57
+	keyDescribeCluster              Key = 60
+	keyDescribeProducers            Key = 61
+	keyUnregisterBroker             Key = 64
+	keyListConfigResources          Key = 74
+	keyDescribeTopicPartitions      Key = 75
 )
 
 // noVersion is higher than every version of a request. It stands for the first flexible version of an API without one,
@@ -74,14 +92,32 @@ var servedAPIs = [...]servedAPI{
 	{keyDeleteRecords, "DeleteRecords", 0, 2, 2},
 	{keyInitProducerID, "InitProducerId", 0, 5, 2},
 	{keyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 4},
+	{keyDescribeACLs, "DescribeACLs", 1, 3, 2},
+	{keyCreateACLs, "CreateACLs", 1, 3, 2},
+	{keyDeleteACLs, "DeleteACLs", 1, 3, 2},
 	{keyDescribeConfigs, "DescribeConfigs", 1, 4, 4},
 	{keyAlterConfigs, "AlterConfigs", 0, 2, 2},
+	{keyAlterReplicaLogDirs, "AlterReplicaLogDirs", 1, 2, 2},
+	{keyDescribeLogDirs, "DescribeLogDirs", 1, 4, 2},
 	{keySaslAuthenticate, "SaslAuthenticate", 0, 2, 2},
 	{keyCreatePartitions, "CreatePartitions", 0, 3, 2},
 	{keyDeleteGroups, "DeleteGroups", 0, 2, 2},
+	{keyElectLeaders, "ElectLeaders", 0, 2, 2},
 	{keyIncrementalConfigs, "IncrementalAlterConfigs", 0, 1, 1},
+	{keyAlterPartitionAssignments, "AlterPartitionAssignments", 0, 1, 0},
+	{keyListPartitionReassignments, "ListPartitionReassignments", 0, 0, 0},
 	{keyOffsetDelete, "OffsetDelete", 0, 0, noVersion},
+	{keyDescribeClientQuotas, "DescribeClientQuotas", 0, 1, 1},
+	{keyAlterClientQuotas, "AlterClientQuotas", 0, 1, 1},
+	{keyDescribeUserSCRAMCredentials, "DescribeUserSCRAMCredentials", 0, 0, 0},
+	{keyAlterUserSCRAMCredentials, "AlterUserSCRAMCredentials", 0, 0, 0},
+	{keyDescribeQuorum, "DescribeQuorum", 0, 2, 0},
+	{keyUpdateFeatures, "UpdateFeatures", 0, 2, 0},
 	{keyDescribeCluster, "DescribeCluster", 0, 2, 0},
+	{keyDescribeProducers, "DescribeProducers", 0, 0, 0},
+	{keyUnregisterBroker, "UnregisterBroker", 0, 0, 0},
+	{keyListConfigResources, "ListConfigResources", 0, 1, 0},
+	{keyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0},
 }
 
 // minProduce is the first version of Produce that carries record batches v2. Older versions are answered with
@@ -89,7 +125,7 @@ var servedAPIs = [...]servedAPI{
 const minProduce = 3
 
 // servedAPIByKey holds, at the index of each key, a pointer to the row in servedAPIs, or nil if the API is not served.
-var servedAPIByKey = func() (rows [64]*servedAPI) {
+var servedAPIByKey = func() (rows [128]*servedAPI) {
 	for i := range servedAPIs {
 		rows[servedAPIs[i].key] = &servedAPIs[i]
 	}

@@ -21,6 +21,8 @@ type Config struct {
 	// client dialled. If Advertised is empty, each client is told the address that it dialled.
 	Advertised string
 	NodeID     int32 // Kafka's node id of this broker; default 1
+	// DataDir is the name of the directory that DescribeLogDirs reports; default "memory".
+	DataDir string
 
 	// TopicDefaults and BrokerSettings are the values that DescribeConfigs reports. The server does not apply them.
 	TopicDefaults  meta.Defaults
@@ -60,6 +62,7 @@ type Config struct {
 // of the largest request.
 func (c Config) withDefaults() Config {
 	setDefault(&c.NodeID, 1)
+	setDefault(&c.DataDir, "memory")
 	setDefault(&c.MaxConnections, 10_000)
 	setDefault(&c.MaxFrameBytes, 64<<20)
 	setDefault(&c.MaxRequestBytes, 1<<20)

@@ -1,7 +1,9 @@
 package txn
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -152,6 +154,26 @@ func (p *Producers) LastOffsets() map[int64]int64 {
 		}
 	}
 	return last
+}
+
+// Active is what is known of one producer.
+type Active struct {
+	ID           int64
+	Epoch        int16
+	LastSequence int32
+	Seen         time.Time // when its last batch was recorded
+}
+
+// Active returns all producers that have batches in the log, in the order of their ids.
+func (p *Producers) Active() []Active {
+	all := make([]Active, 0, len(p.byID))
+	for id, s := range p.byID {
+		if s.n > 0 {
+			all = append(all, Active{ID: id, Epoch: s.epoch, LastSequence: s.last().lastSeq, Seen: s.seen})
+		}
+	}
+	slices.SortFunc(all, func(a, b Active) int { return cmp.Compare(a.ID, b.ID) })
+	return all
 }
 
 // Expire removes the producers whose last batch was recorded earlier than before, and returns their number.

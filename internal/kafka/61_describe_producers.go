@@ -1,0 +1,38 @@
+package kafka
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tidings.dev/internal/engine"
+	"tidings.dev/internal/txn"
+)
+
+// DescribeProducers (API key 61), version 0. No transaction is ever open.
+
+// describeProducers answers with the producers whose batches each partition remembers.
+func (c *conn) describeProducers(r *kmsg.DescribeProducersRequest) kmsg.Response {
+	resp := r.ResponseKind().(*kmsg.DescribeProducersResponse)
+	for _, ask := range r.Topics {
+		row := kmsg.DescribeProducersResponseTopic{Topic: ask.Topic}
+		topic, err := c.namedTopic(ask.Topic)
+		for _, p := range ask.Partitions {
+			answer := kmsg.DescribeProducersResponseTopicPartition{Partition: p}
+			active, failed := []txn.Active(nil), err
+			if failed == nil {
+				active, failed = c.server.engine.Producers(engine.Partition{Topic: topic.ID, Index: p})
+			}
+			if answer.ErrorCode = topicCode(failed); failed != nil {
+				answer.ErrorMessage = errorMessage(failed)
+			}
+			for _, a := range active {
+				one := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
+				one.ProducerID, one.ProducerEpoch, one.LastSequence = a.ID, int32(a.Epoch), a.LastSequence
+				one.LastTimestamp, one.CoordinatorEpoch, one.CurrentTxnStartOffset = a.Seen.UnixMilli(), -1, -1
+				answer.ActiveProducers = append(answer.ActiveProducers, one)
+			}
+			row.Partitions = append(row.Partitions, answer)
+		}
+		resp.Topics = append(resp.Topics, row)
+	}
+	return resp
+}
