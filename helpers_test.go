@@ -39,7 +39,7 @@ var (
 )
 
 // patience is how long anything may take that is expected to happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // keep opens a log that outlives the apps of a test.
 func keep(t *testing.T) tidings.Connection {
