@@ -227,10 +227,11 @@ func (l *shopLog) take(n int) []*kgo.Record {
 // with -benchtime 1x.
 //
 //	events/s, cpu-µs/event    of Apply alone: 7 events lead to 1 story.settled and to marks of 7 handlings
+//	tx-p50-ms, …-p99-ms, …    how long Apply takes: of a hundred transactions, and at most
 //	bytes/event               of the index file
 //	story-p50-µs, …-p99-µs    of Index.Story, by the id of an event, for a story that was chosen at random
 func BenchmarkApply(b *testing.B) {
-	for _, n := range []int{200_000, 1_000_000, 2_000_000} {
+	for _, n := range []int{200_000, 1_000_000, 2_000_000, 5_000_000} {
 		b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
 			for b.Loop() {
 				benchmarkApply(b, n)
@@ -249,13 +250,15 @@ func benchmarkApply(b *testing.B, events int) {
 		b.Fatal(err)
 	}
 	var wall, used time.Duration
+	var each []time.Duration
 	for l.events < events {
 		records := l.take(5000)
 		began, before := time.Now(), bench.SelfUsage().CPU
 		if err := ix.Apply(records); err != nil {
 			b.Fatal(err)
 		}
-		wall, used = wall+time.Since(began), used+bench.SelfUsage().CPU-before
+		each = append(each, time.Since(began))
+		wall, used = wall+each[len(each)-1], used+bench.SelfUsage().CPU-before
 	}
 	if s := ix.Stats(); s.Events != int64(l.events) || s.Settled == 0 {
 		b.Fatalf("%+v, want %d events", s, l.events)
@@ -267,6 +270,11 @@ func benchmarkApply(b *testing.B, events int) {
 	b.ReportMetric(float64(l.events)/wall.Seconds(), "events/s")
 	b.ReportMetric(float64(used.Microseconds())/float64(l.events), "cpu-µs/event")
 	b.ReportMetric(float64(info.Size())/float64(l.events), "bytes/event")
+	slices.Sort(each)
+	for name, tx := range map[string]int{"p50": len(each) / 2, "p99": len(each) * 99 / 100, "most": len(each) - 1} {
+		b.ReportMetric(float64(each[tx].Microseconds())/1000, "tx-"+name+"-ms")
+	}
+	b.ReportMetric(float64(len(ix.runs.runs)), "runs")
 	b.ReportMetric(0, "ns/op")
 	var took []time.Duration
 	for range 5000 {

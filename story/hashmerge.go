@@ -15,6 +15,7 @@ import (
 
 const (
 	inlineRun    = 1 << 17 // entries up to which runs are merged in one transaction
+	maxRun       = 1 << 21 // entries up to which runs are merged unless all are: a merge takes the room of what it merges once more
 	mergePieces  = 64      // pieces that one transaction merges, or deletes, at most
 	mergeFactor  = 24      // entries that are merged for each that is added, at least
 	minCompacted = 1 << 16 // entries up to which what was forgotten is left in the runs
@@ -85,7 +86,7 @@ func (h *hashRuns) begin() {
 	keep := len(h.runs) - 1
 	n := h.runs[keep].n
 	if n >= inlineRun/runRatio {
-		for keep > 0 && h.runs[keep-1].n < runRatio*n {
+		for keep > 0 && h.runs[keep-1].n < runRatio*n && h.runs[keep-1].n+n <= maxRun {
 			keep--
 			n += h.runs[keep].n
 		}

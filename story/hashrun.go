@@ -12,7 +12,7 @@ import (
 // The bucket hashes leads from hashes to stories: from the hash of an event's id, source and type, of a correlation, and of a
 // trace id. Hashes are random keys, and a B+tree has to rewrite a page for nearly each of them. So each transaction adds its
 // entries as a run, which is sorted, and merges it with the runs before it unless they are at least runRatio times as long; long ones
-// are merged little by little (hashmerge.go). A lookup asks all runs, of which there are few: the logarithm of the number of entries.
+// are merged little by little (hashmerge.go). A lookup asks all runs, of which there are few: the logarithm of the number of entries, and one for each maxRun entries.
 //
 // A run is cut into pieces, each of which is a row:
 //
