@@ -55,13 +55,13 @@ func (f *Fact[T]) Emit(ctx context.Context, v T, opts ...EmitOption) (Receipt, e
 		return Receipt{}, err
 	}
 	if run := runOf(ctx); run != nil {
-		return run.emit(ctx, &f.def, out)
+		return run.emit(ctx, &f.def, &out)
 	}
 	app := appOf(ctx)
 	if app == nil {
 		return Receipt{}, fmt.Errorf("%s not emitted: %w", f.def.name, ErrNoApp)
 	}
-	return app.emitRoot(ctx, &f.def, out)
+	return app.emitRoot(ctx, &f.def, &out)
 }
 
 // EmitAsync announces that the fact v has happened, as [Fact.Emit] does, but does not wait until the event is durable,
@@ -91,7 +91,7 @@ func (f *Fact[T]) EmitAsync(ctx context.Context, v T, done func(Receipt, error),
 		return
 	}
 	if run := runOf(ctx); run != nil {
-		done(run.emit(ctx, &f.def, out))
+		done(run.emit(ctx, &f.def, &out))
 		return
 	}
 	app := appOf(ctx)
@@ -99,32 +99,32 @@ func (f *Fact[T]) EmitAsync(ctx context.Context, v T, done func(Receipt, error),
 		done(Receipt{}, fmt.Errorf("%s not emitted: %w", f.def.name, ErrNoApp))
 		return
 	}
-	app.emitRootAsync(ctx, &f.def, out, done)
+	app.emitRootAsync(ctx, &f.def, &out, done)
 }
 
 // outgoing returns the event that says that v has happened. Its source, correlation, causation and trace, and its id
 // if opts set none, are left for the caller to set.
-func (f *Fact[T]) outgoing(v T, opts []EmitOption) (*outgoing, error) {
+func (f *Fact[T]) outgoing(v T, opts []EmitOption) (outgoing, error) {
 	var o emission
 	for _, opt := range opts {
 		opt(&o)
 	}
 	payload, err := f.encode(v)
 	if err != nil {
-		return nil, err
+		return outgoing{}, err
 	}
 	var subject string
 	if f.subject != nil {
 		subject = f.subject(v)
 	}
 	if err := checkNames(o.id, subject); err != nil {
-		return nil, fmt.Errorf("%s not emitted: %w", f.def.name, err)
+		return outgoing{}, fmt.Errorf("%s not emitted: %w", f.def.name, err)
 	}
 	begun := time.Now()
 	if o.at.IsZero() {
 		o.at = begun
 	}
-	return &outgoing{begun: begun, payload: payload, meta: Meta{
+	return outgoing{begun: begun, payload: payload, meta: Meta{
 		ID: o.id, Type: f.def.name, Subject: subject, Time: o.at, Version: f.def.version,
 		Topic: f.def.topic, Partition: -1, Offset: -1,
 	}}, nil

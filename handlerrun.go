@@ -30,7 +30,10 @@ type handlerRun struct {
 	mu        sync.Mutex
 	ended     bool // end was called: no more emissions are accepted
 	emissions []*kgo.Record
-	nth       map[string]int // the number of emissions in this run, by type and subject: see derive
+	room      [1]*kgo.Record // for emissions, as long as there is one
+	first     kind           // of the first emission
+	firsts    int            // the number of emissions of the kind first
+	others    map[kind]int   // the numbers of the other emissions
 
 	// The following belong to the app's handlerRuns.
 	bucket         *runBucket    // where it is while it is under way; nil otherwise
@@ -71,6 +74,9 @@ func (r *handlerRun) emit(ctx context.Context, d *definition, e *outgoing) (Rece
 	if err := app.client.Fits(ctx, app.opts.emitTimeout, record); err != nil {
 		return Receipt{}, notEmitted(e, err)
 	}
+	if r.emissions == nil {
+		r.emissions = r.room[:0]
+	}
 	r.emissions = append(r.emissions, record)
 	app.defs.emits(d.name, d.topic, e.begun)
 	return Receipt{ID: e.meta.ID, Correlation: e.meta.Correlation, Topic: e.meta.Topic, Partition: -1, Offset: -1}, nil
@@ -80,14 +86,26 @@ func (r *handlerRun) emit(ctx context.Context, d *definition, e *outgoing) (Rece
 // another run of the handler for the same event, in any process, derives the same ids: that lets the reactions
 // downstream drop the copies. r.mu must be held.
 func (r *handlerRun) derive(typ, subject string) string {
-	key := typ + "\x00" + subject
-	if r.nth == nil {
-		r.nth = make(map[string]int)
+	k := kind{typ, subject}
+	if r.firsts == 0 {
+		r.first = k
 	}
-	n := r.nth[key]
-	r.nth[key] = n + 1
+	var n int
+	if k == r.first {
+		n = r.firsts
+		r.firsts++
+	} else {
+		if r.others == nil {
+			r.others = make(map[kind]int)
+		}
+		n = r.others[k]
+		r.others[k] = n + 1
+	}
 	return r.event.handling.EmissionID(typ, subject, n)
 }
+
+// kind is what derive numbers emissions by.
+type kind struct{ typ, subject string }
 
 // end makes later emissions fail and returns the records of those made before.
 func (r *handlerRun) end() []*kgo.Record {

@@ -53,6 +53,8 @@ func (c Cause) Key() string {
 
 // derive returns hash128 of its arguments as 32 hexadecimal digits.
 func derive(parts ...string) string {
+	var text [32]byte
 	sum := hash128(parts...)
-	return hex.EncodeToString(sum[:])
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }

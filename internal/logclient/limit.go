@@ -51,6 +51,14 @@ func (l limit) or() int {
 // changed reports whether kgo was given another limit.
 func (l limit) changed() bool { return l.applied != 0 && l.applied != l.or() }
 
+// knownLimit returns what is known of the limit of a topic that Topic has found before; false if it has not.
+func (c *Client) knownLimit(topic string) (l limit, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok = c.known[topic]
+	return c.limits[topic], ok
+}
+
 // limitOf returns what is known of the limit of a topic.
 func (c *Client) limitOf(topic string) limit {
 	c.mu.Lock()
@@ -99,10 +107,14 @@ func (c *Client) applyLimit(topic string) int32 {
 // exceeds the limit that is known, it asks the log for the limit again. It blocks for at most timeout; 0 means no
 // limit. Other errors are those of ProduceWithin.
 func (c *Client) Fits(ctx context.Context, timeout time.Duration, r *kgo.Record) error {
-	if err := c.topicWithin(ctx, timeout, r); err != nil {
-		return err
+	l, ok := c.knownLimit(r.Topic)
+	if !ok {
+		if err := c.topicWithin(ctx, timeout, r); err != nil {
+			return err
+		}
+		l = c.limitOf(r.Topic)
 	}
-	size, l := batchBytes(r), c.limitOf(r.Topic)
+	size := batchBytes(r)
 	if size > l.or() && time.Since(l.asked) >= limitEvery {
 		if timeout > 0 {
 			limited, cancel := context.WithTimeout(ctx, timeout)

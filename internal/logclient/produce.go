@@ -3,6 +3,7 @@ package logclient
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,6 +33,17 @@ func (c *Client) ProduceWithin(ctx context.Context, timeout time.Duration, r *kg
 	if err := c.Fits(ctx, timeout, r); err != nil {
 		return err
 	}
+	return c.produceFitting(ctx, timeout, begun, r, done)
+}
+
+// ProduceFitting is like ProduceWithin for a record that [Client.Fits] has accepted. If its topic takes less since, done gets the
+// *[TooLarge].
+func (c *Client) ProduceFitting(ctx context.Context, timeout time.Duration, r *kgo.Record, done func(error)) error {
+	return c.produceFitting(ctx, timeout, time.Now(), r, done)
+}
+
+// produceFitting is ProduceFitting, begun at the time begun.
+func (c *Client) produceFitting(ctx context.Context, timeout time.Duration, begun time.Time, r *kgo.Record, done func(error)) error {
 	switch {
 	case c.awaitLog(ctx, timeout):
 		return c.deliver(ctx, r, begun, timeout, done)
@@ -97,20 +109,34 @@ func (c *Client) ProduceSync(ctx context.Context, records ...*kgo.Record) error 
 // is done. If the timeout is over or ctx is done, the error is an *[Unacknowledged].
 func (c *Client) ProduceSyncWithin(ctx context.Context, timeout time.Duration, r *kgo.Record) error {
 	begun := time.Now()
-	answer := make(chan error, 1)
-	if err := c.ProduceWithin(ctx, timeout, r, func(err error) { answer <- err }); err != nil {
+	a := answers.Get().(*answer)
+	if err := c.ProduceWithin(ctx, timeout, r, a.give); err != nil { // a is not called
+		answers.Put(a)
 		if ctx.Err() == nil {
 			return err
 		}
 		return c.unacknowledged(r, begun, false, ctx.Err())
 	}
 	select {
-	case err := <-answer:
+	case err := <-a.given:
+		answers.Put(a)
 		return err
-	case <-ctx.Done():
+	case <-ctx.Done(): // a may still be called
 		return c.unacknowledged(r, begun, true, ctx.Err())
 	}
 }
+
+// answer receives the result of one record at a time.
+type answer struct {
+	given chan error // capacity 1
+	give  func(error)
+}
+
+// answers has answers that are not in use, and have no result.
+var answers = sync.Pool{New: func() any {
+	given := make(chan error, 1)
+	return &answer{given, func(err error) { given <- err }}
+}}
 
 // Offer appends a record without waiting for it: it does not block, and does not report failures. If too many records
 // are on their way, it drops the record.

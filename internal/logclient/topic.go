@@ -37,7 +37,10 @@ type topicSpec struct {
 func (c *Client) Declare(name string, partitions int32, configs map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	spec := c.declared[name]
+	spec, had := c.declared[name]
+	if had && configs == nil && partitions <= spec.partitions {
+		return
+	}
 	spec.partitions = max(spec.partitions, partitions)
 	if configs != nil {
 		spec.configs = configs

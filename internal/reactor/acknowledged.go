@@ -7,7 +7,8 @@ import "sync"
 type acknowledged struct {
 	mu      sync.Mutex
 	handled []handled
-	telling bool // a goroutine tells the scheduler
+	spare   []handled // empty, to be used next
+	telling bool      // a goroutine tells the scheduler
 }
 
 // add has the scheduler of r told of an attempt. It does not block.
@@ -26,11 +27,14 @@ func (a *acknowledged) add(r *Reactor, h handled) {
 func (a *acknowledged) take(last []handled) (handled []handled, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if cap(last) > cap(a.spare) && cap(last) <= maxSpareItems {
+		a.spare = last
+	}
 	if len(a.handled) == 0 {
 		a.telling = false
 		return nil, false
 	}
-	handled, a.handled = a.handled, last
+	handled, a.handled, a.spare = a.handled, a.spare, nil
 	return handled, true
 }
 

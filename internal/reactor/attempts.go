@@ -110,9 +110,7 @@ func (s *scheduler) onEnded(ev *ended) {
 	for i := range ev.handled {
 		if h := &ev.handled[i]; h.item != nil {
 			s.onHandled(h)
-			if h.emitted == 0 { // otherwise its worker may be looked at while it still has the item as its present one
-				s.reuse(h.item)
-			}
+			s.reuse(h.item)
 		}
 	}
 	for _, it := range ev.returned {

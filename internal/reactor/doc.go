@@ -9,7 +9,7 @@
 //	               from items                                                       scheduler.onArrived
 //	lanes.go       makes the items of one subject wait for each other               lanes
 //	driver.go      gives items whose turn it is to workers                          Reactor.performAll
-//	worker.go      runs the handler and appends what it emitted                     Reactor.work
+//	worker.go      runs the handler                                                 Reactor.work
 //	attempts.go    records that the event was handled or skipped, or has failed     scheduler.onHandled, …
 //	tracker.go     moves the position over the offsets that are done                tracker
 //	round.go       makes commit rounds                                              Reactor.commitRounds
@@ -18,6 +18,7 @@
 //
 // The other files:
 //
+//	emitting.go                               appends what handlers have emitted
 //	claims.go, acknowledged.go                share work between workers and the lock: turns that are cut, and emissions
 //	lanetable.go                              finds lanes
 //	group.go, assignment.go, revocation.go    join and leave the group, take partitions up and give them up

@@ -67,16 +67,24 @@ func (e *emitted) positions() []obligation.Position {
 
 // throughOf returns the ends of records that are durable. Those of topics that carry no events are left out.
 func (r *Reactor) throughOf(records ...*kgo.Record) []obligation.Position {
-	if len(records) == 0 {
+	switch {
+	case len(records) == 0:
 		return nil
+	case len(records) == 1 && !obligation.Internal(records[0].Topic):
+		return []obligation.Position{r.endOf(records[0])}
 	}
 	var reach emitted
 	for _, record := range records {
 		if obligation.Internal(record.Topic) {
 			continue
 		}
-		known, _ := r.client.Known(record.Topic) // without its id the position says too little, and is not relied on
-		reach.reach(obligation.Position{Topic: record.Topic, TopicID: obligation.TopicID(known.ID), Partition: record.Partition, Offset: record.Offset + 1})
+		reach.reach(r.endOf(record))
 	}
 	return reach.positions()
+}
+
+// endOf returns the position after a durable record.
+func (r *Reactor) endOf(record *kgo.Record) obligation.Position {
+	known, _ := r.client.Known(record.Topic) // without its id the position says too little, and is not relied on
+	return obligation.Position{Topic: record.Topic, TopicID: obligation.TopicID(known.ID), Partition: record.Partition, Offset: record.Offset + 1}
 }

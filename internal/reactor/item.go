@@ -90,7 +90,8 @@ func (s *scheduler) unusedItem() *item {
 	return it
 }
 
-// reuse makes an item one to be used again. It must be gone, and neither the driver nor a timer may have it.
+// reuse makes an item one to be used again. It must be gone, and no timer may have it. A worker may still have it, which has
+// done what it has to do about it; it can tell by the item's turn.
 func (s *scheduler) reuse(it *item) {
 	if len(s.spareItems) < maxSpareItems {
 		*it = item{}

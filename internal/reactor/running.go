@@ -45,9 +45,13 @@ func (i *invocation) name() Slow {
 		Since: i.since, Attempt: i.attempt, TimedOut: i.timeout}
 }
 
-// callOf returns the call that a worker makes, is about to make first, or has just made. r.mu must be held.
+// callOf returns the call that a worker makes, is about to make first, or has just made. It returns nil if the attempt is over, and
+// its item may be used for another event. r.mu must be held.
 func (r *Reactor) callOf(w *worker) *invocation {
 	i := max(w.claims.claimed()-1, 0)
+	if w.tasks[i].item.turn != w.turn {
+		return nil
+	}
 	if w.call.turn != w.turn || w.call.index != i {
 		it := w.tasks[i].item
 		w.call = invocation{worker: w, turn: w.turn, index: i, item: it, attempt: it.failures + 1, since: r.epoch.Add(time.Duration(w.since.Load()))}
@@ -67,6 +71,9 @@ func (r *Reactor) timeOut(w *worker, t *turn, i int) {
 	}
 	r.cut(w)
 	call := r.callOf(w)
+	if call == nil {
+		return
+	}
 	call.timeout = true
 	r.stepLocked(timedOut{call.item})
 }
@@ -89,6 +96,9 @@ func (r *Reactor) slowest(now time.Time) []*invocation {
 	var slow []*invocation
 	for w := range r.working {
 		i := r.callOf(w)
+		if i == nil {
+			continue
+		}
 		if after := i.item.handler.Slow; after > 0 && now.Sub(i.since) >= after {
 			slow = append(slow, i)
 		}

@@ -3,14 +3,9 @@ package reactor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"tidings.dev/internal/cloudevent"
 )
 
 // worker runs the handlers of one turn after the other, on a goroutine of its own. What has succeeded in a turn it reports when
@@ -207,15 +202,8 @@ func (r *Reactor) attempt(w *worker, i int, started time.Time) (over time.Time) 
 			return time.Now()
 		}
 	}
-	h := handled{attempt: a, started: started, finished: over, emitted: len(out.Emit)}
-	r.produce(t.ctx, out.Emit, func(err error) {
-		if err != nil {
-			r.step(r.failure(a, err))
-			return
-		}
-		h.through = r.throughOf(slices.Concat(out.Appended, out.Emit)...)
-		r.acknowledged.add(r, h)
-	})
+	e := &emitting{Reactor: r, handled: handled{attempt: a, started: started, finished: over, emitted: len(out.Emit)}, Outcome: out}
+	e.produce(t.ctx)
 	return time.Now()
 }
 
@@ -264,32 +252,4 @@ func (r *Reactor) foldOwned(it *item) bool {
 	}
 	it.result, it.fold = it.handler.Fold(&it.event), false
 	return true
-}
-
-// produce appends the records that a handler has emitted. It calls done once when all of them are acknowledged or have
-// failed, with nil or the first error. It blocks while too many records are on their way to the log. done must not
-// block.
-func (r *Reactor) produce(ctx context.Context, emitted []*kgo.Record, done func(error)) {
-	var left atomic.Int32
-	var failure atomic.Pointer[error]
-	left.Store(int32(len(emitted)))
-	for _, e := range emitted {
-		produced := func(err error) {
-			if err != nil {
-				err = fmt.Errorf("%s not emitted: %w", cloudevent.FromRecord(e).Type, err)
-				failure.CompareAndSwap(nil, &err)
-			}
-			if left.Add(-1) > 0 {
-				return
-			}
-			if first := failure.Load(); first != nil {
-				done(*first)
-				return
-			}
-			done(nil)
-		}
-		if err := r.client.ProduceWithin(ctx, r.spec.EmitTimeout, e, produced); err != nil {
-			produced(err)
-		}
-	}
 }
