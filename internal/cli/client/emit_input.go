@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -37,7 +38,8 @@ type inputLine struct {
 
 // readBlocks returns a channel of the blocks of an input, in order. A goroutine reads the blocks, and one further
 // goroutine per block checks it. The channel is closed at the end of the input, after an error of reading, or when
-// ctx is done. A byte order mark at the beginning of the input is left out, and so are the lines before line from.
+// ctx is done. A byte order mark at the beginning of the input is left out, and so are the lines before line from, which may have
+// any length and any bytes.
 //
 // A block is sent as soon as it has a complete line, so that the lines of a program that writes slowly are not held
 // back.
@@ -45,9 +47,19 @@ func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPatt
 	blocks := make(chan *inputBlock, runtime.GOMAXPROCS(0)) // the capacity limits the number of concurrent checks
 	go func() {                                             // may outlive ctx, as a read of stdin cannot be interrupted
 		defer close(blocks)
+		number := 1
+		var text []byte
+		var err error
+		if from > 1 {
+			whole := bufio.NewReaderSize(in, blockBytes)
+			number, err = skipLines(ctx, whole, from)
+			in = whole
+		}
 		r := blockReader{in: in}
-		for number := 1; ; {
-			text, err := r.next()
+		for {
+			if err == nil {
+				text, err = r.next()
+			}
 			b := &inputBlock{first: number, text: text, err: err, last: err != nil, checked: make(chan struct{})}
 			if errors.Is(err, io.EOF) {
 				b.err = nil
@@ -55,7 +67,7 @@ func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPatt
 			number += bytes.Count(text, []byte("\n"))
 			select {
 			case blocks <- b:
-				go b.check(from, subject)
+				go b.check(subject)
 			case <-ctx.Done():
 				return
 			}
@@ -67,8 +79,8 @@ func readBlocks(ctx context.Context, in io.Reader, from int, subject subjectPatt
 	return blocks
 }
 
-// check sets b.lines, without lines before line from. It stops at the first invalid line, whose error it sets.
-func (b *inputBlock) check(from int, subject subjectPattern) {
+// check sets b.lines. It stops at the first invalid line, whose error it sets.
+func (b *inputBlock) check(subject subjectPattern) {
 	defer close(b.checked)
 	number, rest := b.first, b.text
 	if number == 1 {
@@ -82,7 +94,7 @@ func (b *inputBlock) check(from int, subject subjectPattern) {
 		var text []byte
 		text, rest, _ = bytes.Cut(rest, []byte("\n"))
 		data := bytes.TrimSpace(text)
-		if len(data) == 0 || number < from {
+		if len(data) == 0 {
 			continue
 		}
 		line := inputLine{number: number, data: data}
@@ -97,6 +109,27 @@ func (b *inputBlock) check(from int, subject subjectPattern) {
 	if b.err != nil {
 		b.lines = append(b.lines, inputLine{number: number, err: b.err})
 	}
+}
+
+// skipLines reads the lines of an input before line from, in bounded memory. It returns the number of the line that is read next,
+// which is lower than from if the input ends before or cannot be read. It returns an error if the input is UTF-16.
+func skipLines(ctx context.Context, in *bufio.Reader, from int) (number int, err error) {
+	mark, _ := in.Peek(2) // an error comes again
+	if _, err := cutByteOrderMark(mark); err != nil {
+		return 1, err
+	}
+	for number = 1; number < from; {
+		switch _, err := in.ReadSlice('\n'); {
+		case err == nil:
+			number++
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return number, err
+		}
+		if ctx.Err() != nil {
+			return number, context.Cause(ctx)
+		}
+	}
+	return number, nil
 }
 
 // blockReader cuts an input into blocks of whole lines.

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -15,8 +17,13 @@ import (
 )
 
 // readAllLines returns the lines of an input up to the first that is wrong.
-func readAllLines(t *testing.T, in io.Reader, subject string) (lines []inputLine) {
-	for b := range readBlocks(t.Context(), in, 1, parseSubject(subject)) {
+func readAllLines(t *testing.T, in io.Reader, subject string) []inputLine {
+	return readLinesFrom(t, in, 1, subject)
+}
+
+// readLinesFrom returns the lines of an input from a line on, up to the first that is wrong.
+func readLinesFrom(t *testing.T, in io.Reader, from int, subject string) (lines []inputLine) {
+	for b := range readBlocks(t.Context(), in, from, parseSubject(subject)) {
 		<-b.checked
 		lines = append(lines, b.lines...)
 		if n := len(lines); n > 0 && lines[n-1].err != nil {
@@ -101,6 +108,69 @@ func TestInputThatEndsBadly(t *testing.T) {
 		}
 	}
 }
+
+// Case: an emission that goes on after lines that are longer than a line may be, or are not JSON, or not text. They are left out.
+func TestLinesBeforeTheFirstMayBeAnything(t *testing.T) {
+	long := strings.Repeat("x", 2*maxLineBytes+1)
+	for name, c := range map[string]struct {
+		in   string
+		from int
+		want []string // number, data and error of each line
+	}{
+		"a long line before":        {"1\n" + long + "\n3\n4", 3, []string{"3 3", "4 4"}},
+		"a long line is the first":  {"1\n" + long + "\n3\n4", 2, []string{"2 longer than 16 MiB"}},
+		"a long line after":         {"1\n2\n" + long, 2, []string{"2 2", "3 longer than 16 MiB"}},
+		"no JSON before":            {"{\n\xff\n\n4", 3, []string{"4 4"}},
+		"the input ends before":     {"1\n2\n", 4, nil},
+		"the input ends just there": {"1\n2\n", 3, nil},
+		"it ends in a long line":    {"1\n" + long, 3, nil},
+		"UTF-16":                    {"\xff\xfe1\x00\n\x002\x00", 2, []string{"1 UTF-16"}},
+		"a mark at the beginning":   {"\xef\xbb\xbf1\n2", 2, []string{"2 2"}},
+		"a mark in the first line":  {"1\n\xef\xbb\xbf2", 2, []string{"2 column 1"}},
+	} {
+		for kind, in := range map[string]io.Reader{"whole": strings.NewReader(c.in), "halves": iotest.HalfReader(strings.NewReader(c.in))} {
+			lines := readLinesFrom(t, in, c.from, "s")
+			if len(lines) != len(c.want) {
+				t.Errorf("%s, %s: %d lines, want %d", name, kind, len(lines), len(c.want))
+				continue
+			}
+			for i, l := range lines {
+				got := fmt.Sprintf("%d %s", l.number, l.data)
+				if l.err != nil {
+					got = fmt.Sprintf("%d %v", l.number, l.err)
+				}
+				number, text, _ := strings.Cut(c.want[i], " ")
+				if !strings.HasPrefix(got, number+" ") || !strings.Contains(got, text) {
+					t.Errorf("%s, %s: line %.80s, want %s", name, kind, got, c.want[i])
+				}
+			}
+		}
+	}
+	lines := readLinesFrom(t, io.MultiReader(strings.NewReader("1\n2"), iotest.ErrReader(errors.New("broken"))), 3, "s")
+	if len(lines) != 1 || lines[0].number != 2 || lines[0].err == nil || lines[0].err.Error() != "broken" {
+		t.Errorf("an input that breaks before the first line: %+v", lines)
+	}
+}
+
+// Lines that are left out take no memory, however long they are.
+func TestLinesThatAreLeftOutTakeNoMemory(t *testing.T) {
+	in := bufio.NewReaderSize(io.MultiReader(io.LimitReader(zeros{}, 64<<20), strings.NewReader("\n2\n")), blockBytes)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	number, err := skipLines(t.Context(), in, 2)
+	runtime.ReadMemStats(&after)
+	if rest, _ := io.ReadAll(in); number != 2 || err != nil || string(rest) != "2\n" {
+		t.Errorf("line %d, %v: %.20q", number, err, rest)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+		t.Errorf("%d bytes were allocated", n)
+	}
+}
+
+// zeros is an input of zero bytes without an end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // Case: data with blanks and characters that an encoder would escape. The value of the record has the bytes of the line.
 func TestEmitKeepsTheBytesOfTheData(t *testing.T) {
