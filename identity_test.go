@@ -164,6 +164,11 @@ func TestWhatIsNotUnderstoodIsSaidOnce(t *testing.T) {
 	run := start(t, app)
 	typ := taken.Name()
 	write(t, where,
+		binary("k", `{"V":"x"}`, map[string]string{"ce_specversion": "1.0", "ce_id": "1", "ce_source": "/a"}),
+		binary("k", `{"V":"x"}`, map[string]string{"ce_specversion": "1.0", "ce_id": "1", "ce_type": "", "ce_source": "/a"}),
+		binary("k", `{"V":"x"}`, map[string]string{"ce_specversion": "1.0", "ce_id": "1", "ce_type": typ + "\xff", "ce_source": "/a"}),
+		binary("k", `{"specversion":"1.0","id":"1","source":"/a"}`, map[string]string{"content-type": "application/cloudevents+json"}),
+		binary("k", `{"specversion":"1.0","id":"1","source":"/a","type":5}`, map[string]string{"content-type": "application/cloudevents+json"}),
 		binary("k", "\x00\x01", map[string]string{"content-type": "application/cloudevents+avro"}),
 		binary("k", `[{"id":"1"}]`, map[string]string{"content-type": "application/cloudevents-batch+json"}),
 		binary("k", `{"id":`, map[string]string{"content-type": "application/cloudevents+json"}),
@@ -173,10 +178,10 @@ func TestWhatIsNotUnderstoodIsSaidOnce(t *testing.T) {
 	)
 	eventually(t, "the one that is understood is handled", func() bool { return got.len() == 1 })
 	run.stop()
-	if s := run.Stats()["checks"]; s.NotUnderstood != 4 || s.Unhandled != 5 {
+	if s := run.Stats()["checks"]; s.NotUnderstood != 9 || s.Unhandled != 10 {
 		t.Errorf("%+v", s)
 	}
-	if n := strings.Count(log.String(), "is not understood"); n != 1 || !strings.Contains(log.String(), "cloudevents+avro") || !strings.Contains(log.String(), "topic=plant") {
+	if n := strings.Count(log.String(), "is not understood"); n != 1 || !strings.Contains(log.String(), "it has a ce_specversion and no ce_type") || !strings.Contains(log.String(), "topic=plant") {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }

@@ -23,6 +23,6 @@
 //
 // Two events are the same if their source, type and id are the same ([Identity]). A record that claims to be an event
 // but cannot be read as one is a foreign record with a reason ([Event.NotUnderstood]): records in other content modes
-// (Avro, batches) or of versions of CloudEvents other than 1.x, and structured values that are malformed or have no
-// type.
+// (Avro, batches) or of versions of CloudEvents other than 1.x, those that have a ce_specversion or are structured and lack
+// a type, which CloudEvents requires, or have one that is not text, and structured values that are malformed.
 package cloudevent

@@ -1,9 +1,11 @@
 package cloudevent
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -72,7 +74,9 @@ type Event struct {
 
 // FromRecord returns the event in a record in binary or structured mode. It does not fail: a record that is not a
 // CloudEvent becomes an event without a type, whose id is its place, whose subject is its key, and whose time is its
-// timestamp.
+// timestamp. So does one that claims to be a CloudEvent and cannot be read as one, as its type is absent for example, with
+// the reason. Of the other attributes that CloudEvents requires, specversion and source may be absent, and the default of
+// the id is its place.
 //
 // An empty attribute counts as absent. Of several headers with the same key, the first one that is not empty counts.
 // In structured mode the attributes are those in the value, and ce_ headers are ignored.
@@ -92,6 +96,10 @@ func (e *Event) Read(r *kgo.Record) {
 		*e = notUnderstood(r, *e, "its content-type means a content mode that is not read: "+e.ContentType)
 	case !knownSpecVersion(spec):
 		*e = notUnderstood(r, *e, "its specversion is not 1.0: "+spec)
+	case spec != "" && e.Type == "":
+		*e = notUnderstood(r, *e, "it has a "+HeaderSpecVersion+" and no "+HeaderType)
+	case !utf8.ValidString(e.Type):
+		*e = notUnderstood(r, *e, notText(HeaderType, e.Type))
 	case spec == "" && e.ID == "" && e.Type == "":
 		if unmarked, ok := fromUnmarked(r, *e); ok {
 			*e = unmarked
@@ -187,6 +195,11 @@ func appendText(text, value []byte) ([]byte, span) {
 func notUnderstood(r *kgo.Record, binary Event, why string) Event {
 	return Event{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Data: r.Value, ContentType: binary.ContentType,
 		TraceParent: binary.TraceParent, NotUnderstood: why}
+}
+
+// notText returns the reason why an event is not understood whose attribute is not text.
+func notText(attribute, value string) string {
+	return fmt.Sprintf("its %s is not valid UTF-8: %.64q", attribute, value)
 }
 
 // knownSpecVersion reports whether events with this specversion can be read: 1.x, or none at all.

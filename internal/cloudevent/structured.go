@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"mime"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -34,8 +35,8 @@ func isEventFormat(contentType string) bool {
 }
 
 // fromStructured returns the event in the value of r. binary has what the headers say: the trace is taken from it if
-// the value has none. If the value is not a JSON object with a type, or its data does not decode, the event is not
-// understood.
+// the value has none. If the value is not a JSON object with a type, which is a string, or its data does not decode,
+// the event is not understood.
 func fromStructured(r *kgo.Record, binary Event) Event {
 	var fields map[string]json.RawMessage // a map, because the fields of a struct would match names in any case
 	if err := json.Unmarshal(r.Value, &fields); err != nil {
@@ -88,8 +89,13 @@ func fromFields(r *kgo.Record, binary Event, fields map[string]json.RawMessage) 
 	e.Reaction = attribute(fields, attributeReaction)
 	e.TraceParent = cmp.Or(attribute(fields, attributeTraceParent), binary.TraceParent)
 	e.ContentType = attribute(fields, attributeContentType)
-	if e.Type == "" {
+	if raw := fields[attributeType]; e.Type == "" || raw[0] != '"' {
 		return notUnderstood(r, binary, "the event in its value has no type")
+	}
+	for _, name := range []string{attributeType, attributeID, attributeSource} { // the decoder would make different ones equal
+		if raw := fields[name]; !utf8.Valid(raw) {
+			return notUnderstood(r, binary, notText(name, string(raw)))
+		}
 	}
 	var err error
 	if e.Data, err = structuredData(fields, e.ContentType); err != nil {
