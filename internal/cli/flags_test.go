@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"maps"
 	"regexp"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tidings.dev/internal/cli/clitest"
 	"tidings.dev/internal/cli/shell"
@@ -27,6 +29,12 @@ var sharedFlags = map[string]string{
 	"bench react emit":    "brokers data verbose",
 	"bench react latency": "brokers data verbose",
 	"bench react memory":  "brokers data verbose",
+
+	"bench story":         "",
+	"bench story index":   "brokers data verbose",
+	"bench story lag":     "brokers data verbose",
+	"bench story lookup":  "brokers data verbose",
+	"bench story settled": "brokers data verbose",
 
 	"demo":         "brokers data verbose",
 	"doctor":       "data",
@@ -156,5 +164,54 @@ func TestHelpHasAnExample(t *testing.T) {
 				t.Errorf("%s (which uses %s) has an example with %s:\n%s", name, uses, flag, example)
 			}
 		}
+	}
+}
+
+// Case: a script gives a flag the value of a variable that is not set. Each command refuses each flag so, but for those of tail that
+// select the records without a subject, a type or a reaction.
+func TestEmptyValuesAreRefused(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context()) // a command that does not refuse it ends at once
+	cancel()
+	p := program(t)
+	tried := 0
+	var walk func(cs []*cobra.Command, above []string)
+	walk = func(cs []*cobra.Command, above []string) {
+		for _, c := range cs {
+			name := append(slices.Clone(above), c.Name())
+			walk(c.Commands(), name)
+			args := slices.Clone(name)
+			for c.Args != nil && c.Args(c, args[len(name):]) != nil && len(args) < 10 {
+				args = append(args, "x")
+			}
+			c.Flags().VisitAll(func(f *pflag.Flag) {
+				if _, list := f.Value.(pflag.SliceValue); c.Hidden || f.Value.Type() != "string" && !list || strings.HasPrefix(f.Value.Type(), "int") {
+					return
+				}
+				tried++
+				r := p.RunUntil(over, "", append(args, "--"+f.Name, "")...)
+				refused := r.Code == shell.ExitUsage && strings.Contains(r.Stderr, "--"+f.Name+" is empty")
+				takes := c.Name() == "tail" && slices.Contains([]string{"type", "subject", "reaction"}, f.Name)
+				if refused == takes {
+					t.Errorf("%s --%s '': exit code %d, %s", strings.Join(name, " "), f.Name, r.Code, r.Stderr)
+				}
+			})
+			for _, shared := range strings.Fields(sharedFlags[strings.Join(name, " ")]) {
+				if shared == shell.FlagBrokers || shared == shell.FlagData {
+					tried++
+					p.Want(p.RunUntil(over, "", append(args, "--"+shared+"=")...), shell.ExitUsage, "--"+shared+" is empty")
+				}
+			}
+		}
+	}
+	walk(commands(&shell.Session{}), nil)
+	if tried < 50 {
+		t.Errorf("only %d flags were tried", tried)
+	}
+	// A list with an empty one among others.
+	p.Want(p.RunUntil(over, "", "group", "seek", "x", "--topic", "t", "--event", "a", "--event", ""), shell.ExitUsage, "--event is empty")
+	// A variable of the environment that is empty is one that is not set.
+	t.Setenv("TIDINGS_ID", "")
+	if r := p.RunUntil(over, "", "emit", "a.b", "{}"); r.Code == shell.ExitUsage {
+		t.Error(r.Stderr)
 	}
 }

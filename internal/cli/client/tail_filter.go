@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"tidings.dev/internal/cli/shell"
 	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/logclient"
 )
@@ -22,6 +23,7 @@ func (f *tailFilter) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.subjects, "subject", nil, "only events of this subject (or record key); may be repeated")
 	c.Flags().StringArrayVar(&f.correlations, "correlation", nil, "only events of the story with this correlation `ID`; may be repeated")
 	c.Flags().StringArrayVar(&f.reactions, "reaction", nil, "only events that this reaction has emitted; may be repeated")
+	shell.MayBeEmpty(c, "type", "subject", "reaction") // records without one
 }
 
 // empty reports whether the filter selects all events.

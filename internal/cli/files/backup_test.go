@@ -46,7 +46,11 @@ func TestBackupAndRestore(t *testing.T) {
 	alone.Want(alone.Run("backup", dir, "--to", target, "--keep", "3"), 0, "backup 20", "topics ")
 	for i, from := range []string{taken[0].Name, taken[1].Name, ""} {
 		into := filepath.Join(t.TempDir(), "restored")
-		alone.Want(alone.Run("restore", target, "--at", from, "--data", into), 0, "restored 20", "tidings serve --data")
+		args := []string{"restore", target, "--data", into}
+		if from != "" {
+			args = append(args, "--at", from)
+		}
+		alone.Want(alone.Run(args...), 0, "restored 20", "tidings serve --data")
 		alone.Want(alone.Run("restore", target, "--data", into), 1, "not empty")
 		b, err := broker.Open(broker.Config{Dir: into})
 		if err != nil {

@@ -81,6 +81,37 @@ func refuseUnused(c *cobra.Command) (err error) {
 	return err
 }
 
+// mayBeEmptyAnnotation marks a flag for which an empty text is a value like others.
+const mayBeEmptyAnnotation = "tidings.empty"
+
+// MayBeEmpty declares that an empty text is a value like others for some flags of a command.
+func MayBeEmpty(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := c.Flags().SetAnnotation(name, mayBeEmptyAnnotation, nil); err != nil {
+			panic(err) // the command has no such flag
+		}
+	}
+}
+
+// refuseEmpty returns a usage fault if the command line has a flag whose value is a text, or a list of them, and that is empty:
+// --id "$ID" in a script where ID is not set. It would be taken for the default, and that may be another log, another backup or another
+// event. It must be called before setFromEnvironment, for which an empty variable is one that is not set.
+func refuseEmpty(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if _, ok := f.Annotations[mayBeEmptyAnnotation]; ok || err != nil {
+			return
+		}
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			empty = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
+		}
+		if empty {
+			err = Usagef("leave it out for the default; in a script, look whether the variable is set", "--%s is empty", f.Name)
+		}
+	})
+	return err
+}
+
 // notFromEnvironment has the flags that setFromEnvironment does not set. Addresses of the log follow the rule of
 // findTarget, and consent is never taken from the environment.
 var notFromEnvironment = map[string]bool{FlagBrokers: true, FlagData: true, "yes": true, "help": true}

@@ -3,8 +3,8 @@
 //
 // All commands follow these rules. Data goes to stdout and everything else to stderr. The output is a table on a
 // terminal and tab-separated otherwise, unless -o sets another format. A flag takes precedence over its environment
-// variable, whose name is TIDINGS_ and the name of the flag. A flag that the command does not use is refused. A
-// command that destroys data prints its plan, and carries it out only with --yes.
+// variable, whose name is TIDINGS_ and the name of the flag. A flag that the command does not use is refused, and so
+// is an empty value. A command that destroys data prints its plan, and carries it out only with --yes.
 package shell
 
 import (
@@ -64,6 +64,9 @@ func newRoot(s *Session) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := refuseUnused(cmd); err != nil {
+				return err
+			}
+			if err := refuseEmpty(cmd); err != nil {
 				return err
 			}
 			return setFromEnvironment(cmd)
