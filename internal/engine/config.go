@@ -35,6 +35,9 @@ type Config struct {
 	// MaxOpenFiles is the number of segment files that are kept open, each of which may have two descriptors. The default is
 	// MaxOpenFiles().
 	MaxOpenFiles int
+	// MaxProducers is the number of idempotent producers that are known, over all partitions, one for each partition that a
+	// producer has written to; batches of further ones are refused. The default is 200,000.
+	MaxProducers int
 	// FullDiskRetry is the time between checks for free space while the disk is full. The default is 1 s. A deletion
 	// causes an extra check.
 	FullDiskRetry time.Duration
@@ -73,6 +76,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxOpenFiles <= 0 {
 		c.MaxOpenFiles = MaxOpenFiles()
+	}
+	if c.MaxProducers <= 0 {
+		c.MaxProducers = 200_000
 	}
 	if c.FullDiskRetry <= 0 {
 		c.FullDiskRetry = time.Second

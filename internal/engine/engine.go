@@ -50,6 +50,7 @@ type Engine struct {
 
 	topics      topicState
 	producerIDs producerIDs
+	producers   *txn.Limit // of the idempotent producers that the partitions know
 	groups      groups
 	polls       sync.Pool // pool of *poll
 

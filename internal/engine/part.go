@@ -67,8 +67,9 @@ type partConfig struct {
 func (c *partConfig) inMemory() bool { return c.durability == meta.Memory }
 
 // newPart returns a part that owns log. The first record that is appended gets the offset log.End().
-func newPart(id Partition, config partConfig, log *partition.Log) *part {
+func newPart(id Partition, config partConfig, log *partition.Log, producers *txn.Limit) *part {
 	p := &part{id: id, dir: id.Dir(), log: log, next: log.End()}
+	p.producers.SetLimit(producers)
 	p.configured.Store(&config)
 	p.epoch.Store(max(log.Epoch(), 0))
 	if config.inMemory() {

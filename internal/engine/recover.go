@@ -14,6 +14,7 @@ import (
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
+	"tidings.dev/internal/txn"
 	"tidings.dev/internal/vfs"
 )
 
@@ -84,6 +85,7 @@ func newRecovery(c Config) *recovery {
 		config:    c,
 		log:       c.Logger,
 		files:     partition.NewFileCache(c.MaxOpenFiles),
+		producers: txn.NewLimit(c.MaxProducers),
 		readAhead: partition.NewReadAhead(readAheadBytes),
 		topics:    topicState{catalogue: meta.NewCatalogue(c.DefaultPartitions), parts: map[Partition]*part{}},
 		life:      lifecycle{closing: make(chan struct{})},
@@ -294,7 +296,7 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 		if err != nil {
 			return damaged(fmt.Sprintf("partition %d of topic %s", pc.ID.Index, t.Name), err)
 		}
-		p := newPart(pc.ID, config, log)
+		p := newPart(pc.ID, config, log, r.producers)
 		r.topics.mu.Lock()
 		r.topics.parts[pc.ID] = p
 		r.topics.mu.Unlock()

@@ -11,6 +11,9 @@ import (
 // default of Kafka's producer.id.expiration.ms.
 const producerExpiry = 24 * time.Hour
 
+// crowdedProducerExpiry is producerExpiry while nine of ten producers are in use. It is longer than any client retries.
+const crowdedProducerExpiry = time.Hour
+
 // hasRecords reports whether some partition's log has records. If none has, neither retention nor compaction becomes
 // due as time passes.
 func (e *Engine) hasRecords() bool {
@@ -31,9 +34,13 @@ func (e *Engine) hasRecords() bool {
 func (m *maintenance) applyRetention() error {
 	e := m.engine
 	now := e.config.Now()
+	expiry := producerExpiry
+	if e.producers.Full() {
+		expiry = crowdedProducerExpiry
+	}
 	for _, p := range e.allParts() {
 		p.assign.Lock()
-		p.producers.Expire(now.Add(-producerExpiry))
+		p.producers.Expire(now.Add(-expiry))
 		p.assign.Unlock()
 
 		start := p.log.Retain(now, p.config().log)

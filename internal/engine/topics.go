@@ -150,7 +150,7 @@ func (e *Engine) makeParts(t meta.Topic, from int32) ([]*part, error) {
 			}
 			return nil, storageError(fmt.Errorf("engine: create partition %d of topic %s: %w", i, t.Name, err))
 		}
-		parts = append(parts, newPart(id, config, log))
+		parts = append(parts, newPart(id, config, log, e.producers))
 	}
 	return parts, nil
 }
@@ -181,6 +181,7 @@ func (e *Engine) drop(change meta.Change) {
 	for _, p := range dropped {
 		p.assign.Lock() // an append that takes assign after this sees deleted and gives no offsets
 		p.deleted.Store(true)
+		p.producers.Drop()
 		p.assign.Unlock()
 		p.waiting.wake()
 	}

@@ -24,6 +24,7 @@
 //	subscription.go   the topics that consumers subscribe to
 //	durable_state.go  the durable state: OffsetFetch, snapshots, replay
 //	record.go         the encoding of records in the journal
+//	room.go           the bounds on the memory of members and positions
 //
 // Comments cite docs/kafka-traps.md, which lists mistakes that brokers and clients have made with the Kafka protocol.
 package group

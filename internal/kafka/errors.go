@@ -106,6 +106,7 @@ var codes = []struct {
 	{txn.ErrOutOfOrderSequence, outOfOrderSequence, 0},
 	{txn.ErrInvalidProducerEpoch, invalidProducerEpoch, producerFenced},
 	{txn.ErrInvalidSequence, invalidRecord, 0},
+	{txn.ErrTooManyProducers, policyViolation, 0},
 
 	{meta.ErrTopicExists, topicAlreadyExists, 0},
 	{meta.ErrInvalidTopic, invalidTopic, 0},

@@ -20,12 +20,14 @@ var (
 	// ErrInvalidSequence means that the batch is malformed: it has a producer id, and a negative epoch or sequence
 	// number, or no records.
 	ErrInvalidSequence = errors.New("malformed producer fields in a record batch")
+	// ErrTooManyProducers means that the producer is not known and that its Limit is exhausted.
+	ErrTooManyProducers = errors.New("too many idempotent producers are known; try again when others have been idle for an hour")
 	// ErrCorruptRecord means that a snapshot or a block from the journal cannot be decoded.
 	ErrCorruptRecord = errors.New("corrupt producer state")
 )
 
 // SequenceError is the error of Producers.Check for a batch that is refused. Its field Err, which it unwraps to, is
-// ErrOutOfOrderSequence, ErrInvalidProducerEpoch or ErrInvalidSequence.
+// ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrInvalidSequence or ErrTooManyProducers.
 type SequenceError struct {
 	Err       error
 	Batch     Batch

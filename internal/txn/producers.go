@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,7 +45,39 @@ type CheckResult struct {
 // The zero value is empty. Producers is not safe for concurrent use: the engine holds the lock with which the partition
 // assigns offsets.
 type Producers struct {
-	byID map[int64]*producer
+	byID  map[int64]*producer
+	limit *Limit // nil: none
+}
+
+// Limit bounds the producers of several Producers together, since clients can invent producer ids. It is safe for
+// concurrent use.
+type Limit struct {
+	max  int64
+	used atomic.Int64 // number of known producers; may exceed max after a recovery
+}
+
+// NewLimit returns a Limit for at most max producers.
+func NewLimit(max int) *Limit { return &Limit{max: int64(max)} }
+
+// Exhausted reports whether there is no room for another producer.
+func (l *Limit) Exhausted() bool { return l != nil && l.used.Load() >= l.max }
+
+// Full reports whether nine of ten producers are in use.
+func (l *Limit) Full() bool { return l != nil && l.used.Load() >= l.max/10*9 }
+
+func (l *Limit) add(n int) {
+	if l != nil && n != 0 {
+		l.used.Add(int64(n))
+	}
+}
+
+// SetLimit makes p count its producers in l. It must be called before the first producer is recorded.
+func (p *Producers) SetLimit(l *Limit) { p.limit = l }
+
+// Drop forgets all producers.
+func (p *Producers) Drop() {
+	p.limit.add(-len(p.byID))
+	p.byID = nil
 }
 
 // producer is the state of one producer: its epoch and its last batches. It has at least one batch, except inside
@@ -89,6 +122,9 @@ func (p *Producers) Check(b Batch) (CheckResult, error) {
 		return CheckResult{}, refuse(ErrInvalidSequence, b, s)
 	}
 	if s == nil {
+		if p.limit.Exhausted() {
+			return CheckResult{}, refuse(ErrTooManyProducers, b, nil)
+		}
 		return CheckResult{}, nil
 	}
 	switch last := s.last(); {
@@ -131,6 +167,7 @@ func (p *Producers) Record(b Batch, baseOffset, appendTimeMS int64, now time.Tim
 		}
 		s = &producer{epoch: b.Epoch}
 		p.byID[b.ProducerID] = s
+		p.limit.add(1)
 	}
 	if b.Epoch != s.epoch {
 		s.epoch, s.n = b.Epoch, 0
@@ -185,6 +222,7 @@ func (p *Producers) Expire(before time.Time) int {
 			n++
 		}
 	}
+	p.limit.add(-n)
 	return n
 }
 

@@ -10,6 +10,7 @@ func (p *Producers) Rollback(from int64) {
 		}
 		if s.n == 0 {
 			delete(p.byID, id)
+			p.limit.add(-1)
 		}
 	}
 }

@@ -79,6 +79,7 @@ func (p *Producers) Decode(b []byte) error {
 	if err := r.End(); err != nil {
 		return err
 	}
+	p.limit.add(len(byID) - len(p.byID))
 	p.byID = byID
 	return nil
 }
