@@ -79,7 +79,7 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 	}
 	begin := logclient.Offsets{obligation.ReactionsTopic: {0: max(from, starts[obligation.ReactionsTopic][0])}}
 	var facts []obligation.Fact // marks and seeks of the partitions
-	leaders := make(leaderEnds)
+	var leaders logclient.LeaderEnds
 	for r, err := range s.client.Read(ctx, begin, ends) {
 		if err != nil {
 			return nil, err
@@ -96,7 +96,7 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 			}
 			facts = append(facts, f)
 			if f.Leader != nil {
-				leaders.want(tp, *f.Leader)
+				leaders.Want(f.Topic, f.Partition, *f.Leader)
 			}
 		case *obligation.Seek:
 			if past[topicPartition{f.Topic, f.Partition}] != nil && f.Reaction == s.reaction {
@@ -104,14 +104,14 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 			}
 		}
 	}
-	if err := leaders.ask(ctx, s.client); err != nil {
+	if err := leaders.Ask(ctx, s.client); err != nil {
 		return nil, err
 	}
 	for _, f := range facts {
 		switch f := f.(type) {
 		case *obligation.Marks:
 			tp := topicPartition{f.Topic, f.Partition}
-			past[tp].addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), leaders.believable(tp, f))
+			past[tp].addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), believable(f, &leaders))
 		case *obligation.Seek:
 			past[topicPartition{f.Topic, f.Partition}].addOf(f.TopicID, obligation.TopicID(ids[f.Topic]), f)
 		}

@@ -131,7 +131,7 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 			found[tp] = at
 		}
 	}
-	leaders, lost, err := s.goBack(ctx, found)
+	epochEnds, lost, err := s.goBack(ctx, found)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 	if err := s.readProgress(ctx, found, marked, ids); err != nil {
 		return nil, err
 	}
-	s.cutLost(found, leaders)
+	s.cutLost(found, epochEnds)
 	if len(moved)+len(expired)+len(remade) == 0 {
 		return found, nil
 	}
@@ -159,20 +159,26 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 
 // goBack sets back the points that are above what the log has of the leader epochs in which they were committed: the log has lost
 // its end since then. It returns the ends of those epochs, and the partitions of which the log does not know the epoch.
-func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resumePoint) (leaders leaderEnds, lost []topicPartition, err error) {
-	leaders = make(leaderEnds)
+func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resumePoint) (ends map[topicPartition]int64, lost []topicPartition, err error) {
+	var leaders logclient.LeaderEnds
 	for tp, at := range found {
-		if leader := s.fetched[tp].leader; at.committed && leader >= 0 {
-			leaders.want(tp, leader)
+		if leader := s.leaderOf(tp, at); leader >= 0 {
+			leaders.Want(tp.topic, tp.partition, leader)
 		}
 	}
-	if err := leaders.ask(ctx, s.client); err != nil {
+	if err := leaders.Ask(ctx, s.client); err != nil {
 		return nil, nil, err
 	}
-	for tp := range leaders {
-		at, end := found[tp], leaders[tp][s.fetched[tp].leader]
+	ends = make(map[topicPartition]int64)
+	for tp, at := range found {
+		leader := s.leaderOf(tp, at)
+		if leader < 0 {
+			continue
+		}
+		end := leaders.Of(tp.topic, tp.partition, leader)
+		ends[tp] = end
 		switch {
-		case end == lostEpoch:
+		case end == logclient.LostEpoch:
 			s.log.Warn("the log has gone back: it does not know the leader epoch in which the position was committed; the reaction goes on after what it has marked",
 				"topic", tp.topic, "partition", tp.partition, "committed", at.position)
 			found[tp] = resumePoint{position: s.subs.byTopic[tp.topic].Start[tp.partition], topic: at.topic, untouched: true}
@@ -185,14 +191,14 @@ func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resu
 			found[tp] = at
 		}
 	}
-	return leaders, lost, nil
+	return ends, lost, nil
 }
 
 // cutLost removes from the points what was done, or has failed, ahead of the position and above the end of the leader epoch in which it
 // was read: the log has lost it, and may have other events there.
-func (s *resumePoints) cutLost(found map[topicPartition]resumePoint, leaders leaderEnds) {
-	for tp, of := range leaders {
-		at, end := found[tp], of[s.fetched[tp].leader]
+func (s *resumePoints) cutLost(found map[topicPartition]resumePoint, ends map[topicPartition]int64) {
+	for tp, end := range ends {
+		at := found[tp]
 		if !at.committed {
 			continue // goBack has set it back
 		}

@@ -45,6 +45,7 @@ func (c connection) readLedger(ctx context.Context, of func(reaction string) boo
 	if err != nil {
 		return nil, err
 	}
+	var leaders logclient.LeaderEnds
 	for r, err := range c.log.Read(ctx, starts, ends) {
 		if err != nil {
 			return nil, fmt.Errorf("read what reactions have recorded: %w", err)
@@ -64,6 +65,15 @@ func (c connection) readLedger(ctx context.Context, of func(reaction string) boo
 		f, err := obligation.Decode(r.Value)
 		if err != nil || r.Topic == obligation.SubscriptionsTopic && f.Key() != string(r.Key) {
 			continue // from a later version, or foreign
+		}
+		// Marks of events that the log has lost since are about other events (docs/adr/0030).
+		if m, ok := f.(*obligation.Marks); ok && m.Leader != nil && of(m.Reaction) && topics.Has(m.Topic) && m.TopicID.Is(l.ids[m.Topic]) {
+			if leaders.Want(m.Topic, m.Partition, *m.Leader) {
+				if err := leaders.Ask(ctx, c.log); err != nil {
+					return nil, fmt.Errorf("ask what the log has lost: %w", err)
+				}
+			}
+			f = m.Below(max(0, leaders.Of(m.Topic, m.Partition, *m.Leader)))
 		}
 		l.add(f, of)
 	}
