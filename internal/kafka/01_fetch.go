@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,6 +68,13 @@ type fetchPartition struct {
 // fetchPartition, its elements in query and results, and its entry in the engine's list of waiting fetches.
 const fetchPartitionBytes = 224
 
+// fetchTopicBytes is the same for a topic.
+const fetchTopicBytes = 64
+
+// maxFetchPartitions is the number of partitions, each in a topic of its own, that one request may have. A client without
+// fetch sessions asks for all its partitions each time, and the index of stories reads all that there are.
+const maxFetchPartitions = 20_000
+
 var fetchRequestPool = sync.Pool{New: func() any { return new(fetchRequest) }}
 
 // fetch handles one Fetch request and takes ownership of its frame. It blocks for up to max_wait_ms until min_bytes of
@@ -88,7 +96,7 @@ func (c *conn) fetch(f *frame) error {
 
 	r := fetchRequestPool.Get().(*fetchRequest)
 	r.committed = committed
-	budgetBytes := 2*c.server.config.MaxRequestBytes - len(f.buf.Bytes)
+	budgetBytes := max(2*c.server.config.MaxRequestBytes-len(f.buf.Bytes), maxFetchPartitions*(fetchPartitionBytes+fetchTopicBytes))
 	if err := c.readFetchTopics(&d, r, version, budgetBytes); err != nil {
 		c.releaseFrame(f)
 		return err
@@ -140,7 +148,11 @@ func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16
 			t.name = r.names[from:len(r.names):len(r.names)]
 			topic, known = c.server.engine.Topic(string(t.name))
 		}
-		for range d.array(16) {
+		n := d.array(16)
+		if room := min(n, budgetBytes/fetchPartitionBytes); room > 0 { // in one step, which makes no garbage
+			r.partitions, r.query = slices.Grow(r.partitions, room), slices.Grow(r.query, room)
+		}
+		for range n {
 			c.readFetchPartition(d, r, version, topic, known)
 			if budgetBytes -= fetchPartitionBytes; budgetBytes < 0 || !d.ok() {
 				break
@@ -149,7 +161,7 @@ func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16
 		d.skipTags()
 		t.hi = len(r.partitions)
 		r.topics = append(r.topics, t)
-		if budgetBytes -= 64; budgetBytes < 0 {
+		if budgetBytes -= fetchTopicBytes; budgetBytes < 0 {
 			return fmt.Errorf("%w: Fetch of more than %d partitions", ErrRequestTooLarge, len(r.partitions))
 		}
 		if !d.ok() {
