@@ -5,12 +5,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/vfs"
 )
@@ -86,7 +86,7 @@ func (m *Manifest) encode() ([]byte, error) {
 }
 
 // decodeManifest parses the content of the manifest file with a name. The error is a *DamageError or a *FormatError. A
-// path that leads out of the data directory counts as damage.
+// path that is none of a snapshot of a data directory counts as damage: nothing else is restored.
 func decodeManifest(file string, b []byte) (*Manifest, error) {
 	damaged := func(format string, args ...any) (*Manifest, error) {
 		return nil, &DamageError{File: file, Reason: fmt.Sprintf(format, args...)}
@@ -116,7 +116,7 @@ func decodeManifest(file string, b []byte) (*Manifest, error) {
 			return damaged("line %d: %v", i+1, err)
 		}
 		chunks := (f.SizeBytes + ChunkBytes - 1) / ChunkBytes
-		if !fs.ValidPath(f.Path) || f.Path == "." || f.SizeBytes < 0 || int64(len(f.Chunks)) != chunks ||
+		if !datadir.MayBeInSnapshot(f.Path) || f.SizeBytes < 0 || int64(len(f.Chunks)) != chunks ||
 			slices.ContainsFunc(f.Chunks, func(h hash) bool { return !h.valid() }) {
 			return damaged("line %d: no file of a log", i+1)
 		}

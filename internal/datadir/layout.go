@@ -82,6 +82,24 @@ func IsDamagedCheckpoint(name string) bool {
 	return strings.HasPrefix(name, damagedPrefix+checkpointPrefix)
 }
 
+// MayBeInSnapshot reports whether name can be the path of a file or directory of a snapshot: FORMAT, the list of a
+// snapshot's content, a checkpoint, and what is in the directories of journal and topics. It is false for the files by
+// which a running broker locks its directory and is reached, and for every path that another system could read in
+// another way than this one.
+func MayBeInSnapshot(name string) bool {
+	if !fs.ValidPath(name) || strings.ContainsFunc(name, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/", r)
+	}) {
+		return false
+	}
+	first, _, nested := strings.Cut(name, "/")
+	if first == JournalDir || first == TopicsDir {
+		return true
+	}
+	_, checkpoint := ParseCheckpointName(name)
+	return !nested && (checkpoint || name == FormatFile || name == SnapshotContent)
+}
+
 // harmless are the names that a directory may contain before it becomes a data directory: those of the broker's own
 // files, and lost+found, which mkfs creates.
 var harmless = []string{"LOCK", "tidings.sock", "control.sock", "lost+found", FormatFile + vfs.TemporarySuffix}
