@@ -67,12 +67,7 @@ func Open(c Config) (_ *Broker, err error) {
 			b.release()
 		}
 	}()
-	fs, err := b.openFS()
-	if err != nil {
-		return nil, err
-	}
 	ec := engine.Config{
-		FS:                fs,
 		Logger:            c.Logger,
 		AutoCreateTopics:  c.AutoCreateTopics,
 		DefaultPartitions: c.DefaultPartitions,
@@ -82,14 +77,20 @@ func Open(c Config) (_ *Broker, err error) {
 		MaxBatchBytes:     c.MaxBatchBytes,
 		RetentionInterval: c.RetentionInterval,
 	}
+	if ec, err = ec.WithSettings(c.Settings); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	if ec.FS, err = b.openFS(); err != nil {
+		return nil, err
+	}
 	if c.Memory {
 		ec.JournalFileBytes = memoryJournalFileBytes
 	}
 	if b.engine, err = engine.Open(ec); err != nil {
 		return nil, fmt.Errorf("open %s: %w", b, err)
 	}
-	defaults, settings := b.engine.Settings()
-	settings.NodeID, settings.Advertised = nodeID, c.AdvertisedAddr
+	defaults, described := b.engine.Settings()
+	described.NodeID, described.Advertised = nodeID, c.AdvertisedAddr
 	b.server = kafka.New(kafka.Config{
 		Engine:             b.engine,
 		Logger:             c.Logger,
@@ -97,7 +98,7 @@ func Open(c Config) (_ *Broker, err error) {
 		NodeID:             nodeID,
 		DataDir:            c.Dir,
 		TopicDefaults:      defaults,
-		BrokerSettings:     settings,
+		BrokerSettings:     described,
 		MaxConnections:     c.MaxConnections,
 		MaxConnectionBytes: c.MaxConnectionBytes,
 		MaxInFlightBytes:   c.MaxInFlightBytes,

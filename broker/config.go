@@ -28,6 +28,11 @@ type Config struct {
 	AutoCreateTopics  bool
 	DefaultPartitions int32 // number of partitions of a topic that is created without a number; default 4
 
+	// Settings are configurations of the broker by the names that Apache Kafka has for them, such as
+	// "log.retention.hours"; docs/commands.md lists them. They win over other fields of Config. Open returns an error for one that
+	// the broker does not have or that has a value it may not have.
+	Settings map[string]string
+
 	// AdvertisedAddr is the address that clients are told to connect to: "host:port", or "host" with the port that each
 	// client dialled. If AdvertisedAddr is empty, each client is told the address that it dialled.
 	AdvertisedAddr string

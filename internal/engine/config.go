@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -41,6 +42,12 @@ type Config struct {
 	// FullDiskRetry is the time between checks for free space while the disk is full. The default is 1 s. A deletion
 	// causes an extra check.
 	FullDiskRetry time.Duration
+	// TopicDefaults are values of topic configurations that topics do not set themselves, by name, beside SegmentBytes and
+	// MaxBatchBytes.
+	TopicDefaults map[string]string
+	// Groups are parameters of the group coordinator. Zero fields have Apache Kafka's defaults, except that the initial
+	// rebalance delay is 0.
+	Groups group.Options
 	// TrustRecords makes Append take batches without decoding their records, as earlier versions did. It is for tests of
 	// readers, which must get past such batches in the log.
 	TrustRecords bool
@@ -86,19 +93,44 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// WithSettings returns c with what configurations of a broker, by the names that Apache Kafka has for them, ask for. They win
+// over the fields of c. The error matches meta.ErrInvalidConfig.
+func (c Config) WithSettings(settings map[string]string) (Config, error) {
+	s, err := meta.ParseBrokerConfig(settings)
+	if err != nil {
+		return c, err
+	}
+	c.DefaultPartitions = cmp.Or(s.DefaultPartitions, c.DefaultPartitions)
+	c.SegmentBytes = cmp.Or(s.SegmentBytes, c.SegmentBytes)
+	c.MaxBatchBytes = cmp.Or(s.MaxMessageBytes, c.MaxBatchBytes)
+	if s.AutoCreateTopics != nil {
+		c.AutoCreateTopics = *s.AutoCreateTopics
+	}
+	c.TopicDefaults = s.Topics
+	c.Groups = group.Options{
+		InitialRebalanceDelay: s.InitialRebalanceDelay,
+		MinSessionTimeout:     s.MinSessionTimeout,
+		MaxSessionTimeout:     s.MaxSessionTimeout,
+		OffsetRetention:       s.OffsetRetention,
+		MaxMetadataBytes:      s.MaxOffsetMetadata,
+	}
+	return c, nil
+}
+
 // topicDefaults returns the values of configurations that a topic does not set itself.
 func (c Config) topicDefaults() meta.Defaults {
-	return meta.Defaults{SegmentBytes: c.SegmentBytes, MaxMessageBytes: c.MaxBatchBytes}
+	return meta.Defaults{SegmentBytes: c.SegmentBytes, MaxMessageBytes: c.MaxBatchBytes, Topics: c.TopicDefaults}
 }
 
 // groupOptions returns the parameters of the group coordinator. They are Apache Kafka's defaults, except that the
 // initial rebalance delay is 0: with Kafka's 3 s an embedded program would wait for 3 s at each start.
 func (c Config) groupOptions() group.Options {
 	return group.Options{
-		MinSessionTimeout: 6 * time.Second,
-		MaxSessionTimeout: 30 * time.Minute,
-		OffsetRetention:   7 * 24 * time.Hour,
-		MaxMetadataBytes:  4096,
+		InitialRebalanceDelay: c.Groups.InitialRebalanceDelay,
+		MinSessionTimeout:     cmp.Or(c.Groups.MinSessionTimeout, 6*time.Second),
+		MaxSessionTimeout:     cmp.Or(c.Groups.MaxSessionTimeout, 30*time.Minute),
+		OffsetRetention:       cmp.Or(c.Groups.OffsetRetention, 7*24*time.Hour),
+		MaxMetadataBytes:      cmp.Or(c.Groups.MaxMetadataBytes, 4096),
 	}
 }
 
@@ -116,5 +148,6 @@ func (e *Engine) Settings() (meta.Defaults, meta.BrokerSettings) {
 		MaxSessionTimeout:     g.MaxSessionTimeout,
 		OffsetRetention:       g.OffsetRetention,
 		MaxOffsetMetadata:     g.MaxMetadataBytes,
+		Topics:                e.config.TopicDefaults,
 	}
 }

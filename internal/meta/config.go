@@ -240,11 +240,16 @@ func splitList(v string) []string {
 type Defaults struct {
 	SegmentBytes    int64
 	MaxMessageBytes int64
+	Topics          map[string]string // further values, by the names of topic configurations
 }
 
 // lookup returns the broker's value of the configuration with a name, and whether the broker has one that is not the
 // default in settings.
 func (d Defaults) lookup(name string) (string, bool) {
+	s, _ := findSetting(name)
+	if v, ok := d.Topics[name]; ok {
+		return v, v != s.value
+	}
 	var value int64
 	switch name {
 	case SegmentBytes:
@@ -256,7 +261,6 @@ func (d Defaults) lookup(name string) (string, bool) {
 		return "", false
 	}
 	text := strconv.FormatInt(value, 10)
-	s, _ := findSetting(name)
 	return text, text != s.value
 }
 

@@ -47,6 +47,7 @@ type BrokerSettings struct {
 	MaxSessionTimeout     time.Duration
 	OffsetRetention       time.Duration
 	MaxOffsetMetadata     int
+	Topics                map[string]string // defaults of topic configurations that were set, by the names of those
 }
 
 // DescribeBroker returns the broker's configurations, with Kafka's names and in the order of names. All of them are
@@ -68,6 +69,9 @@ func DescribeBroker(b BrokerSettings) []ConfigEntry {
 		if value != 0 {
 			text = strconv.FormatInt(value, 10)
 		}
+		if v, ok := b.Topics[topics]; ok {
+			text = v
+		}
 		return entry(name, text, s.value, typ, "The default of "+topics+".")
 	}
 	return []ConfigEntry{
@@ -81,6 +85,7 @@ func DescribeBroker(b BrokerSettings) []ConfigEntry {
 		ofTopic("log.cleanup.policy", CleanupPolicy, 0, TypeList),
 		ofTopic("log.retention.bytes", RetentionBytes, 0, TypeLong),
 		ofTopic("log.retention.ms", RetentionMS, 0, TypeLong),
+		ofTopic("log.roll.ms", SegmentMS, 0, TypeLong),
 		ofTopic("log.segment.bytes", SegmentBytes, b.SegmentBytes, TypeInt),
 		ofTopic("message.max.bytes", MaxMessageBytes, b.MaxMessageBytes, TypeInt),
 		number("min.insync.replicas", 1, 1, TypeInt, "There is one replica."),

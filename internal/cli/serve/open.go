@@ -29,6 +29,9 @@ func Open(c broker.Config) (*broker.Broker, error) {
 		return nil, &shell.Fault{Code: "data_format", Message: fmt.Sprintf("%s: %v", c.Dir, format), Exit: shell.ExitFailed, Err: err,
 			Hint: "open it with the version that made it"}
 	}
+	if errors.Is(err, broker.ErrSetting) {
+		return nil, shell.Usagef("`tidings serve --help` lists the settings", "%v", err)
+	}
 	fault := *shell.AsFault(err)
 	switch {
 	case errors.Is(err, syscall.ENOTDIR):
