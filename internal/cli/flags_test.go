@@ -170,7 +170,8 @@ func TestHelpHasAnExample(t *testing.T) {
 // Case: a script gives a flag the value of a variable that is not set. Each command refuses each flag so, but for those of tail that
 // select the records without a subject, a type or a reaction.
 func TestEmptyValuesAreRefused(t *testing.T) {
-	over, cancel := context.WithCancel(t.Context()) // a command that does not refuse it ends at once
+	t.Chdir(t.TempDir())                            // a command that does not refuse it makes its directory there
+	over, cancel := context.WithCancel(t.Context()) // and ends at once
 	cancel()
 	p := program(t)
 	tried := 0
