@@ -265,7 +265,7 @@ func (tx *writeTx) addEvent(r *kgo.Record, at location) {
 	if e.Time.After(s.last) {
 		s.last = e.Time
 	}
-	if row.copy != laterCopy {
+	if row.copy.counts() {
 		tx.ix.stats.Events++
 	}
 	if other := e.Subject != s.subject; s.rows == 1 || other {

@@ -213,6 +213,10 @@ func (tx *writeTx) forgetEvents(part *forgetPart, keepDue bool, most int) (looke
 	})
 	forgotten := make(map[int64]eventHead)
 	for _, h := range heads {
+		if h.copy == surplusCopy { // the index can do without it, whatever becomes of its event
+			forgotten[h.at.offset] = h.eventHead
+			continue
+		}
 		if keepDue && tx.storyRead(h.story).due() || h.copy == laterCopy {
 			continue
 		}
@@ -274,7 +278,7 @@ func (tx *writeTx) dropEvents(p partition, forgotten map[int64]eventHead) {
 	for _, e := range forgotten {
 		s := tx.story(e.story)
 		s.gone++
-		if e.copy != laterCopy {
+		if e.copy.counts() {
 			s.events--
 			tx.ix.stats.Events--
 		}

@@ -38,6 +38,12 @@ func (s hashSeed) event(id uint64, source, typ nameNum) uint64 {
 	return id&^eventHashMask | mix(id^s[0], s[1]^uint64(source)<<32^uint64(typ))&eventHashMask
 }
 
+// surplus returns the hash that leads somewhere if further records of an event in a partition are a surplusCopy, from the hash of the
+// event.
+func (s hashSeed) surplus(event uint64, p partition) uint64 {
+	return mix(event^s[1], s[0]^uint64(p.topic)<<32^uint64(uint32(p.partition)))
+}
+
 // eventHashMask has the bits of the hash of an event that depend on its source and type as well as on its id.
 const eventHashMask = 1<<32 - 1
 

@@ -195,7 +195,7 @@ func (o *obligations) countBehind() {
 		behind, next := int64(0), 0
 		for lo, hi := range k.li.readCoverage(k.part).done.Gaps(k.li.sub.Start[k.part], last+1) {
 			o.fail(scanEvents(o.bolt.Bucket(bucketEvents).Cursor(), partition{k.li.topic, k.part}, lo, hi, func(offset int64, e eventHead) bool {
-				if e.copy != laterCopy && k.li.handles(e.typ) {
+				if e.copy.counts() && k.li.handles(e.typ) {
 					behind++
 				}
 				for next < len(obs) && obs[next].Behind == offset {

@@ -103,7 +103,7 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 		}
 		tx.fail(err)
 		same := copied{at.partition, row.source, row.typ, row.id}
-		if first := firsts[same]; first != nil && row.copy == laterCopy {
+		if first := firsts[same]; first != nil && !row.copy.counts() {
 			first.Copies = append(first.Copies, at.offset)
 			return true
 		}

@@ -25,7 +25,7 @@ import (
 //
 //	open >= 0
 //	open == the number of pairs (event, listener) with listener.obliges(event) and no copy of the event done
-//	events == the number of records of the story that are not a laterCopy
+//	events == the number of records of the story that are neither a laterCopy nor a surplusCopy
 //	current implies settled
 type standing struct {
 	events int // events of the story; copies count once

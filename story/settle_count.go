@@ -42,7 +42,13 @@ const (
 	firstCopy
 	// laterCopy is any other record of an event that has several.
 	laterCopy
+	// surplusCopy is a record of an event that has maxCopies others. It counts as no event, and what listeners have done with it
+	// changes nothing: the event is done as one of the others is.
+	surplusCopy
 )
+
+// counts reports whether the record counts as an event.
+func (k copyKind) counts() bool { return k == onlyCopy || k == firstCopy }
 
 // eventHead is the part of an event's row that the judge needs.
 type eventHead struct {
@@ -58,8 +64,8 @@ type eventStore interface {
 	// scan calls yield for the events of p at offsets in [lo, hi), ascending, until yield returns false. yield may
 	// change standings but nothing else in the store.
 	scan(p partition, lo, hi int64, yield func(offset int64, e eventHead) bool)
-	// copies returns the offsets of all records of the event at a location, ascending. They include the offset of the
-	// location itself.
+	// copies returns the offsets of all records of the event at a location, ascending, but for those with surplusCopy. They include
+	// the offset of the location itself, which must not be such a record.
 	copies(at location) []int64
 	// standing returns the standing of story n. The judge may change it in place until the transaction ends.
 	standing(n storyNum) *standing
@@ -79,7 +85,9 @@ type storyReader interface {
 func (j *judge) onEvent(store eventStore, at location, e eventHead) {
 	s := store.standing(e.story)
 	p := at.partition.partition
-	if e.copy == laterCopy {
+	switch e.copy {
+	case surplusCopy:
+	case laterCopy:
 		// The first copy has counted the event. If a mark for this copy was read before the copy itself, the event
 		// becomes done now.
 		copies := store.copies(at)
@@ -88,11 +96,11 @@ func (j *judge) onEvent(store eventStore, at location, e eventHead) {
 			if li.obliges(p, first, e.typ) {
 				c := li.coverage(p)
 				if c.hasAny(copies) && !c.hasAny(others) {
-					s.open--
+					j.addOpen(store, storyOf(store, at.partition, first, at.offset, e), -1)
 				}
 			}
 		}
-	} else {
+	default:
 		s.events++
 		for _, li := range j.byTopic[at.topic] {
 			if li.obliges(p, at.offset, e.typ) && !li.coverage(p).done.Contains(at.offset) {
@@ -102,6 +110,15 @@ func (j *judge) onEvent(store eventStore, at location, e eventHead) {
 	}
 	s.current = false
 	j.touch(e.story, s)
+}
+
+// storyOf returns the story that counts an event: that of the record with firstCopy, which is at offset first. e is the record at offset,
+// which has the same event and may be of another story, since senders choose correlations.
+func storyOf(store eventStore, p partition, first, offset int64, e eventHead) storyNum {
+	if first != offset {
+		store.scan(p, first, first+1, func(_ int64, counted eventHead) bool { e = counted; return false })
+	}
+	return e.story
 }
 
 // onMarks adds what a listener has recorded as done, and reports whether the marks count. They do not if their epoch
@@ -146,6 +163,9 @@ func (j *judge) markDone(store eventStore, li *listener, p int32, lo, hi int64) 
 	}
 	for _, r := range gaps {
 		store.scan(at, r.Lo, r.Hi, func(offset int64, e eventHead) bool {
+			if e.copy == surplusCopy {
+				return true
+			}
 			j.unfreeze(e.story)
 			first := offset
 			if e.copy != onlyCopy {
@@ -158,7 +178,7 @@ func (j *judge) markDone(store eventStore, li *listener, p int32, lo, hi int64) 
 				}
 			}
 			if li.obliges(p, first, e.typ) {
-				j.addOpen(store, e.story, -1)
+				j.addOpen(store, storyOf(store, at, first, offset, e), -1)
 			}
 			return true
 		})
@@ -196,6 +216,9 @@ func (j *judge) onSeek(store eventStore, li *listener, s *obligation.Seek) bool 
 	}
 	for _, r := range undone.Ranges() {
 		store.scan(at, r.Lo, r.Hi, func(offset int64, e eventHead) bool {
+			if e.copy == surplusCopy {
+				return true
+			}
 			j.unfreeze(e.story)
 			first := offset
 			if e.copy != onlyCopy {
@@ -208,7 +231,7 @@ func (j *judge) onSeek(store eventStore, li *listener, s *obligation.Seek) bool 
 				}
 			}
 			if li.obliges(s.Partition, first, e.typ) {
-				j.addOpen(store, e.story, +1)
+				j.addOpen(store, storyOf(store, at, first, offset, e), +1)
 			}
 			return true
 		})
@@ -242,7 +265,7 @@ func (j *judge) onSubscription(store eventStore, li *listener, sub *obligation.S
 		c := li.coverage(p)
 		for lo, hi := range c.done.Gaps(from, end) {
 			store.scan(partition{li.topic, p}, lo, hi, func(offset int64, e eventHead) bool {
-				if e.copy == laterCopy {
+				if !e.copy.counts() {
 					return true
 				}
 				was, is := before.obliges(p, offset, e.typ), li.obliges(p, offset, e.typ)
