@@ -22,6 +22,10 @@ type candidate struct {
 	open []*Obligation // open obligations, the worst first; empty if Standing is not open or maxScanned was reached
 }
 
+// copiesOnly reports whether all that the index has of the story are copies of events of other stories. It is never said to settle: the
+// others are.
+func (c *candidate) copiesOnly() bool { return c.Standing == StandingQuiet && c.Events+c.gone == 0 }
+
 func newAnswer(tx *readTx, live Live) *answer {
 	return &answer{readTx: tx, obligations: newObligations(tx, live)}
 }
@@ -83,7 +87,9 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	for _, c := range candidates {
 		s.Events += c.Events
 		s.GoneEvents += c.gone
-		s.Standing = worse(s.Standing, c.Standing)
+		if !c.copiesOnly() || len(candidates) == 1 {
+			s.Standing = worse(s.Standing, c.Standing)
+		}
 		if c.Standing == StandingOpen {
 			s.OpenStories++
 		}
@@ -126,7 +132,7 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	w := wording{Story: s, about: about(s, f), stories: len(candidates), open: open}
 	w.unheard = len(open) == 0 && !a.anyoneListens(shown, candidates)
 	for _, c := range candidates {
-		if c.Standing == StandingQuiet {
+		if c.Standing == StandingQuiet && !c.copiesOnly() {
 			w.quiet++
 			if lost := a.lostEmission(c.num); lost != "" {
 				w.lost = cmp.Or(w.lost, lost)

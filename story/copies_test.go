@@ -2,6 +2,7 @@ package story
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -106,5 +107,44 @@ func TestCopiesCountOnceHoweverMany(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestACopyInAnotherStorySaysWhereItCounts has records of one event under several correlations: it counts in the story of the first, and
+// the others say so. More of them than the index looks at say so, too.
+func TestACopyInAnotherStorySaysWhereItCounts(t *testing.T) {
+	ix, l := openTest(t), newTestLog()
+	l.subscribe("rx", "orders")
+	first := l.event("orders", "1", "k1", "", "", "placed", "order/7", epoch)
+	l.event("orders", "1", "k2", "", "", "placed", "order/7", epoch) // until rx has passed over it, it waits
+	l.handled("rx", first, epoch, 0)
+	apply(t, ix, l)
+	for n := range 2 * maxCopies {
+		l.copied("rx", l.event("orders", "1", fmt.Sprint("again", n%maxCopies), "", "", "placed", "order/7", epoch), first)
+	}
+	apply(t, ix, l)
+	for _, key := range []string{"k2", "again0", fmt.Sprint("again", maxCopies-1)} {
+		s, err := ix.Story(key, Live{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "order/7: nothing but copies of events that count in story k1."; s.Sentence != want || s.Events != 0 {
+			t.Errorf("%s: %d events, %q, want %q", key, s.Events, s.Sentence, want)
+		}
+		if len(s.Roots) != 1 || s.Roots[0].CopyOf != "k1" {
+			t.Errorf("%s: %+v", key, s.Roots)
+		}
+		var text strings.Builder
+		if err := s.Render(&text, Format{}); err != nil || !strings.Contains(text.String(), "a copy of one in story k1") {
+			t.Errorf("%s:\n%s", key, text.String())
+		}
+	}
+	s, err := ix.Story("k1", Live{})
+	if err != nil || s.Events != 1 || s.Roots[0].CopyOf != "" || !strings.Contains(s.Sentence, "1 event, 1 reaction") {
+		t.Errorf("%+v %v", s, err)
+	}
+	s, err = ix.Story("order/7", Live{})
+	if want := fmt.Sprintf("order/7: nothing is owed as far as is known; 1 of %d stories not recorded as settled; 1 event.", maxCopies+2); err != nil || s.Sentence != want {
+		t.Errorf("%q %v, want %q", s.Sentence, err, want)
 	}
 }

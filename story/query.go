@@ -117,11 +117,28 @@ func (tx *readTx) eventsOf(ref Ref, limit int) (events []*locatedEvent, left int
 		}
 		if row.copy == firstCopy {
 			firsts[same] = e
+		} else if !row.copy.counts() { // the first is in another story, or was forgotten
+			e.CopyOf = tx.correlationOfFirst(at, &row)
+			firsts[same] = e
 		}
 		events = append(events, e)
 		return true
 	}))
 	return events, left
+}
+
+// correlationOfFirst returns the correlation of the story that has the first record of an event, of which row at a location is a copy.
+// It returns "" if the first record was forgotten.
+func (tx *readTx) correlationOfFirst(at location, row *eventRow) string {
+	for _, other := range tx.locationsOf(row.id) {
+		if other.partition != at.partition {
+			continue
+		}
+		if first, ok := tx.event(other); ok && first.copy.counts() && first.source == row.source && first.typ == row.typ {
+			return tx.story(first.story).correlation
+		}
+	}
+	return ""
 }
 
 // causalTree puts each event among the children of its cause and returns the roots, oldest first. Every event is in

@@ -213,6 +213,9 @@ func (p *printer) event(first, rest string, e *Event, level int) {
 	} else if e.CauseMissing {
 		fragments = append(fragments, fragment{"  its cause " + display.Clean(e.Causation) + " is not known", yellow})
 	}
+	if e.CopyOf != "" {
+		fragments = append(fragments, fragment{"  a copy of one in story " + display.Clean(e.CopyOf), yellow})
+	}
 	if n := len(e.Copies); n > 0 {
 		fragments = append(fragments, fragment{fmt.Sprintf("  told %d times", n+1), yellow})
 	}

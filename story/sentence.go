@@ -47,6 +47,8 @@ func (w *wording) standing() string {
 		}
 	}
 	switch {
+	case w.Events == 0 && len(w.copyOf()) > 0:
+		return fmt.Sprintf("%s: nothing but copies of events that count in story %s.", about, joinWords(w.copyOf()))
 	case w.Standing == StandingOpen && len(w.open) > 0:
 		return about + ": " + describeOpen(w.open, w.Story) + "."
 	case w.Standing == StandingOpen:
@@ -62,6 +64,17 @@ func (w *wording) standing() string {
 		return fmt.Sprintf("%s: nothing is owed as far as is known, not recorded as settled; %s, %s%s.", about, events,
 			countOf(handled, "reaction"), w.joined())
 	}
+}
+
+// copyOf returns the correlations of the other stories that events of this one count in, without repetition.
+func (w *wording) copyOf() (correlations []string) {
+	for e := range w.All {
+		if of := display.Clean(e.CopyOf); of != "" && !slices.Contains(correlations, of) {
+			correlations = append(correlations, of)
+		}
+	}
+	slices.Sort(correlations)
+	return correlations
 }
 
 // ofSeveral returns the sentence for several stories without the subject or key at its beginning. events is the count

@@ -137,6 +137,9 @@ type Event struct {
 	// Copies are the offsets, ascending, of later records of the same event in the same partition. They exist because
 	// a handler that runs twice emits the same events again.
 	Copies []int64 `json:"copies,omitempty"`
+	// CopyOf is the correlation of another story if this is a later record of an event that is in that story and counts there: somebody
+	// has emitted it again under another correlation. It is empty otherwise.
+	CopyOf string `json:"copy_of,omitempty"`
 	// Foreign is true if the record has no event id, because its producer does not write CloudEvents.
 	Foreign bool `json:"foreign,omitempty"`
 	// CauseMissing is true if Causation names an event that is not in the story or that itself follows from this
