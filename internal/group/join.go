@@ -168,10 +168,7 @@ func (c *Coordinator) update(now time.Time, g *group, m *member, ev Join) {
 	c.replyWaiting(m, ErrRebalanceInProgress) // to an earlier request of the member, which its client no longer waits for
 	m.clientID, m.host = ev.ClientID, ev.ClientHost
 	m.sessionTimeout, m.rebalanceTimeout = ev.SessionTimeout, ev.RebalanceTimeout
-	m.protocols = make([]Protocol, len(ev.Protocols))
-	for i, p := range ev.Protocols {
-		m.protocols[i] = p
-	}
+	m.protocols = slices.Clone(ev.Protocols)
 	m.join = &waiter{ticket: ev.Ticket, canSkipAssignment: ev.CanSkipAssignment}
 	m.deadline = now.Add(m.sessionTimeout)
 	if m.isNew {

@@ -38,7 +38,7 @@ type purchase struct {
 	Note     any             `json:"note"`
 	Skipped  string          `json:"-"`
 	Häuser   string
-	hidden   string
+	hidden   string //lint:ignore U1000 fields that are not exported are in types, and are not decoded
 }
 
 // documents are JSON, and what is nearly JSON, of which a purchase is read.
