@@ -11,9 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// limitOpenFiles lowers the limit of open files of this process until the test ends. It must not run in parallel with
-// other tests.
-func limitOpenFiles(t *testing.T, n int) {
+// limitOpenFiles lowers the limit of open files of this process until the test ends, or until the function that it returns is called. It
+// must not run in parallel with other tests.
+func limitOpenFiles(t *testing.T, n int) (restore func()) {
 	t.Helper()
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
@@ -24,11 +24,13 @@ func limitOpenFiles(t *testing.T, n int) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lower); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	restore = func() {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+	t.Cleanup(restore)
+	return restore
 }
 
 // TestNoFileDescriptorStopsNothingForGood uses up all file descriptors of the process while records are produced to
@@ -90,15 +92,17 @@ func TestNoFileDescriptorStopsNothingForGood(t *testing.T) {
 // TestConnectionsLeaveFileDescriptorsForTheLog opens more connections than the process can have files. Those over the
 // limit are closed, a command on the unix socket is still served, and the log has the descriptors that it needs.
 func TestConnectionsLeaveFileDescriptorsForTheLog(t *testing.T) {
+	restore := limitOpenFiles(t, 128)
 	b := open(t, Config{Dir: t.TempDir()})
-	b.descriptors.max = 10
+	want := maxAcceptedConnections()
+	restore() // the clients are in this process, too
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	go b.Serve(l)
 	var served, refused int
-	for range 30 {
+	for range want + 20 {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -115,8 +119,8 @@ func TestConnectionsLeaveFileDescriptorsForTheLog(t *testing.T) {
 			refused++
 		}
 	}
-	if served != 10 || refused != 20 {
-		t.Errorf("%d connections were served and %d refused; want 10 and 20", served, refused)
+	if served != want || refused != 20 {
+		t.Errorf("%d connections were served and %d refused; want %d and 20", served, refused, want)
 	}
 	local, err := DialDir(t.Context(), b.config.Dir)
 	if err != nil {
