@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,10 @@ import (
 // TestProducersAreBounded invents producer ids until they are refused. Producers that are known must go on, others again
 // after a topic was deleted or after an hour without a batch, and the bound must hold after a restart.
 func TestProducersAreBounded(t *testing.T) {
-	now := time.Now()
+	begin := time.Now()
+	var later atomic.Int64 // by so many nanoseconds it is later than begin
 	disk := vfs.NewMem()
-	config := Config{FS: disk, MaxProducers: 20, Now: func() time.Time { return now }}
+	config := Config{FS: disk, MaxProducers: 20, Now: func() time.Time { return begin.Add(time.Duration(later.Load())) }}
 	e := openWith(t, config)
 	topics := []Partition{{Topic: makeTopic(t, e, "a", 1).ID}, {Topic: makeTopic(t, e, "b", 1).ID}}
 	send := func(pid int64, sequence int32) error {
@@ -52,7 +54,7 @@ func TestProducersAreBounded(t *testing.T) {
 	if err := send(40, 0); !errors.Is(err, txn.ErrTooManyProducers) {
 		t.Errorf("when it is full again: %v", err)
 	}
-	now = now.Add(2 * time.Hour)
+	later.Store(int64(2 * time.Hour))
 	if err := e.maintenance.runTask(t.Context(), e.maintenance.applyRetention); err != nil {
 		t.Fatal(err)
 	}

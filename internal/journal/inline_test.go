@@ -7,12 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"tidings.dev/internal/vfs"
 )
 
 // Deferred entries wait until somebody calls CommitInline, and are then committed by one sync and answered before CommitInline returns.
-func TestLead(t *testing.T) {
+func TestLead(t *testing.T) { synctest.Test(t, testLead) }
+
+func testLead(t *testing.T) {
 	var syncs atomic.Int64
 	fs := vfs.NewFaulty(vfs.NewMem(), func(o vfs.Op) error {
 		if o.Kind == vfs.OpSync {
@@ -21,6 +24,7 @@ func TestLead(t *testing.T) {
 		return nil
 	})
 	j, _, _ := mustOpen(t, fs, 0, Options{})
+	synctest.Wait() // until the journal's goroutine waits for work: otherwise it may take the entries
 	before := syncs.Load()
 	var answered []LSN
 	for range 10 {
