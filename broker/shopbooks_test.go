@@ -175,14 +175,22 @@ func readAll(ctx context.Context, where tidings.Connection, topic string) (recor
 	if err != nil {
 		return nil, err
 	}
-	left := int64(0)
-	ends.Each(func(o kadm.ListedOffset) { left += o.Offset })
-	for int64(len(records)) < left {
+	last := make(map[int32]int64) // the last offsets of the partitions that are not read to their ends; compaction may have taken others
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			last[o.Partition] = o.Offset - 1
+		}
+	})
+	for len(last) > 0 {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("%s: %d of %d records: %w", topic, len(records), left, err)
+			return nil, fmt.Errorf("%s: %d records, and not all of partitions that end at %v: %w", topic, len(records), last, err)
 		}
-		records = append(records, fetches.Records()...)
+		for _, r := range fetches.Records() {
+			if records = append(records, r); r.Offset >= last[r.Partition] {
+				delete(last, r.Partition)
+			}
+		}
 	}
 	return records, nil
 }
