@@ -31,8 +31,8 @@ func TestParseBrokerConfig(t *testing.T) {
 	if err != nil || none.AutoCreateTopics != nil || len(none.Topics) != 0 || none.OffsetRetention != 0 {
 		t.Errorf("of nothing: %+v, %v", none, err)
 	}
-	forever, err := ParseBrokerConfig(map[string]string{"log.retention.hours": "-1", "log.roll.ms": strconv.Itoa(math.MaxInt64)})
-	if err != nil || forever.Topics[RetentionMS] != "-1" || forever.Topics[SegmentMS] != strconv.Itoa(math.MaxInt64) {
+	forever, err := ParseBrokerConfig(map[string]string{"log.retention.hours": "-1", "log.roll.ms": strconv.FormatInt(math.MaxInt64, 10)})
+	if err != nil || forever.Topics[RetentionMS] != "-1" || forever.Topics[SegmentMS] != strconv.FormatInt(math.MaxInt64, 10) {
 		t.Errorf("without limits: %+v, %v", forever, err)
 	}
 	for name, x := range map[string]struct{ value, reason string }{
