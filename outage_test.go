@@ -155,7 +155,14 @@ func TestAHandlersEmissionInAnOutageEnds(t *testing.T) {
 		return err
 	}, tidings.Retry(tidings.Backoff(time.Millisecond, time.Millisecond)))
 	run := start(t, app)
-	run.emit(placed, order{ID: "1"})
+	shop := open(t, "shop", where) // its network stays: a handler may begin before whoever has emitted its event has heard so
+	emit := func(id string) {
+		t.Helper()
+		if _, err := placed.Emit(shop.Context(t.Context()), order{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit("1")
 	eventually(t, "the event has failed", func() bool { return strings.Contains(log.String(), "shop.payment.captured not emitted: ") })
 	network.down.Store(false)
 	eventually(t, "the capture is in the log", func() bool { return run.Stats()["payment"].Emitted == 1 })
@@ -164,7 +171,7 @@ func TestAHandlersEmissionInAnOutageEnds(t *testing.T) {
 	}
 
 	// Case: an emission without the handler's context.
-	run.emit(placed, order{ID: "detached"})
+	emit("detached")
 	eventually(t, "it has failed", func() bool { return failures.Load() > 0 })
 	network.down.Store(false)
 	eventually(t, "it was handled", func() bool { return run.Stats()["payment"].Handled >= 2 })
