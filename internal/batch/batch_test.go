@@ -380,9 +380,10 @@ func FuzzRecords(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		// A batch has at least HeaderBytes, so that is how many decoders the input can ask for.
+		// A batch has at least HeaderBytes, so that is how many batches the input can have. Each is decoded here and by compareContents,
+		// and by ReadContents, which takes larger windows.
 		batches := uint64(len(b)/HeaderBytes + 1)
-		faults.Bound(t, len(b), batches*(16<<20), 64, func() { decode(t, b) })
+		faults.Bound(t, len(b), batches*(2*(16<<20)+2*maxRareZstdWindowBytes), 64, func() { decode(t, b) })
 	})
 }
 
