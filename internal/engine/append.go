@@ -90,8 +90,8 @@ const (
 	decompressedRatio    = 4
 )
 
-// timestampFix says that the timestamps of the batch number index of an append must be the producer's, of which the
-// largest is maxTimestamp. The header of the batch says otherwise.
+// timestampFix is a correction of one batch of an append, of the number index: its header states other timestamps than its records
+// have. maxTimestamp is the largest of those.
 type timestampFix struct {
 	index        int
 	maxTimestamp int64

@@ -18,7 +18,7 @@ func checkSizes(w *fakeEngine) {
 	}
 }
 
-// TestMembersHaveBoundedMemory lets clients join with large metadata until they are refused. Small members must still be
+// Clients join with large metadata until they are refused. Small members must still be
 // accepted, members that there are may join again, and when members leave there is room again.
 func TestMembersHaveBoundedMemory(t *testing.T) {
 	w := newFakeEngine(t, Options{MaxMemberBytes: 1 << 20})

@@ -26,7 +26,7 @@ type plainField struct {
 	inner *Decoder // of asObject
 }
 
-// plainKind says by what a value is decoded.
+// plainKind is the kind of a Go value that is decoded without encoding/json.
 type plainKind int
 
 const (

@@ -234,7 +234,7 @@ func (b *requestBudget) wait(ctx context.Context, w *budgetWaiter, small bool) (
 	return waited, err
 }
 
-// grantWaiting gives bytes to the frames that wait, in the order in which they came, small ones and others apart. The
+// grantWaiting hands out free bytes to the frames that wait, in the order in which they came. Small frames have a queue of their own. The
 // oldest of the arriving frames is given its bytes even if others have come before it. mu must be held.
 func (b *requestBudget) grantWaiting() {
 	for _, small := range [2]bool{true, false} {

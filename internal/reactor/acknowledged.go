@@ -38,7 +38,7 @@ func (a *acknowledged) take(last []handled) (handled []handled, ok bool) {
 	return handled, true
 }
 
-// tell tells the scheduler of r of all attempts that were added, until there are none.
+// tell passes the attempts that were added to the scheduler of r, and returns when there are none left.
 func (a *acknowledged) tell(r *Reactor) {
 	var last []handled
 	for {

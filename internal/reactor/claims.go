@@ -2,7 +2,7 @@ package reactor
 
 import "sync/atomic"
 
-// claims says which tasks of a turn a worker has claimed, and how many it may claim. The worker claims them without a lock; whoever
+// claims counts the tasks of a turn that a worker has claimed, and those that it may claim. The worker claims them without a lock; whoever
 // holds the lock of its Reactor may take away those that it has not claimed.
 type claims struct {
 	// v has the number of calls of next in its lower half, and the number of tasks that may be claimed in its upper half.

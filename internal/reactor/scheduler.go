@@ -212,8 +212,8 @@ func (s *scheduler) startRuns() {
 	}
 }
 
-// nextToRun gives out the next item whose handler is to be called, or returns nil if there is none. It folds those before it that
-// are only to be folded.
+// nextToRun returns the next item whose handler is to be called, which is given out then, or nil if there is none. It folds the items
+// before it that are only to be folded.
 func (s *scheduler) nextToRun() *item {
 	for {
 		it, ok := s.lanes.next()
@@ -239,7 +239,7 @@ func (s *scheduler) giveOut(it *item, t *turn) {
 const (
 	// turnTime is how long the handlers of one turn are meant to take together.
 	turnTime time.Duration = 200e3 // in nanoseconds
-	// paceWeight says how fast pace follows: by one part in so many of the difference, with each event.
+	// paceWeight is about the number of events of which pace is the average: each event moves pace by 1/paceWeight of the difference.
 	paceWeight = 8
 )
 

@@ -160,7 +160,8 @@ func (r *Reactor) superviseSoon() {
 	}
 }
 
-// supervise sees to it that no task waits long for the one before it in its turn.
+// supervise gives the tasks that wait behind one that takes longer than cutAfter to other workers. It is called by a timer, as long as
+// a turn has tasks that wait.
 func (r *Reactor) supervise() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
