@@ -288,49 +288,51 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 
 // Case: the topic is deleted, or the engine closed, while its log is compacted: it ends, and nothing is left.
 func TestDeletionEndsCompaction(t *testing.T) {
-	var writes atomic.Int64 // of segments until the compaction is as far as it is to be
-	reached := make(chan struct{}, 1)
+	var writes atomic.Int64 // how many writes of segments the compaction does until it is held up
+	reached, goOn := make(chan struct{}), make(chan struct{})
 	disk := vfs.NewFaulty(vfs.NewMem(), func(op vfs.Op) error {
 		if op.Kind == vfs.OpWriteAt && strings.HasPrefix(op.Name, datadir.TopicsDir) && writes.Add(-1) == 0 {
 			reached <- struct{}{}
+			<-goOn
 		}
 		return nil
 	})
 	c := Config{FS: disk, JournalFileBytes: 1 << 20, RetentionInterval: time.Hour}
 	e := openWith(t, c)
-	interrupted := 0
+	e.maintenance.compaction.running.Store(true) // so that no compaction runs but those of this test
 	for i := range 5 {
 		id := compactedTopic(t, e, fmt.Sprint("topic-", i))
-		for n := range 300 {
-			appendNow(e, id, put(fmt.Sprint("key-", n%7), fmt.Append(nil, n)))
-		}
 		p := e.topics.parts[id]
-		if err := p.flush(); err != nil { // so that the writes counted are those of the compaction
-			t.Fatal(err)
+		for segment := range 8 { // each with records that compaction removes and others that it keeps
+			for n := range 40 {
+				appendNow(e, id, put(fmt.Sprint("key-", segment, "-", n%30), make([]byte, 100)))
+			}
+			if err := p.flush(); err != nil { // so that the writes counted are those of the compaction
+				t.Fatal(err)
+			}
 		}
 		writes.Store(int64(i + 1))
-		ended := make(chan struct{})
-		var compacted error
-		go func() {
-			defer close(ended)
-			compacted = e.maintenance.compact(p)
-		}()
+		ended := make(chan error)
+		go func() { ended <- e.maintenance.compact(p) }()
 		select {
 		case <-reached:
-			interrupted++
-		case <-ended: // maintenance was faster, and left nothing to write
+		case err := <-ended:
+			t.Fatalf("compaction ended before write %d: %v", i+1, err)
 		}
-		if i == 4 {
-			e.Close()
-		} else if err := e.DeleteTopic(noWait, id.Topic); err != nil {
+		stopped := make(chan error, 1)
+		if i < 4 {
+			stopped <- e.DeleteTopic(noWait, id.Topic)
+		} else {
+			go func() { stopped <- e.Close() }()
+			<-e.life.closing
+		}
+		goOn <- struct{}{}
+		if err := <-ended; err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, partition.ErrClosed) {
 			t.Fatal(err)
 		}
-		if <-ended; compacted != nil && !errors.Is(compacted, ErrClosed) && !errors.Is(compacted, partition.ErrClosed) {
-			t.Fatal(compacted)
+		if err := <-stopped; err != nil {
+			t.Fatal(err)
 		}
-	}
-	if interrupted == 0 {
-		t.Error("no compaction was interrupted: the test tests nothing")
 	}
 	e = openWith(t, c)
 	if n := len(e.Topics()); n != 1 {
