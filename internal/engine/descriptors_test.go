@@ -17,7 +17,7 @@ func needsDescriptor(k vfs.OpKind, all bool) bool {
 	switch k {
 	case vfs.OpCreate, vfs.OpOpen, vfs.OpOpenRead:
 		return true
-	case vfs.OpRemove, vfs.OpRemoveAll, vfs.OpRename, vfs.OpMkdirAll, vfs.OpList, vfs.OpStat, vfs.OpSyncDir:
+	case vfs.OpRemove, vfs.OpRemoveAll, vfs.OpRename, vfs.OpMkdirAll, vfs.OpMkdir, vfs.OpList, vfs.OpStat, vfs.OpSyncDir:
 		return all
 	}
 	return false

@@ -53,6 +53,9 @@ var mutants = []mutant{
 		"f.checked.endOf(s.position) >= s.position+int64(s.sizeBytes)", "true",
 	}},
 	{"what was read past the page cache counts as checked in it", "partition:TestStored", "../partition/read.go", []string{"if !uncached {", "if true {"}},
+	{"the directories of a new topic's partitions are not synced", byPowerCuts, "topics.go", []string{
+		"if err := e.config.FS.SyncDir(dir); err != nil {", "if err := error(nil); err != nil {",
+	}},
 	{"a new log start is not journaled", byPowerCuts, "retention.go", []string{
 		"if err := e.commit(datadir.KindLogStart, datadir.EncodePartitionOffset(p.id, start)); err != nil {", "if err, _ := error(nil), datadir.KindLogStart; err != nil {",
 	}},

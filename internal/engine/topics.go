@@ -135,32 +135,43 @@ func (e *Engine) change(change meta.Change, from int32) error {
 	return nil
 }
 
-// makeParts creates the partitions [from, t.Partitions) of the topic t with empty logs. It first removes the
-// directories of these partitions if they exist: they are left by a creation that never became durable, or by one that
-// is being replayed.
+// makeParts creates the partitions [from, t.Partitions) of the topic t with empty logs, whose directories are durable
+// when it returns. It first removes the directories of these partitions if they exist: they are left by a creation that
+// never became durable, or by one that is being replayed. The topic's directory is synced once, after all partitions are
+// in it: a sync for each would take seconds for a topic of thousands.
 func (e *Engine) makeParts(t meta.Topic, from int32) ([]*part, error) {
+	fail := func(err error) ([]*part, error) {
+		return nil, storageError(fmt.Errorf("engine: create topic %s: %w", t.Name, err))
+	}
+	dir := datadir.TopicDir(t.ID)
+	if err := e.config.FS.MkdirAll(dir); err != nil {
+		return fail(err)
+	}
 	config := e.partConfigOf(t)
-	var parts []*part
+	parts := make([]*part, 0, t.Partitions-from)
 	for i := from; i < t.Partitions; i++ {
 		id := Partition{Topic: t.ID, Index: i}
 		log, err := createLog(e.config.FS, id.Dir(), config.log)
 		if err != nil {
-			for _, p := range parts {
-				p.log.Close()
-			}
-			return nil, storageError(fmt.Errorf("engine: create partition %d of topic %s: %w", i, t.Name, err))
+			return fail(fmt.Errorf("partition %d: %w", i, err))
 		}
-		parts = append(parts, newPart(id, config, log, e.producers))
+		parts = append(parts, newPart(id, config, log, e.producers)) // an empty log has no open file
+	}
+	if err := e.config.FS.SyncDir(dir); err != nil {
+		return fail(err)
 	}
 	return parts, nil
 }
 
-// createLog removes dir with its content and creates an empty log there.
+// createLog removes dir with its content and creates an empty log there. The caller makes the entry of dir durable.
 func createLog(fs vfs.FS, dir string, c partition.Config) (*partition.Log, error) {
 	if err := fs.RemoveAll(dir); err != nil {
 		return nil, err
 	}
-	return partition.Create(fs, dir, c)
+	if err := fs.Mkdir(dir); err != nil {
+		return nil, err
+	}
+	return partition.Open(fs, dir, c, partition.State{})
 }
 
 // drop applies the deletion of a topic: it removes the topic's partitions from the engine and queues their files, which

@@ -41,7 +41,7 @@ var hooks = []hook{
 	{"segment sync", vfs.OpSync, isSegment, false},
 	{"segment removed", vfs.OpRemove, isSegment, false},
 	{"index write", vfs.OpWriteAt, isIndex, false},
-	{"partition made", vfs.OpMkdirAll, isTopics, false},
+	{"partition made", vfs.OpMkdir, isTopics, false},
 	{"partition directory sync", vfs.OpSyncDir, isTopics, false},
 	{"topic removed", vfs.OpRemoveAll, isTopics, false},
 	{"checkpoint made", vfs.OpCreate, isCheckpoint, false},
@@ -147,6 +147,10 @@ func (k *killFS) Rename(oldName, newName string) error {
 
 func (k *killFS) MkdirAll(name string) error {
 	return k.around(vfs.OpMkdirAll, name, func() error { return k.FS.MkdirAll(name) })
+}
+
+func (k *killFS) Mkdir(name string) error {
+	return k.around(vfs.OpMkdir, name, func() error { return k.FS.Mkdir(name) })
 }
 
 func (k *killFS) SyncDir(dir string) error {

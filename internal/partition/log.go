@@ -65,16 +65,8 @@ type Log struct {
 	failed    error // why a sync failed, after which data in the page cache may never reach the disk; matches ErrSync
 }
 
-// Create creates the directory dir and an empty log in it, which begins at offset 0 in leader epoch 0. It removes
-// segment files that are in the directory, which must be those of a deleted log.
-func Create(fs vfs.FS, dir string, c Config) (*Log, error) {
-	if err := fs.MkdirAll(dir); err != nil {
-		return nil, err
-	}
-	return Open(fs, dir, c, State{})
-}
-
-// Open opens the log that a checkpoint has recorded as s. It lists the directory and reads only files that must be cut.
+// Open opens the log that a checkpoint has recorded as s; the zero State is that of an empty log, which begins at offset 0
+// in leader epoch 0. The directory dir must exist before anything is written. Open lists the directory and reads only files that must be cut.
 // It cuts bytes that s does not cover and removes files that s does not contain, since the journal still has their
 // batches. A segment whose file is missing, too short, or that of another segment is damaged: Damage returns it, reads
 // of the missing batches fail, and no new batches are added to it. The error matches ErrInvalidState or is one of I/O.

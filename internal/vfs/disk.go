@@ -164,6 +164,13 @@ func (d *disk) MkdirAll(name string) error {
 	}
 }
 
+func (d *disk) Mkdir(name string) error {
+	if err := checkEntry("mkdir", name); err != nil {
+		return err
+	}
+	return pathError("mkdir", name, d.briefly(func() error { return d.root.Mkdir(name, 0o700) }))
+}
+
 func (d *disk) List(dir string) ([]Info, error) {
 	if err := checkName("list", dir); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ const (
 	OpRemoveAll
 	OpRename
 	OpMkdirAll
+	OpMkdir
 	OpList
 	OpStat
 	OpSyncDir
@@ -34,7 +35,7 @@ const (
 )
 
 var opNames = [opKinds]string{OpCreate: "create", OpOpen: "open", OpOpenRead: "openread", OpRemove: "remove",
-	OpRemoveAll: "removeall", OpRename: "rename", OpMkdirAll: "mkdirall", OpList: "list", OpStat: "stat",
+	OpRemoveAll: "removeall", OpRename: "rename", OpMkdirAll: "mkdirall", OpMkdir: "mkdir", OpList: "list", OpStat: "stat",
 	OpSyncDir: "syncdir", OpReadAt: "readat", OpWriteAt: "writeat", OpSize: "size", OpTruncate: "truncate",
 	OpAllocate: "allocate", OpSync: "sync", OpWriteOut: "writeout"}
 
@@ -160,6 +161,13 @@ func (f *Faulty) MkdirAll(name string) error {
 		return err
 	}
 	return f.fs.MkdirAll(name)
+}
+
+func (f *Faulty) Mkdir(name string) error {
+	if err := f.ask(OpMkdir, name, 0); err != nil {
+		return err
+	}
+	return f.fs.Mkdir(name)
 }
 
 func (f *Faulty) List(dir string) ([]Info, error) {

@@ -18,6 +18,7 @@ func TestFaultyEveryOperation(t *testing.T) {
 			}
 		}
 		note(f.MkdirAll("d"))
+		note(f.Mkdir("d/e"))
 		file, err := f.Create("d/a")
 		note(err)
 		if err == nil {

@@ -98,9 +98,13 @@ func (d *memDir) addFile(name string) *memNode {
 	return n
 }
 
-func (d *memDir) addDir(name string) *memNode {
+func (d *memDir) addDir(name string, durable bool) *memNode {
 	n := newMemDir(d.mem)
-	d.setDurable(name, n)
+	if durable {
+		d.setDurable(name, n)
+	} else {
+		d.change(memDirOp{name: name, node: n})
+	}
 	return n
 }
 

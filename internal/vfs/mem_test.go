@@ -91,6 +91,14 @@ func TestCrashNames(t *testing.T) {
 	// Case: a directory made where something else was pending.
 	must(t, m.Remove("c"), m.MkdirAll("c"))
 	wantOutcomes(t, "directory in place of a file", outcomes(t, m, whichTree(t)), "[c/[]]")
+
+	// Case: directories that are made one by one are durable when their parent is synced, and so is what is in them.
+	must(t, m.Mkdir("c/g"))
+	write(t, m, "c/g/h", "5")
+	must(t, m.SyncDir("c/g"))
+	wantOutcomes(t, "directory in a directory", outcomes(t, m, whichTree(t)), "[c/[]]", "[c/[c/g/[c/g/h=5]]]")
+	must(t, m.SyncDir("c"))
+	wantOutcomes(t, "synced directory", outcomes(t, m, whichTree(t)), "[c/[c/g/[c/g/h=5]]]")
 }
 
 // A rename across directories is whole while neither is synced; with one of them synced the other may lag.

@@ -76,7 +76,7 @@ func (d *overlayDir) addFile(name string) *overlayNode {
 	return n
 }
 
-func (d *overlayDir) addDir(name string) *overlayNode {
+func (d *overlayDir) addDir(name string, _ bool) *overlayNode {
 	n := &overlayNode{dir: &overlayDir{base: d.base}}
 	d.entries[name] = n
 	return n

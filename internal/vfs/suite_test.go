@@ -377,12 +377,14 @@ func testNames(t *testing.T, f FS) {
 		wantError(t, "stat "+name, err, fs.ErrInvalid)
 		wantError(t, "remove "+name, f.Remove(name), fs.ErrInvalid)
 		wantError(t, "remove all "+name, f.RemoveAll(name), fs.ErrInvalid)
-		wantError(t, "mkdir "+name, f.MkdirAll(name), fs.ErrInvalid)
+		wantError(t, "mkdir all "+name, f.MkdirAll(name), fs.ErrInvalid)
+		wantError(t, "mkdir "+name, f.Mkdir(name), fs.ErrInvalid)
 		wantError(t, "sync "+name, f.SyncDir(name), fs.ErrInvalid)
 		wantError(t, "rename "+name, f.Rename(name, "x"), fs.ErrInvalid)
 		wantError(t, "rename to "+name, f.Rename("x", name), fs.ErrInvalid)
 	}
 	wantError(t, "remove the root", f.Remove("."), fs.ErrInvalid)
+	wantError(t, "mkdir the root", f.Mkdir("."), fs.ErrInvalid)
 	wantError(t, "remove all of the root", f.RemoveAll("."), fs.ErrInvalid)
 }
 
@@ -414,6 +416,14 @@ func testDirectories(t *testing.T, f FS) {
 	_, err = f.OpenRead("a/b")
 	wantError(t, "open a directory", err, syscall.EISDIR)
 	wantError(t, "mkdir over a file", f.MkdirAll("a/b/z/x"), syscall.ENOTDIR)
+	must(t, f.Mkdir("a/b/e"), f.SyncDir("a/b"))
+	wantError(t, "mkdir of what is there", f.Mkdir("a/b/e"), fs.ErrExist)
+	wantError(t, "mkdir without a parent", f.Mkdir("a/none/e"), fs.ErrNotExist)
+	wantError(t, "mkdir in a file", f.Mkdir("a/b/z/e"), syscall.ENOTDIR)
+	if got := names(t, f, "a/b"); got != "c e y z" {
+		t.Errorf("made: %s", got)
+	}
+	must(t, f.Remove("a/b/e"))
 	wantError(t, "remove a full directory", f.Remove("a/b"), syscall.ENOTEMPTY)
 	must(t, f.Remove("a/b/c"), f.RemoveAll("a/b"), f.RemoveAll("a/b"), f.RemoveAll("none"), f.SyncDir("a"))
 	if got := names(t, f, "a"); got != "d" {

@@ -38,10 +38,10 @@ type treeDir[D comparable, F any] interface {
 	comparable
 	// list returns the entries, which the caller must not change. Its error contains no path.
 	list() (map[string]*node[D, F], error)
-	// addFile adds an empty file, and addDir adds an empty directory, whose entry is durable at once. The name must be
-	// free, and list must have succeeded before.
+	// addFile adds an empty file, and addDir adds an empty directory, whose entry is durable at once if durable is true.
+	// The name must be free, and list must have succeeded before.
 	addFile(name string) *node[D, F]
-	addDir(name string) *node[D, F]
+	addDir(name string, durable bool) *node[D, F]
 	// remove removes a name, which must exist.
 	remove(name string)
 	// move renames n, which has the name name in this directory, to newName in the directory to. It replaces the entry
@@ -308,12 +308,29 @@ func (t *tree[D, F]) mkdirAll(name string) error {
 		}
 		next, there := entries[part]
 		if !there {
-			next = n.dir.addDir(part)
+			next = n.dir.addDir(part, true)
 		} else if !next.isDir() {
 			return syscall.ENOTDIR
 		}
 		n = next
 	}
+	return nil
+}
+
+func (t *tree[D, F]) Mkdir(name string) error {
+	if err := checkEntry("mkdir", name); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dir, entries, err := t.findDir(path.Dir(name))
+	if _, there := entries[path.Base(name)]; err == nil && there {
+		err = syscall.EEXIST
+	}
+	if err != nil {
+		return pathError("mkdir", name, err)
+	}
+	dir.addDir(path.Base(name), false)
 	return nil
 }
 

@@ -31,6 +31,9 @@ type FS interface {
 	Rename(oldName, newName string) error
 	// MkdirAll creates a directory and its missing parents with mode 0700 and makes their entries durable.
 	MkdirAll(name string) error
+	// Mkdir creates a directory with mode 0700 in a directory that exists. Its entry is durable after SyncDir of that
+	// directory, so that many directories can be made durable at once.
+	Mkdir(name string) error
 	// List returns the entries of a directory in the order of names.
 	List(dir string) ([]Info, error)
 	// Stat returns the Info of a file or directory.
