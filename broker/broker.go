@@ -14,6 +14,7 @@ import (
 	"tidings.dev/internal/engine"
 	"tidings.dev/internal/kafka"
 	"tidings.dev/internal/pipe"
+	"tidings.dev/internal/quietlog"
 	"tidings.dev/internal/vfs"
 )
 
@@ -60,7 +61,7 @@ func Open(c Config) (_ *Broker, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{config: c, log: c.Logger, listeners: map[net.Listener]struct{}{}}
+	b := &Broker{config: c, log: slog.New(quietlog.NewForPeers(c.Logger.Handler())), listeners: map[net.Listener]struct{}{}}
 	b.descriptors.max = maxAcceptedConnections()
 	defer func() {
 		if err != nil {
@@ -93,7 +94,7 @@ func Open(c Config) (_ *Broker, err error) {
 	described.NodeID, described.Advertised = nodeID, c.AdvertisedAddr
 	b.server = kafka.New(kafka.Config{
 		Engine:             b.engine,
-		Logger:             c.Logger,
+		Logger:             b.log,
 		Advertised:         c.AdvertisedAddr,
 		NodeID:             nodeID,
 		DataDir:            c.Dir,
@@ -279,7 +280,7 @@ func (b *Broker) Serve(l net.Listener) error {
 		case err != nil:
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
 		case !b.descriptors.take(conn):
-			b.log.Warn("connection refused: the process may have no more open files", "client", conn.RemoteAddr(), "max", b.descriptors.max)
+			b.log.Warn("connection refused: the process may have no more open files", "client", kafka.PeerHost(conn.RemoteAddr()), "max", b.descriptors.max)
 			conn.Close()
 		case !b.serve(conn, b.descriptors.release):
 			conn.Close()

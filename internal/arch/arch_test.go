@@ -45,7 +45,7 @@ var house = []room{
 	{"internal/kafka", []string{"internal/engine", "internal/batch", "internal/meta", "internal/group", "internal/txn", "internal/partition"},
 		"the front end reaches files only through the engine"},
 	{"internal/pipe", nil, "an in-memory connection is a connection and nothing else"},
-	{"broker", []string{"internal/kafka", "internal/engine", "internal/datadir", "internal/pipe", "internal/vfs"}, "the public face joins the rooms below; it never sees the framework"},
+	{"broker", []string{"internal/kafka", "internal/engine", "internal/datadir", "internal/pipe", "internal/quietlog", "internal/vfs"}, "the public face joins the rooms below; it never sees the framework"},
 
 	// The framework: Kafka clients, always.
 	{"internal/cloudevent", nil, "the event format is read and written in one place, which knows nothing of who emits or reacts"},

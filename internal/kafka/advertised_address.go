@@ -35,9 +35,9 @@ func advertisedAddress(configured string, dialled net.Addr) (host string, port i
 	return h, port
 }
 
-// peerHost returns a client's address as group descriptions show it: "/" and the IP address, as in Apache Kafka, or
+// PeerHost returns a client's address as group descriptions show it: "/" and the IP address, as in Apache Kafka, or
 // "/local" for a client that is not on TCP.
-func peerHost(addr net.Addr) string {
+func PeerHost(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		return "/" + tcp.IP.String()
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.pollCtx, c.cancelPolls = context.WithCancel(c.ctx)
 	c.host, c.port = advertisedAddress(s.config.Advertised, nc.LocalAddr())
-	c.clientHost = peerHost(nc.RemoteAddr())
+	c.clientHost = PeerHost(nc.RemoteAddr())
 	c.responses.init(nc, s.responseBytes, c.stop)
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		c.input.init(tcp)
@@ -340,15 +341,17 @@ func (c *conn) releaseBytes(size, budgetedBytes int) {
 func (c *conn) idle() bool { return c.unhandled.Load() == 0 && c.responses.empty() }
 
 // logEnd logs that the connection has ended, with the reason. The level is Warn if the client sent a request that the
-// server could not read or does not serve, else Debug.
+// server could not read or does not serve, or was too slow, else Debug. The attributes are the record's own, so that
+// quietlog knows the peer and the cause.
 func (c *conn) logEnd(reason error) {
-	log := c.server.log.With("client", c.clientHost, "reason", reason)
+	level, message := slog.LevelDebug, "connection closed"
 	switch {
 	case errors.Is(reason, ErrMalformed), errors.Is(reason, ErrRequestTooLarge), errors.Is(reason, ErrUnsupported):
-		log.Warn("connection closed: the client sent what cannot be read")
-	default:
-		log.Debug("connection closed")
+		level, message = slog.LevelWarn, "connection closed: the client sent what cannot be read"
+	case errors.Is(reason, errTooSlow):
+		level, message = slog.LevelWarn, "connection closed: the client is too slow"
 	}
+	c.server.log.Log(context.Background(), level, message, "client", c.clientHost, "reason", reason)
 }
 
 // isTimeout reports whether err says that a deadline of the connection has passed.

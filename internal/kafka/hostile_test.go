@@ -377,7 +377,7 @@ func TestAdvertisedAddress(t *testing.T) {
 			t.Errorf("v%d: %+v", v, got.Brokers)
 		}
 	}
-	if !slices.Equal([]string{peerHost(tcp), peerHost(unix)}, []string{"/192.0.2.7", "/local"}) {
-		t.Error("hosts:", peerHost(tcp), peerHost(unix))
+	if !slices.Equal([]string{PeerHost(tcp), PeerHost(unix)}, []string{"/192.0.2.7", "/local"}) {
+		t.Error("hosts:", PeerHost(tcp), PeerHost(unix))
 	}
 }

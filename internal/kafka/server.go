@@ -15,7 +15,9 @@ import (
 // it is zero.
 type Config struct {
 	Engine *engine.Engine // the log to serve; the caller closes it, after all connections have ended
-	Logger *slog.Logger   // default: discards everything
+	// Logger is written to whenever a client does what it should not. It should have a handler of quietlog.NewForPeers,
+	// as clients could fill the log otherwise. By default nothing is logged.
+	Logger *slog.Logger
 
 	// Advertised is the address that clients are told to connect to: "host:port", or "host" with the port that each
 	// client dialled. If Advertised is empty, each client is told the address that it dialled.
