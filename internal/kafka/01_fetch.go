@@ -23,8 +23,7 @@ import (
 //
 // Deviations from Apache Kafka, explained in docs/kafka-differences.md:
 //
-//   - There are no fetch sessions (KIP-227): every response is full and has session id 0, which tells the client that it
-//     has no session.
+//   - A fetch session (KIP-227) belongs to the connection that has begun it, and a connection has one at a time.
 //   - A response has at most 16 MiB of records, and a Fetch waits for records for at most 5 minutes.
 //   - read_committed means read_uncommitted, as there are no transactions.
 //   - Clients below version 10 are sent zstd batches, too.
@@ -35,10 +34,14 @@ import (
 type fetchRequest struct {
 	topics     []fetchTopic
 	partitions []fetchPartition
-	query      []engine.FetchPartition // the partitions that the engine is asked for
-	results    []engine.Fetched        // the engine's results, in the order of query
-	names      []byte                  // topic names, copied from the frame so that the frame can be released
-	code       Code                    // error code of the whole response; sent from version 7 on
+	// forgotten are the partitions that an incremental fetch removes from its session; lo and hi are of forgottenIndexes.
+	forgotten        []fetchTopic
+	forgottenIndexes []int32
+	query            []engine.FetchPartition // the partitions that the engine is asked for
+	results          []engine.Fetched        // the engine's results, in the order of query
+	names            []byte                  // topic names, copied from the frame so that the frame can be released
+	code             Code                    // error code of the whole response; sent from version 7 on
+	sessionID        int32                   // the session that the client has from now on; 0: none
 
 	committed bool // the client's isolation level is read_committed
 }
@@ -53,9 +56,26 @@ type fetchTopic struct {
 	lo, hi int          // its partitions are fetchRequest.partitions[lo:hi]
 }
 
+// key returns the bytes that tell the topic from the others of its request. The caller must not change them.
+func (t *fetchTopic) key(byID bool) []byte {
+	if byID {
+		return t.id[:]
+	}
+	return t.name
+}
+
+// fetchWant is what a client wants of one partition.
+type fetchWant struct {
+	index       int32
+	leaderEpoch int32 // the leader epoch that the client believes is current; -1: not checked
+	offset      int64
+	lastEpoch   int32 // the leader epoch of the last record that the client has; -1: not checked
+	maxBytes    int32
+}
+
 // fetchPartition is one partition of a Fetch request.
 type fetchPartition struct {
-	index  int32
+	fetchWant
 	code   Code // the answer if result is -1
 	result int  // index in query and results, or -1 if the partition is answered without the engine
 
@@ -66,13 +86,13 @@ type fetchPartition struct {
 
 // fetchPartitionBytes is about the memory in bytes that one partition of a Fetch takes while it is handled: its
 // fetchPartition, its elements in query and results, and its entry in the engine's list of waiting fetches.
-const fetchPartitionBytes = 224
+const fetchPartitionBytes = 240
 
 // fetchTopicBytes is the same for a topic.
 const fetchTopicBytes = 64
 
-// maxFetchPartitions is the number of partitions, each in a topic of its own, that one request may have. A client without
-// fetch sessions asks for all its partitions each time, and the index of stories reads all that there are.
+// maxFetchPartitions is the number of partitions, each in a topic of its own, that one request or one fetch session may
+// have. A client without a session asks for all its partitions each time, and the index of stories reads all that there are.
 const maxFetchPartitions = 20_000
 
 var fetchRequestPool = sync.Pool{New: func() any { return new(fetchRequest) }}
@@ -88,29 +108,28 @@ func (c *conn) fetch(f *frame) error {
 	}
 	maxWait, minBytes, maxBytes := d.int32(), d.int32(), d.int32()
 	committed := d.int8() == readCommitted
-	sessionEpoch := int32(-1)
+	session := sessionOfRequest{epoch: finalEpoch, byID: version >= 13}
 	if version >= 7 {
-		d.int32() // session id
-		sessionEpoch = d.int32()
+		session.id, session.epoch = d.int32(), d.int32()
 	}
 
 	r := fetchRequestPool.Get().(*fetchRequest)
 	r.committed = committed
 	budgetBytes := max(2*c.server.config.MaxRequestBytes-len(f.buf.Bytes), maxFetchPartitions*(fetchPartitionBytes+fetchTopicBytes))
-	if err := c.readFetchTopics(&d, r, version, budgetBytes); err != nil {
+	if err := r.readTopics(&d, version, budgetBytes); err != nil {
 		c.releaseFrame(f)
 		return err
 	}
 	resp := c.newResponse(f, r)
 	c.releaseFrame(f)
 
-	// An incremental fetch belongs to a session, and this broker never opens a session (docs/kafka-traps.md, trap 13).
-	// A full fetch (epoch 0 or -1) is served, whatever session it names or asks to close.
-	if sessionEpoch > 0 || sessionEpoch < -1 {
-		r.code, r.topics, r.partitions, r.query = fetchSessionIDNotFound, r.topics[:0], r.partitions[:0], r.query[:0]
+	incremental, code := c.applySession(session, r)
+	if code != none {
+		r.code, r.topics, r.partitions = code, r.topics[:0], r.partitions[:0]
 		c.responses.send(resp, 32)
 		return nil
 	}
+	c.resolve(r, version)
 
 	wait := min(time.Duration(max(maxWait, 0))*time.Millisecond, c.server.config.MaxFetchWait)
 	if len(r.query) < len(r.partitions) || minBytes <= 0 {
@@ -124,6 +143,11 @@ func (c *conn) fetch(f *frame) error {
 		MaxWait:    wait,
 		Stored:     c.responses.tcp != nil,
 	}, r.results[:0])
+	if incremental != nil {
+		incremental.answer(r)
+	} else if session.epoch == initialEpoch {
+		c.beginSession(r, session.byID)
+	}
 	size := 0
 	for i := range r.results {
 		size += r.results[i].InMemoryBytes()
@@ -132,28 +156,79 @@ func (c *conn) fetch(f *frame) error {
 	return nil
 }
 
-// readFetchTopics decodes the topics of a request, and the fields after them, into r. Errors match ErrMalformed, or
-// ErrRequestTooLarge if handling the partitions would take more than budgetBytes bytes of memory.
-func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16, budgetBytes int) error {
-	for range d.array(2) {
-		t := fetchTopic{lo: len(r.partitions)}
-		var topic meta.Topic
-		var known bool
-		if version >= 13 {
-			t.id = d.topicID()
-			topic, known = c.server.engine.TopicByID(t.id)
-		} else {
-			from := len(r.names)
-			r.names = append(r.names, d.str()...)
-			t.name = r.names[from:len(r.names):len(r.names)]
-			topic, known = c.server.engine.Topic(string(t.name))
+// sessionOfRequest is what a Fetch request says of its session.
+type sessionOfRequest struct {
+	id, epoch int32
+	byID      bool // the request names topics by id
+}
+
+// The epochs of full fetches. All others are of incremental fetches.
+const (
+	initialEpoch = 0  // begins a session
+	finalEpoch   = -1 // has none
+)
+
+// applySession ends the session that a full fetch names. For an incremental fetch it changes the session as r says, makes r
+// ask for all partitions of the session, and returns it, or nil if the session has no partition left and has ended. A
+// code other than none is the answer to the request.
+func (c *conn) applySession(asked sessionOfRequest, r *fetchRequest) (*fetchSession, Code) {
+	sessions, now := c.server.fetchSessions, time.Now()
+	s := sessions.use(c, asked.id, now)
+	if asked.epoch == initialEpoch || asked.epoch == finalEpoch {
+		if s != nil {
+			sessions.end(c)
 		}
+		return nil, none
+	}
+	if s == nil {
+		return nil, fetchSessionIDNotFound
+	}
+	if code := s.check(asked.epoch, asked.byID); code != none {
+		return nil, code
+	}
+	s.update(r)
+	switch n := len(s.order); {
+	case n == 0:
+		sessions.end(c)
+		s.fill(r)
+		return nil, none
+	case n > maxFetchPartitions || !sessions.resize(c, now):
+		sessions.end(c)
+		return nil, fetchSessionIDNotFound // the client will fetch in full, and do without a session
+	}
+	s.advance()
+	s.fill(r)
+	r.sessionID = s.id
+	return s, none
+}
+
+// beginSession gives the connection a session with the partitions of r, which the engine has answered, if there is room
+// for one.
+func (c *conn) beginSession(r *fetchRequest, byID bool) {
+	if len(r.partitions) > maxFetchPartitions {
+		return
+	}
+	s := newFetchSession(newSessionID(), byID)
+	s.bytes = sessionSize(len(r.topics), len(r.names), len(r.partitions))
+	if !c.server.fetchSessions.begin(c, s, time.Now()) {
+		return
+	}
+	s.begin(r)
+	r.sessionID = s.id
+}
+
+// readTopics decodes the topics of a request, and the fields after them, into r. Errors match ErrMalformed, or
+// ErrRequestTooLarge if handling the partitions would take more than budgetBytes bytes of memory.
+func (r *fetchRequest) readTopics(d *requestDecoder, version int16, budgetBytes int) error {
+	for range d.array(2) {
+		t := r.readTopic(d, version)
+		t.lo = len(r.partitions)
 		n := d.array(16)
 		if room := min(n, budgetBytes/fetchPartitionBytes); room > 0 { // in one step, which makes no garbage
-			r.partitions, r.query = slices.Grow(r.partitions, room), slices.Grow(r.query, room)
+			r.partitions = slices.Grow(r.partitions, room)
 		}
 		for range n {
-			c.readFetchPartition(d, r, version, topic, known)
+			r.partitions = append(r.partitions, fetchPartition{fetchWant: readFetchWant(d, version)})
 			if budgetBytes -= fetchPartitionBytes; budgetBytes < 0 || !d.ok() {
 				break
 			}
@@ -169,7 +244,9 @@ func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16
 		}
 	}
 	if version >= 7 {
-		skipForgotten(d, version)
+		if err := r.readForgotten(d, version, budgetBytes); err != nil {
+			return err
+		}
 	}
 	if version >= 11 {
 		d.str() // rack: there are no other replicas to choose from
@@ -181,66 +258,96 @@ func (c *conn) readFetchTopics(d *requestDecoder, r *fetchRequest, version int16
 	return nil
 }
 
-// skipForgotten skips the partitions that the client removes from its fetch session.
-func skipForgotten(d *requestDecoder, version int16) {
-	for range d.array(2) {
-		if version >= 13 {
-			d.topicID()
-		} else {
-			d.str()
-		}
-		d.take(4 * d.array(4))
-		d.skipTags()
-		if !d.ok() {
-			return
-		}
+// readTopic decodes what names a topic, into memory that stays when the frame is released.
+func (r *fetchRequest) readTopic(d *requestDecoder, version int16) (t fetchTopic) {
+	if version >= 13 {
+		t.id = d.topicID()
+		return t
 	}
+	from := len(r.names)
+	r.names = append(r.names, d.str()...)
+	t.name = r.names[from:len(r.names):len(r.names)]
+	return t
 }
 
-// readFetchPartition decodes one partition into r. If the partition can be answered without the engine,
-// readFetchPartition sets its code or diverging epoch; else it appends it to r.query. topic is the partition's topic,
-// if known is true.
-func (c *conn) readFetchPartition(d *requestDecoder, r *fetchRequest, version int16, topic meta.Topic, known bool) {
-	row := fetchPartition{index: d.int32(), result: -1}
-	leaderEpoch, lastEpoch := int32(-1), int32(-1)
-	if version >= 9 {
-		leaderEpoch = d.int32()
+// readForgotten decodes the partitions that the client removes from its fetch session. The error matches
+// ErrRequestTooLarge if the topics would take more than budgetBytes.
+func (r *fetchRequest) readForgotten(d *requestDecoder, version int16, budgetBytes int) error {
+	for range d.array(2) {
+		t := r.readTopic(d, version)
+		t.lo = len(r.forgottenIndexes)
+		for range d.array(4) {
+			r.forgottenIndexes = append(r.forgottenIndexes, d.int32())
+		}
+		t.hi = len(r.forgottenIndexes)
+		d.skipTags()
+		r.forgotten = append(r.forgotten, t)
+		if budgetBytes -= fetchTopicBytes; budgetBytes < 0 {
+			return fmt.Errorf("%w: Fetch that forgets more than %d topics", ErrRequestTooLarge, len(r.forgotten))
+		}
+		if !d.ok() {
+			break
+		}
 	}
-	offset := d.int64()
+	return nil
+}
+
+// readFetchWant decodes what the client wants of one partition.
+func readFetchWant(d *requestDecoder, version int16) fetchWant {
+	w := fetchWant{index: d.int32(), leaderEpoch: -1, lastEpoch: -1}
+	if version >= 9 {
+		w.leaderEpoch = d.int32()
+	}
+	w.offset = d.int64()
 	if version >= 12 {
-		lastEpoch = d.int32()
+		w.lastEpoch = d.int32()
 	}
 	if version >= 5 {
 		d.int64() // log start, which only followers send
 	}
-	maxBytes := d.int32()
+	w.maxBytes = d.int32()
 	d.skipTags() // replica directory and high watermark, which only followers send
-	if !d.ok() {
-		return
-	}
-
-	p := engine.Partition{Topic: topic.ID, Index: row.index}
-	switch {
-	case !known && version >= 13:
-		row.code = unknownTopicID
-	case !known || row.index < 0 || row.index >= topic.Partitions:
-		row.code = unknownTopicOrPartition
-	case lastEpoch >= 0 && c.diverged(p, lastEpoch, offset, &row):
-	default:
-		row.result = len(r.query)
-		r.query = append(r.query, engine.FetchPartition{
-			Partition: p, Offset: offset, MaxBytes: int(max(maxBytes, 0)), LeaderEpoch: leaderEpoch,
-		})
-	}
-	r.partitions = append(r.partitions, row)
+	return w
 }
 
-// diverged reports whether the client has read records of lastEpoch that a recovery of the log has cut off, and after
+// resolve finds the topics of r and makes the query of the engine. Partitions that are answered without the engine get
+// their code or diverging epoch.
+func (c *conn) resolve(r *fetchRequest, version int16) {
+	r.query = slices.Grow(r.query, len(r.partitions))
+	for _, t := range r.topics {
+		var topic meta.Topic
+		var known bool
+		if version >= 13 {
+			topic, known = c.server.engine.TopicByID(t.id)
+		} else {
+			topic, known = c.server.engine.Topic(string(t.name))
+		}
+		for i := t.lo; i < t.hi; i++ {
+			row := &r.partitions[i]
+			row.result = -1
+			p := engine.Partition{Topic: topic.ID, Index: row.index}
+			switch {
+			case !known && version >= 13:
+				row.code = unknownTopicID
+			case !known || row.index < 0 || row.index >= topic.Partitions:
+				row.code = unknownTopicOrPartition
+			case row.lastEpoch >= 0 && c.diverged(p, row):
+			default:
+				row.result = len(r.query)
+				r.query = append(r.query, engine.FetchPartition{
+					Partition: p, Offset: row.offset, MaxBytes: int(max(row.maxBytes, 0)), LeaderEpoch: row.leaderEpoch,
+				})
+			}
+		}
+	}
+}
+
+// diverged reports whether the client has read records of row.lastEpoch that a recovery of the log has cut off, and after
 // which it has begun a new epoch (docs/kafka-traps.md, trap 14). If so, diverged sets in row the offset at which that
 // epoch ended, which the client is sent in place of records.
-func (c *conn) diverged(p engine.Partition, lastEpoch int32, offset int64, row *fetchPartition) bool {
-	epoch, end, err := c.server.engine.EpochEnd(p, lastEpoch)
-	if err != nil || end < 0 || epoch == lastEpoch && end >= offset {
+func (c *conn) diverged(p engine.Partition, row *fetchPartition) bool {
+	epoch, end, err := c.server.engine.EpochEnd(p, row.lastEpoch)
+	if err != nil || end < 0 || epoch == row.lastEpoch && end >= row.offset {
 		return false
 	}
 	row.diverging, row.epoch, row.endOffset = true, epoch, end
@@ -255,7 +362,7 @@ const (
 
 // recycle returns r to its pool, without the batches in results. Nothing may use r afterwards.
 func (r *fetchRequest) recycle() {
-	if cap(r.partitions) > maxPooledFetchPartitions || cap(r.names) > maxPooledFetchNameBytes {
+	if cap(r.partitions) > maxPooledFetchPartitions || cap(r.forgottenIndexes) > maxPooledFetchPartitions || cap(r.names) > maxPooledFetchNameBytes {
 		return
 	}
 	for i := range r.results {
@@ -264,7 +371,9 @@ func (r *fetchRequest) recycle() {
 		r.results[i] = engine.Fetched{Records: records[:0]}
 	}
 	clear(r.topics)
-	*r = fetchRequest{topics: r.topics[:0], partitions: r.partitions[:0], query: r.query[:0], results: r.results[:0], names: r.names[:0]}
+	clear(r.forgotten)
+	*r = fetchRequest{topics: r.topics[:0], partitions: r.partitions[:0], forgotten: r.forgotten[:0], forgottenIndexes: r.forgottenIndexes[:0],
+		query: r.query[:0], results: r.results[:0], names: r.names[:0]}
 	fetchRequestPool.Put(r)
 }
 
@@ -273,7 +382,7 @@ func (r *fetchRequest) encode(e *responseEncoder, version int16) {
 	e.int32(0) // throttle_ms
 	if version >= 7 {
 		e.int16(r.code)
-		e.int32(0) // session id
+		e.int32(r.sessionID)
 	}
 	e.array(len(r.topics))
 	for _, t := range r.topics {

@@ -106,6 +106,7 @@ func (c *conn) serve() {
 	<-written
 	c.stop(err)
 	unhook()
+	c.server.fetchSessions.end(c)
 	c.responses.releaseUnwritten()
 	c.net.Close()
 	c.logEnd(context.Cause(c.ctx))

@@ -53,6 +53,7 @@ const (
 	nonEmptyGroup               Code = 68
 	groupIDNotFound             Code = 69
 	fetchSessionIDNotFound      Code = 70
+	invalidFetchSessionEpoch    Code = 71
 	fencedLeaderEpoch           Code = 74
 	unknownLeaderEpoch          Code = 75
 	unsupportedCompressionType  Code = 76
@@ -69,6 +70,7 @@ const (
 	invalidUpdateVersion        Code = 95
 	unknownTopicID              Code = 100
 	brokerIDNotRegistered       Code = 102
+	fetchSessionTopicIDError    Code = 106
 	mismatchedEndpointType      Code = 114
 	unsupportedEndpointType     Code = 115
 	unknownServerError          Code = -1

@@ -55,6 +55,12 @@ type Config struct {
 	MaxResponseBytes int64
 	// MaxFetchWait is the longest time that a Fetch waits for records, even if the client asks for more; default 5 min.
 	MaxFetchWait time.Duration
+	// MaxFetchSessions is the number of fetch sessions (KIP-227), of which a connection has one at most; default 1,000.
+	// Clients without one send all their partitions in each Fetch.
+	MaxFetchSessions int
+	// MaxFetchSessionBytes bounds the memory of all fetch sessions together, each about 128 bytes for a partition and 320
+	// for a topic; default 64 MiB.
+	MaxFetchSessionBytes int
 	// IdleTimeout is the time after which a connection is closed if no request arrives and none is being handled;
 	// default 10 min.
 	IdleTimeout time.Duration
@@ -73,6 +79,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxFetchBytes, 16<<20)
 	setDefault(&c.MaxResponseBytes, 256<<20)
 	setDefault(&c.MaxFetchWait, 5*time.Minute)
+	setDefault(&c.MaxFetchSessions, 1000)
+	setDefault(&c.MaxFetchSessionBytes, 64<<20)
 	setDefault(&c.IdleTimeout, 10*time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -100,6 +108,7 @@ type Server struct {
 	limits        frameLimits
 	requestBytes  *requestBudget // of request frames read and not yet handled, in all connections together
 	responseBytes *responseMeter // of responses not yet sent, in all connections together
+	fetchSessions *fetchSessions
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // the connections that are being served
@@ -117,6 +126,7 @@ func New(c Config) *Server {
 		limits:        frameLimits{produceBytes: c.MaxFrameBytes, requestBytes: c.MaxRequestBytes},
 		requestBytes:  newRequestBudget(c.MaxInFlightBytes, int64(max(c.MaxFrameBytes, c.MaxRequestBytes))),
 		responseBytes: &responseMeter{maxBytes: c.MaxResponseBytes},
+		fetchSessions: newFetchSessions(c.MaxFetchSessions, c.MaxFetchSessionBytes),
 		conns:         make(map[*conn]struct{}),
 	}
 	s.ended.L = &s.mu
