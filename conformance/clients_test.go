@@ -87,8 +87,8 @@ func TestKcat(t *testing.T) {
 // TestKafkajs uses kafkajs, an independent client in JavaScript, to list topics, and to write and read records in a
 // group of two members. Keys, values and headers must arrive unchanged.
 func TestKafkajs(t *testing.T) {
-	if _, err := os.Stat(filepath.Join("kafkajs", "node_modules")); err != nil {
-		t.Fatal("kafkajs is not installed: npm ci --prefix conformance/kafkajs")
+	if _, err := os.Stat(filepath.Join("clients", "node", "node_modules")); err != nil {
+		t.Fatal("kafkajs is not installed: npm ci --prefix conformance/clients/node")
 	}
 	address := served(t)
 	all := len(dump(t, address, "orders"))
@@ -101,7 +101,7 @@ func TestKafkajs(t *testing.T) {
 		}
 		Placed map[string]string
 	}
-	out := tool(t, "", "node", "kafkajs/clients.mjs", address, "orders", fmt.Sprint(all))
+	out := tool(t, "", "node", "clients/node/demo.mjs", address, "orders", fmt.Sprint(all))
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

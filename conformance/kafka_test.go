@@ -5,12 +5,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
 // apacheKafka starts Apache Kafka as one node (KRaft), with its data in a temporary directory, and returns its address.
-func apacheKafka(t *testing.T) (address string) {
+// more are further lines of its configuration.
+func apacheKafka(t *testing.T, more ...string) (address string) {
 	t.Helper()
 	jars, err := filepath.Abs("kafka/jars")
 	if err != nil {
@@ -36,7 +38,8 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-`, address, controller, dir)
+%[4]s
+`, address, controller, dir, strings.Join(more, "\n"))
 	if err := os.WriteFile(config, []byte(properties), 0o600); err != nil {
 		t.Fatal(err)
 	}

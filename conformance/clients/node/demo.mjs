@@ -1,5 +1,5 @@
 // kafkajs against a broker: lists the topics, writes one record with headers, reads a whole topic in a group of two
-// members, commits, and comes back to find nothing left. Prints one JSON object. Usage: node clients.mjs ADDRESS TOPIC COUNT
+// members, commits, and comes back to find nothing left. Prints one JSON object. Usage: node demo.mjs ADDRESS TOPIC COUNT
 import { Kafka, logLevel } from 'kafkajs'
 
 const [address, topic, count] = process.argv.slice(2)
