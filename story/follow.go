@@ -21,14 +21,17 @@ import (
 // may be called from any goroutine. Those that take a context block on the brokers until it is done. Errors come from
 // the client or the index.
 type follower struct {
-	ix *Index
-	lc *logclient.Client // the client whose kgo client does the reading
+	ix     *Index
+	lc     *logclient.Client // the client whose kgo client does the reading
+	lister *logclient.Lister // of the topics that are followed; mu guards its use
 
 	// mu protects topics and wrong. It is held throughout a discovery, including the requests, so that index and
 	// client go through the same changes in the same order. It is locked before Index.mu.
 	mu     sync.Mutex
 	topics map[string]logclient.Topic // the topics that the client reads, by name
-	wrong  error                      // a *misfit that was found; discover then does nothing until rebuild is called
+	// applied is the listing that topics were taken from; nil if the next listing must be looked through in any case.
+	applied *logclient.Listing
+	wrong   error // a *misfit that was found; discover then does nothing until rebuild is called
 	// leaders has the present leader epochs of the partitions, as of the last discovery. ended has where earlier ones end, as far
 	// as marks have named them, since the last comparison with all of the log.
 	leaders logclient.Epochs
@@ -81,11 +84,16 @@ func (f *follower) discover(ctx context.Context) ([]logclient.Topic, error) {
 // otherwise only with topics that are new or have grown. The error is a *misfit if the index does not fit the log.
 func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.Topic, error) {
 	early := f.ix.early() // before the brokers are asked
-	listing, err := f.lc.Topics(ctx, followed)
+	listing, err := f.lister.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	topics := listing.Topics
+	if listing == f.applied && !suspect {
+		f.ix.noteAbsent(early, topics)
+		return topics, nil
+	}
+	f.applied = nil
 	f.leaders = listing.Leaders
 	if suspect {
 		clear(f.ended)
@@ -120,6 +128,7 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 		defer f.comparisons.Add(1) // when topics that are gone are known to be
 	}
 	if len(grown) == 0 && len(gone) == 0 {
+		f.applied = listing
 		return topics, nil
 	}
 	starts, err := f.lc.StartsOf(ctx, grown)
@@ -148,6 +157,7 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	}
 	f.shareFetches()
 	f.lc.Client().AddConsumePartitions(add)
+	f.applied = listing
 	return topics, nil
 }
 
@@ -295,7 +305,7 @@ func (f *follower) rebuild() error {
 	defer f.mu.Unlock()
 	f.lc.Client().PurgeTopicsFromConsuming(slices.Collect(maps.Keys(f.topics))...)
 	clear(f.topics)
-	f.wrong = nil
+	f.wrong, f.applied = nil, nil
 	return f.ix.empty()
 }
 

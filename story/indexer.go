@@ -33,7 +33,8 @@ type Options struct {
 	Emit bool
 	// Discover is how often the indexer looks for new topics; 0 means once a second. It looks for a topic that a
 	// subscription names at once. A story settles only after the topics of all its events were found, whatever the
-	// value.
+	// value. A new topic is read with the next fetch: while nothing is appended to any topic, that is up to a second
+	// later, and up to five seconds if the log had more than 2,000 partitions when the indexer was opened.
 	Discover time.Duration
 	// Logger is where the indexer logs; nil means [slog.Default]. Warnings of one cause are written at most once a
 	// second.
@@ -52,7 +53,17 @@ const (
 	// client has one fetch per broker under way and adds a new topic only to the next one, so a new topic may wait
 	// this long.
 	fetchMaxWait = time.Second
+	// A fetch costs a client and a broker about the same for each partition, also when there are no new records. With more
+	// partitions than partitionsPerSecond it may wait longer, so that an indexer which has nothing to do takes little of the
+	// processor; longestFetchWait at most.
+	partitionsPerSecond = 2000
+	longestFetchWait    = 5 * time.Second
 )
+
+// fetchWaitOf returns how long a broker may hold back an answer to a fetch, if the log has the given number of partitions.
+func fetchWaitOf(partitions int) time.Duration {
+	return min(max(fetchMaxWait, time.Duration(partitions)*time.Second/partitionsPerSecond), longestFetchWait)
+}
 
 // Indexer reads a log into an [Index]. [Open] returns one, [Indexer.Run] does the work, and [Indexer.Close] releases
 // it. The zero value cannot be used. All methods may be called from any goroutine.
@@ -104,9 +115,8 @@ func Open(ctx context.Context, conn tidings.Connection, path string, o Options) 
 	return x, nil
 }
 
-// open creates the client and opens the index. After an error the caller must call Close.
-func (x *Indexer) open(ctx context.Context, path string) error {
-	var err error
+// connect creates the client, whose fetches wait for records for at most wait.
+func (x *Indexer) connect(wait time.Duration) (err error) {
 	x.lc, err = logclient.New(logclient.Config{
 		Addresses: x.link.Addresses, Dial: x.link.Dial, ClientID: Group, Logger: x.log,
 		Options: []kgo.Opt{
@@ -114,12 +124,23 @@ func (x *Indexer) open(ctx context.Context, path string) error {
 			kgo.KeepControlRecords(), // the position in a partition must move past them, too
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.FetchMaxBytes(fetchBytes),
-			kgo.FetchMaxWait(fetchMaxWait),
+			kgo.FetchMaxWait(wait),
 			kgo.ProducerBatchCompression(kgo.SnappyCompression()), // settled facts are similar to each other and compress well
 			kgo.DisableClientMetrics(),
 			kgo.WithHooks(&x.follower),
 		},
 	})
+	if err == nil && x.opts.Emit {
+		for _, t := range obligation.Topics() {
+			x.lc.Declare(t.Name, t.Partitions, t.Configs)
+		}
+	}
+	return err
+}
+
+// open creates the client and opens the index. After an error the caller must call Close.
+func (x *Indexer) open(ctx context.Context, path string) error {
+	err := x.connect(fetchMaxWait)
 	if err != nil {
 		return err
 	}
@@ -135,6 +156,12 @@ func (x *Indexer) open(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}
+	if wait := fetchWaitOf(listing.Partitions()); wait != fetchMaxWait {
+		x.lc.Close()
+		if err := x.connect(wait); err != nil {
+			return err
+		}
+	}
 	if x.ix, err = OpenIndex(path, x.log); err != nil {
 		return err
 	}
@@ -142,6 +169,7 @@ func (x *Indexer) open(ctx context.Context, path string) error {
 		return err
 	}
 	x.follower.ix, x.follower.lc, x.follower.topics = x.ix, x.lc, make(map[string]logclient.Topic)
+	x.follower.lister = x.lc.Lister(followed)
 	if _, err = x.follower.discover(ctx); x.follower.report() != nil {
 		if err = x.rebuild(); err == nil {
 			_, err = x.follower.discover(ctx)
@@ -166,7 +194,6 @@ func (x *Indexer) rebuild() error {
 // createTopics creates the topics tidings.* that are missing.
 func (x *Indexer) createTopics(ctx context.Context) error {
 	for _, t := range obligation.Topics() {
-		x.lc.Declare(t.Name, t.Partitions, t.Configs)
 		if _, err := x.lc.Topic(ctx, t.Name); err != nil {
 			return fmt.Errorf("story: %w", err)
 		}

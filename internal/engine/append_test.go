@@ -215,7 +215,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 				t.Fatal(c.name, a.Err)
 			}
 		}
-		if p := e.topics.parts[c.to]; p.ring == nil {
+		if p := e.topics.parts.get(c.to); p.ring == nil {
 			if err := p.flush(); err != nil {
 				t.Fatal(err)
 			}

@@ -162,7 +162,7 @@ func TestCompactionRacesWithReadsAndAppends(t *testing.T) {
 		t.Errorf("a consumer ends with\n%v, want\n%v", table, want)
 	}
 	eventually(t, "few records are left", func() bool { _, n := readKeys(t, e, id); return n < 4*keys })
-	p := e.topics.parts[id]
+	p := e.topics.parts.get(id)
 	eventually(t, "the replaced files go", func() bool { return p.log.Replaced() == 0 })
 	if a := appendNow(e, id, put("x", nil)); a.BaseOffset != keys*rounds {
 		t.Errorf("the next offset is %d, want %d", a.BaseOffset, keys*rounds)
@@ -213,7 +213,7 @@ func TestCompactAndDelete(t *testing.T) {
 		appendNow(e, both, put(fmt.Sprint("key-", i%300), fmt.Append(nil, i)))
 		appendNow(e, plain, put(fmt.Sprint("key-", i%3), fmt.Append(nil, i)))
 	}
-	eventually(t, "retention moves the start of a compacted log", func() bool { return e.topics.parts[both].log.Start() > 0 })
+	eventually(t, "retention moves the start of a compacted log", func() bool { return e.topics.parts.get(both).log.Start() > 0 })
 	eventually(t, "it is compacted", func() bool { _, n := readKeys(t, e, both); return n <= 400 })
 	if _, n := readKeys(t, e, plain); n != 2000 {
 		t.Errorf("%d of 2000 records are left in a topic that is not compacted", n)
@@ -232,7 +232,7 @@ func TestCompactionKeepsTheProducersLastBatch(t *testing.T) {
 	for range 60 {
 		appendNow(e, id, newBatch(-1, -1, "of others, the same key"))
 	}
-	if err := e.maintenance.compact(e.topics.parts[id]); err != nil {
+	if err := e.maintenance.compact(e.topics.parts.get(id)); err != nil {
 		t.Fatal(err)
 	}
 	f := fetchNow(e, id, 0)
@@ -267,7 +267,7 @@ func TestCompactionFaultsHurtNobody(t *testing.T) {
 	for i := range 200 {
 		appendNow(e, id, put(fmt.Sprint("key-", i%5), fmt.Append(nil, i)))
 	}
-	p := e.topics.parts[id]
+	p := e.topics.parts.get(id)
 	if err := e.maintenance.compact(p); err == nil || e.Err() != nil {
 		t.Fatalf("compaction on a broken disk: %v; the engine: %v", err, e.Err())
 	}
@@ -302,7 +302,7 @@ func TestDeletionEndsCompaction(t *testing.T) {
 	e.maintenance.compaction.running.Store(true) // so that no compaction runs but those of this test
 	for i := range 5 {
 		id := compactedTopic(t, e, fmt.Sprint("topic-", i))
-		p := e.topics.parts[id]
+		p := e.topics.parts.get(id)
 		for segment := range 8 { // each with records that compaction removes and others that it keeps
 			for n := range 40 {
 				appendNow(e, id, put(fmt.Sprint("key-", segment, "-", n%30), make([]byte, 100)))

@@ -49,12 +49,7 @@ func (e *Engine) configure(change meta.Change) {
 	e.topics.mu.Lock()
 	e.topics.catalogue.Apply(change)
 	t, _ := e.topics.catalogue.TopicByID(change.Topic.ID)
-	var parts []*part
-	for i := range t.Partitions {
-		if p := e.topics.parts[Partition{Topic: t.ID, Index: i}]; p != nil {
-			parts = append(parts, p)
-		}
-	}
+	parts := e.topics.parts[t.ID]
 	e.topics.mu.Unlock()
 	config := e.partConfigOf(t)
 	for _, p := range parts {

@@ -12,6 +12,7 @@ package engine
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -74,7 +75,7 @@ type topicState struct {
 	// changeMu may read them without mu. Invariant: parts contains exactly the partitions of the topics in catalogue.
 	mu        sync.RWMutex
 	catalogue *meta.Catalogue
-	parts     map[Partition]*part
+	parts     partTable
 
 	// epoch is the leader epoch that the last recovery with a possible loss of records has given to all partitions; 0
 	// if there was none. It is guarded by changeMu. Partitions that are created later begin with epoch 0.
@@ -88,7 +89,7 @@ func (s *topicState) add(change meta.Change, parts []*part) {
 	defer s.mu.Unlock()
 	s.catalogue.Apply(change)
 	for _, p := range parts {
-		s.parts[p.id] = p
+		s.parts.put(p)
 	}
 }
 
@@ -183,7 +184,7 @@ func (e *Engine) checkOpen() error {
 // part returns the partition with an id. The error is ErrUnknownTopic or ErrUnknownPartition.
 func (e *Engine) part(id Partition) (*part, error) {
 	e.topics.mu.RLock()
-	p := e.topics.parts[id]
+	p := e.topics.parts.get(id)
 	e.topics.mu.RUnlock()
 	if p != nil {
 		return p, nil
@@ -194,15 +195,29 @@ func (e *Engine) part(id Partition) (*part, error) {
 	return nil, ErrUnknownPartition
 }
 
+// findParts sets each element of dst to the partition of the same element of query, or to nil if there is none.
+func (e *Engine) findParts(query []FetchPartition, dst []*part) {
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	var topic meta.TopicID
+	var parts []*part // of topic
+	for i := range query {
+		id := &query[i].Partition
+		if i == 0 || id.Topic != topic {
+			topic, parts = id.Topic, e.topics.parts[id.Topic]
+		}
+		dst[i] = nil
+		if id.Index >= 0 && int(id.Index) < len(parts) {
+			dst[i] = parts[id.Index]
+		}
+	}
+}
+
 // allParts returns every partition, in no particular order. The caller owns the slice.
 func (e *Engine) allParts() []*part {
 	e.topics.mu.RLock()
 	defer e.topics.mu.RUnlock()
-	parts := make([]*part, 0, len(e.topics.parts))
-	for _, p := range e.topics.parts {
-		parts = append(parts, p)
-	}
-	return parts
+	return slices.Collect(e.topics.parts.all())
 }
 
 // Damage returns the damage that was found when the logs of the partitions were opened. Each error describes a part of
@@ -247,7 +262,7 @@ func (e *Engine) close() error {
 	e.life.readers.Wait()
 	e.topics.changeMu.Lock() // waits for a change of the catalogue that is under way
 	defer e.topics.changeMu.Unlock()
-	for _, p := range e.topics.parts {
+	for p := range e.topics.parts.all() {
 		errs = append(errs, p.log.Close())
 	}
 	for _, d := range e.maintenance.takeDeletions() {

@@ -56,18 +56,20 @@ func (f *fetch) complete() bool { return f.failed || f.bytes >= max(f.req.MinByt
 
 // readAll finds all requested partitions and reads each of them once.
 func (f *fetch) readAll() {
+	f.engine.findParts(f.req.Partitions, f.parts)
 	for i := range f.dst {
-		f.parts[i] = nil
-		p, err := f.engine.part(f.req.Partitions[i].Partition)
-		if err == nil {
+		var err error
+		if p := f.parts[i]; p != nil {
 			err = p.checkEpoch(f.req.Partitions[i].LeaderEpoch)
+		} else if _, err = f.engine.part(f.req.Partitions[i].Partition); err == nil {
+			err = ErrUnknownPartition // it was created after findParts
 		}
 		if err != nil {
+			f.parts[i] = nil
 			f.dst[i] = Fetched{Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1, Records: f.dst[i].Records[:0]}
 			f.failed = true
 			continue
 		}
-		f.parts[i] = p
 		f.dst[i].Records = f.dst[i].Records[:0]
 		f.read(i)
 	}
@@ -77,8 +79,8 @@ func (f *fetch) readAll() {
 // in f.bytes.
 func (f *fetch) read(i int) {
 	p, want, got := f.parts[i], &f.req.Partitions[i], &f.dst[i]
-	high := p.end()
-	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: p.start(), Records: got.Records}
+	start, high := p.bounds()
+	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: start, Records: got.Records}
 	switch left := f.req.MaxBytes - f.bytes; {
 	case p.deleted.Load():
 		got.Err = ErrUnknownTopic

@@ -364,7 +364,7 @@ func TestAuditFindsBrokenPromises(t *testing.T) {
 	appendNow(e, id, newBatch(-1, -1, faults.Payload("a", 1)))
 	appendNow(e, id, newBatch(-1, -1, faults.Payload("a", 1)))
 	appendNow(e, id, newBatch(77, 0, faults.Payload("b", 0)))
-	e.topics.parts[id].producers = txn.Producers{} // as if recovery had forgotten it
+	e.topics.parts.get(id).producers = txn.Producers{} // as if recovery had forgotten it
 	lost := meta.Topic{Name: "lost", ID: meta.TopicID{1}, Partitions: 1}
 	key := groupKey{"g", group.TopicPartition{Topic: "orders"}, 7}
 	told := []any{

@@ -1,6 +1,9 @@
 package engine
 
-import "tidings.dev/internal/batch"
+import (
+	"tidings.dev/internal/batch"
+	"tidings.dev/internal/meta"
+)
 
 // OffsetFor returns the offset for a timestamp, as a ListOffsets request asks for it: the high watermark for Latest,
 // the log's start for Earliest, and the offset of the record with the largest timestamp for MaxTimestamp. For a
@@ -83,4 +86,17 @@ func (e *Engine) LeaderEpoch(id Partition) int32 {
 		return -1
 	}
 	return p.epoch.Load()
+}
+
+// LeaderEpochs returns what LeaderEpoch returns for each partition of a topic, by index. It is nil if there is no such
+// topic, and may have other partitions than the caller knows.
+func (e *Engine) LeaderEpochs(topic meta.TopicID) []int32 {
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	parts := e.topics.parts[topic]
+	epochs := make([]int32, len(parts))
+	for i, p := range parts {
+		epochs[i] = p.epoch.Load()
+	}
+	return epochs
 }

@@ -90,6 +90,14 @@ func (p *part) start() int64 {
 	return p.log.Start()
 }
 
+// bounds returns what start and end return, both of the same moment.
+func (p *part) bounds() (start, end int64) {
+	if p.ring != nil {
+		return p.ring.bounds()
+	}
+	return p.log.Bounds()
+}
+
 // end returns the high watermark: the offset after the last record that may be read.
 func (p *part) end() int64 {
 	if p.ring != nil {

@@ -42,7 +42,7 @@ func Open(c Config) (*Engine, error) {
 	r.startSegmentWriter()
 	if err := r.run(); err != nil {
 		r.stopSegmentWriter()
-		for _, p := range e.topics.parts {
+		for p := range e.topics.parts.all() {
 			p.log.Close()
 		}
 		if e.journal != nil {
@@ -87,7 +87,7 @@ func newRecovery(c Config) *recovery {
 		files:     partition.NewFileCache(c.MaxOpenFiles),
 		producers: txn.NewLimit(c.MaxProducers),
 		readAhead: partition.NewReadAhead(readAheadBytes),
-		topics:    topicState{catalogue: meta.NewCatalogue(c.DefaultPartitions), parts: map[Partition]*part{}},
+		topics:    topicState{catalogue: meta.NewCatalogue(c.DefaultPartitions), parts: partTable{}},
 		life:      lifecycle{closing: make(chan struct{})},
 	}
 	e.maintenance.init(e)
@@ -288,7 +288,7 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 	}
 	for _, pc := range c.Partitions {
 		t, ok := r.topics.catalogue.TopicByID(pc.ID.Topic)
-		if !ok {
+		if !ok || pc.ID.Index < 0 || pc.ID.Index >= t.Partitions {
 			return damaged(fmt.Sprintf("partition %s/%d is of no topic", pc.ID.Topic, pc.ID.Index), nil)
 		}
 		config := r.partConfigOf(t)
@@ -298,7 +298,7 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 		}
 		p := newPart(pc.ID, config, log, r.producers)
 		r.topics.mu.Lock()
-		r.topics.parts[pc.ID] = p
+		r.topics.parts.put(p)
 		r.topics.mu.Unlock()
 		r.producersEnd[pc.ID] = pc.ProducersEnd
 		if p.ring != nil {
@@ -311,7 +311,7 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 	}
 	for _, t := range r.topics.catalogue.Topics() {
 		for i := range t.Partitions {
-			if r.topics.parts[Partition{Topic: t.ID, Index: i}] == nil {
+			if r.topics.parts.get(Partition{Topic: t.ID, Index: i}) == nil {
 				return damaged(fmt.Sprintf("partition %d of topic %s is missing", i, t.Name), nil)
 			}
 		}

@@ -62,7 +62,7 @@ func (r *recovery) replayBatches(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	p := r.topics.parts[id]
+	p := r.topics.parts.get(id)
 	if p == nil { // the batches were appended while their topic was being deleted
 		r.skipped++
 		return nil
@@ -141,7 +141,7 @@ func (r *recovery) replayLogStart(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if p := r.topics.parts[id]; p != nil && start > p.log.Start() {
+	if p := r.topics.parts.get(id); p != nil && start > p.log.Start() {
 		p.io.Lock()
 		defer p.io.Unlock()
 		return p.log.DeleteBefore(start)
@@ -155,7 +155,7 @@ func (r *recovery) replayReserved(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	p := r.topics.parts[id]
+	p := r.topics.parts.get(id)
 	if p == nil {
 		return nil // the topic was deleted
 	}
@@ -171,7 +171,7 @@ func (r *recovery) replayReserved(payload []byte) error {
 // begins with epoch 0 all the same.
 func (r *recovery) setEpoch(epoch int32) {
 	r.topics.epoch = max(r.topics.epoch, epoch)
-	for _, p := range r.topics.parts {
+	for p := range r.topics.parts.all() {
 		if epoch > p.epoch.Load() {
 			p.log.BumpEpoch(epoch)
 			p.epoch.Store(epoch)
@@ -211,7 +211,7 @@ func (r *Replay) Topic(id meta.TopicID) (meta.Topic, bool) { return r.r.topics.c
 // End returns the offset after the last record of a partition and the newest leader epoch in its log. ok is false if
 // there is no such partition.
 func (r *Replay) End(id Partition) (end int64, epoch int32, ok bool) {
-	p := r.r.topics.parts[id]
+	p := r.r.topics.parts.get(id)
 	if p == nil {
 		return 0, 0, false
 	}
@@ -227,7 +227,7 @@ func (r *Replay) ProducerIDs() []byte { return r.r.producerIDs.next.Snapshot() }
 // Close ends the Replay and closes its logs. Batches that were not written to segments yet are dropped.
 func (r *Replay) Close() {
 	r.r.stopSegmentWriter()
-	for _, p := range r.r.topics.parts {
+	for p := range r.r.topics.parts.all() {
 		_ = p.log.Close() // an error is ignored: the files of a Replay need not be durable
 	}
 }

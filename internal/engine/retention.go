@@ -19,7 +19,7 @@ const crowdedProducerExpiry = time.Hour
 func (e *Engine) hasRecords() bool {
 	e.topics.mu.RLock()
 	defer e.topics.mu.RUnlock()
-	for _, p := range e.topics.parts {
+	for p := range e.topics.parts.all() {
 		if p.log.End() > p.log.Start() {
 			return true
 		}

@@ -32,7 +32,7 @@ func testRetentionNeedsNoCheckpoint(t *testing.T) {
 	}
 	time.Sleep(e.config.RetentionInterval)
 	synctest.Wait()
-	if e.topics.parts[id].log.Start() == 0 {
+	if e.topics.parts.get(id).log.Start() == 0 {
 		t.Error("retention has not moved the start")
 	}
 }

@@ -19,7 +19,7 @@ func TestFlushLeavesLittleForLater(t *testing.T) {
 		if a.Err != nil {
 			t.Fatal(a.Err)
 		}
-		return e.topics.parts[Partition{Topic: topic.ID, Index: partition}].log.Unwritten()
+		return e.topics.parts.get(Partition{Topic: topic.ID, Index: partition}).log.Unwritten()
 	}
 	flush := func() {
 		t.Helper()
@@ -28,7 +28,7 @@ func TestFlushLeavesLittleForLater(t *testing.T) {
 		}
 	}
 	unwritten := func(partition int32) int64 {
-		return e.topics.parts[Partition{Topic: topic.ID, Index: partition}].log.Unwritten()
+		return e.topics.parts.get(Partition{Topic: topic.ID, Index: partition}).log.Unwritten()
 	}
 
 	fill(0, largeWriteBytes)
@@ -78,13 +78,13 @@ func TestTailIsKeptForConsumers(t *testing.T) {
 		}
 		keeps := func(when string, least, limit int64) {
 			t.Helper()
-			if got := e.topics.parts[id].log.TailBytes(); got < least || got > limit {
+			if got := e.topics.parts.get(id).log.TailBytes(); got < least || got > limit {
 				t.Errorf("%s: %d bytes are in memory, want %d to %d", when, got, least, limit)
 			}
 		}
 		read := func() {
 			t.Helper()
-			end := e.topics.parts[id].end()
+			end := e.topics.parts.get(id).end()
 			got := e.Fetch(t.Context(), FetchRequest{Partitions: []FetchPartition{{Partition: id, Offset: end - 1, MaxBytes: 1, LeaderEpoch: -1}}, MaxBytes: 1}, nil)
 			if got[0].Err != nil || len(got[0].Records) != 1 {
 				t.Fatalf("%+v", got[0])

@@ -114,7 +114,7 @@ func linkByLink(w *workload, topic meta.Topic) {
 }
 
 func checkChain(e *Engine, topic meta.Topic) error {
-	first, second := e.topics.parts[Partition{Topic: topic.ID, Index: 0}], e.topics.parts[Partition{Topic: topic.ID, Index: 1}]
+	first, second := e.topics.parts.get(Partition{Topic: topic.ID, Index: 0}), e.topics.parts.get(Partition{Topic: topic.ID, Index: 1})
 	if first == nil || second == nil {
 		return errors.New("the chain's topic is not there")
 	}
@@ -163,10 +163,11 @@ func takeOut(t *testing.T, from vfs.FS, dir string) *vfs.Mem {
 func rawLogs(t *testing.T, e *Engine) map[Partition]map[int64]string {
 	t.Helper()
 	all := map[Partition]map[int64]string{}
-	for id, p := range e.topics.parts {
+	for p := range e.topics.parts.all() {
 		if p.ring != nil {
 			continue // what is in memory only is in no snapshot
 		}
+		id := p.id
 		all[id] = map[int64]string{}
 		for next := p.log.Start(); ; {
 			f := fetchNow(e, id, next)

@@ -178,16 +178,10 @@ func createLog(fs vfs.FS, dir string, c partition.Config) (*partition.Log, error
 // the next checkpoint removes. The caller must hold topics.changeMu, except in recovery, which has the engine for
 // itself.
 func (e *Engine) drop(change meta.Change) {
-	var dropped []*part
 	e.topics.mu.Lock()
 	e.topics.catalogue.Apply(change)
-	for i := range change.Topic.Partitions {
-		id := Partition{Topic: change.Topic.ID, Index: i}
-		if p := e.topics.parts[id]; p != nil {
-			delete(e.topics.parts, id)
-			dropped = append(dropped, p)
-		}
-	}
+	dropped := e.topics.parts[change.Topic.ID]
+	delete(e.topics.parts, change.Topic.ID)
 	e.topics.mu.Unlock()
 	for _, p := range dropped {
 		p.assign.Lock() // an append that takes assign after this sees deleted and gives no offsets

@@ -95,7 +95,12 @@ const fetchTopicBytes = 64
 // have. A client without a session asks for all its partitions each time, and the index of stories reads all that there are.
 const maxFetchPartitions = 20_000
 
-var fetchRequestPool = sync.Pool{New: func() any { return new(fetchRequest) }}
+// fetchRequestPool has fetchRequests with room for at most maxPooledFetchPartitions partitions, largeFetchRequestPool those
+// with more, so that small requests do not hold the memory of large ones.
+var (
+	fetchRequestPool      = sync.Pool{New: func() any { return new(fetchRequest) }}
+	largeFetchRequestPool = sync.Pool{New: func() any { return new(fetchRequest) }}
+)
 
 // fetch handles one Fetch request and takes ownership of its frame. It blocks for up to max_wait_ms until min_bytes of
 // records are available, and answers early when c.pollCtx is done. It returns an error, which must end the connection,
@@ -113,7 +118,11 @@ func (c *conn) fetch(f *frame) error {
 		session.id, session.epoch = d.int32(), d.int32()
 	}
 
-	r := fetchRequestPool.Get().(*fetchRequest)
+	pool := &fetchRequestPool
+	if c.fetchedPartitions > maxPooledFetchPartitions {
+		pool = &largeFetchRequestPool
+	}
+	r := pool.Get().(*fetchRequest)
 	r.committed = committed
 	budgetBytes := max(2*c.server.config.MaxRequestBytes-len(f.buf.Bytes), maxFetchPartitions*(fetchPartitionBytes+fetchTopicBytes))
 	if err := r.readTopics(&d, version, budgetBytes); err != nil {
@@ -129,6 +138,7 @@ func (c *conn) fetch(f *frame) error {
 		c.responses.send(resp, 32)
 		return nil
 	}
+	c.fetchedPartitions = len(r.partitions)
 	c.resolve(r, version)
 
 	wait := min(time.Duration(max(maxWait, 0))*time.Millisecond, c.server.config.MaxFetchWait)
@@ -354,7 +364,8 @@ func (c *conn) diverged(p engine.Partition, row *fetchPartition) bool {
 	return true
 }
 
-// A fetchRequest with more room than this is not returned to the pool.
+// maxPooledFetchPartitions is the room of a fetchRequest in fetchRequestPool. One with more room for names or forgotten
+// partitions than this is not returned to a pool.
 const (
 	maxPooledFetchPartitions = 1024
 	maxPooledFetchNameBytes  = 64 << 10
@@ -362,8 +373,12 @@ const (
 
 // recycle returns r to its pool, without the batches in results. Nothing may use r afterwards.
 func (r *fetchRequest) recycle() {
-	if cap(r.partitions) > maxPooledFetchPartitions || cap(r.forgottenIndexes) > maxPooledFetchPartitions || cap(r.names) > maxPooledFetchNameBytes {
+	if cap(r.forgottenIndexes) > maxPooledFetchPartitions || cap(r.names) > maxPooledFetchNameBytes {
 		return
+	}
+	pool := &fetchRequestPool
+	if cap(r.partitions) > maxPooledFetchPartitions {
+		pool = &largeFetchRequestPool
 	}
 	for i := range r.results {
 		records := r.results[i].Records
@@ -374,7 +389,7 @@ func (r *fetchRequest) recycle() {
 	clear(r.forgotten)
 	*r = fetchRequest{topics: r.topics[:0], partitions: r.partitions[:0], forgotten: r.forgotten[:0], forgottenIndexes: r.forgottenIndexes[:0],
 		query: r.query[:0], results: r.results[:0], names: r.names[:0]}
-	fetchRequestPool.Put(r)
+	pool.Put(r)
 }
 
 // encode encodes the body of the response, and then recycles r. It implements responseBody.

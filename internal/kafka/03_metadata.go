@@ -164,11 +164,15 @@ func (c *conn) topicMetadata(t meta.Topic) kmsg.MetadataResponseTopic {
 	row.Topic, row.TopicID = &t.Name, t.ID
 	row.Partitions = make([]kmsg.MetadataResponseTopicPartition, t.Partitions)
 	replicas := []int32{c.server.config.NodeID}
+	epochs := c.server.engine.LeaderEpochs(t.ID)
 	for i := range row.Partitions {
 		p := &row.Partitions[i]
 		p.Default()
 		p.Partition, p.Leader, p.Replicas, p.ISR = int32(i), c.server.config.NodeID, replicas, replicas
-		p.LeaderEpoch = c.server.engine.LeaderEpoch(engine.Partition{Topic: t.ID, Index: int32(i)})
+		p.LeaderEpoch = -1 // the topic was deleted meanwhile
+		if i < len(epochs) {
+			p.LeaderEpoch = epochs[i]
+		}
 	}
 	return row
 }

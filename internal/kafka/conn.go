@@ -59,6 +59,8 @@ type conn struct {
 	queue      chan *frame  // from the reader to the worker; closed by serve when the reader has ended
 	unhandled  atomic.Int64 // number of frames in queue or being handled by the worker
 	draining   atomic.Bool  // set by drain
+
+	fetchedPartitions int // number of partitions of the last Fetch; only the worker uses it
 }
 
 // newConn returns a connection on which serve can be called. The connection ends when ctx is done. Every conn must be

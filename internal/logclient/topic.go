@@ -24,6 +24,14 @@ type Listing struct {
 	Leaders Epochs // the present leader epochs; a partition is left out if the brokers are too old to give one
 }
 
+// Partitions returns the number of partitions of all topics.
+func (l *Listing) Partitions() (n int) {
+	for _, t := range l.Topics {
+		n += int(t.Partitions)
+	}
+	return n
+}
+
 // topicSpec says how a topic is made.
 type topicSpec struct {
 	partitions int32             // 0 means the broker's default
@@ -136,6 +144,11 @@ func (c *Client) metadata(ctx context.Context, names []string, keep func(string)
 	if err != nil {
 		return Listing{}, err
 	}
+	return listingOf(resp, keep)
+}
+
+// listingOf returns the topics of a response that keep accepts, or the error of the first of them that has one.
+func listingOf(resp *kmsg.MetadataResponse, keep func(string) bool) (Listing, error) {
 	l := Listing{Leaders: make(Epochs)}
 	if resp.ClusterID != nil {
 		l.Cluster = *resp.ClusterID

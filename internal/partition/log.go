@@ -292,6 +292,13 @@ func (l *Log) End() int64 {
 	return l.end
 }
 
+// Bounds returns what Start and End return, both of the same moment.
+func (l *Log) Bounds() (start, end int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.start, l.end
+}
+
 // SizeBytes returns the size of all batches, in segments or in memory.
 func (l *Log) SizeBytes() int64 {
 	l.mu.RLock()
