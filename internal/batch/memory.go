@@ -23,8 +23,8 @@ const SmallBytes = 1 << (smallestShift + smallSizes - 1)
 // Large buffers are few. They are in a freeList, since new allocations after each collection would make the next one
 // come sooner.
 const (
-	smallestShift = 12
-	smallSizes    = 3
+	smallestShift = 9
+	smallSizes    = 6
 	maxFreeBytes  = 10 << 20 // upper bound for the capacity of all large buffers that are free
 )
 

@@ -28,6 +28,17 @@ type FetchRequest struct {
 	MaxWait    time.Duration // how long the fetch waits for MinBytes; 0 means that it does not wait
 	// Stored means that the caller can send batches from files, so that Fetched.Stored may be used instead of Records.
 	Stored bool
+	// Budget, unless nil, bounds the memory of Fetched.Records. The caller returns to it the bytes of the Records that it
+	// gets, when it does not need them any more.
+	Budget ReadBudget
+}
+
+// ReadBudget bounds the bytes of batches that are read into memory. It is safe for concurrent use.
+type ReadBudget interface {
+	// Take takes up to wantBytes, and returns how many. If it returns 0, no batch is read, and the fetch does not wait.
+	Take(wantBytes int) int
+	// Return takes back bytes. They are negative if a batch that was read is larger than what Take has taken.
+	Return(bytes int)
 }
 
 // FetchPartition asks for batches of one partition, beginning with the batch that contains Offset.

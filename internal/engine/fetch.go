@@ -48,10 +48,10 @@ type fetch struct {
 	dst    []Fetched
 	parts  []*part // parts[i] is the partition of dst[i], or nil if dst[i].Err says why there is none
 	bytes  int
-	failed bool // some element of dst has an error
+	failed bool // some element of dst has an error, or req.Budget is used up
 }
 
-// complete reports whether the fetch has enough bytes, or an error, so that it need not wait any longer.
+// complete reports whether the fetch has enough bytes, or a failure, so that it need not wait any longer.
 func (f *fetch) complete() bool { return f.failed || f.bytes >= max(f.req.MinBytes, 1) }
 
 // readAll finds all requested partitions and reads each of them once.
@@ -88,7 +88,11 @@ func (f *fetch) read(i int) {
 		got.Err = ErrOffsetOutOfRange
 	case want.Offset == high, f.bytes > 0 && left <= 0:
 	default:
-		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, min(want.MaxBytes, left), f.req.Stored)
+		most, ok := f.take(min(want.MaxBytes, left))
+		if !ok {
+			break
+		}
+		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, most, f.req.Stored)
 		got.Err = f.engine.readError(got.Err)
 		if got.Err != nil && p.deleted.Load() { // the log of a deleted partition is closed, which explains any other error
 			got.Err = ErrUnknownTopic // and its log is closed
@@ -96,13 +100,32 @@ func (f *fetch) read(i int) {
 		size := got.SizeBytes()
 		if f.bytes > 0 && size > left { // only the first partition with batches may exceed the limit
 			clear(got.Records)
-			got.Records, size = got.Records[:0], 0
+			got.Records, got.Stored, size = got.Records[:0], Stored{}, 0
 		}
 		f.bytes += size
+		f.giveBack(most - got.InMemoryBytes())
 		got.HighWatermark = p.end()
 		got.LastStable = got.HighWatermark
 	}
 	f.failed = f.failed || got.Err != nil
+}
+
+// take takes up to wantBytes from the budget, for one partition, and returns how many may be read; 0 means one batch. It
+// returns false if the budget is used up.
+func (f *fetch) take(wantBytes int) (bytes int, ok bool) {
+	if f.req.Budget == nil {
+		return wantBytes, true
+	}
+	bytes = f.req.Budget.Take(max(wantBytes, 1))
+	f.failed = f.failed || bytes == 0
+	return bytes, bytes > 0
+}
+
+// giveBack returns bytes that take has taken to the budget.
+func (f *fetch) giveBack(bytes int) {
+	if f.req.Budget != nil && bytes != 0 {
+		f.req.Budget.Return(bytes)
+	}
 }
 
 // wait reads partitions again as records are appended to them, until the fetch is complete, req.MaxWait is over, ctx
@@ -126,6 +149,7 @@ func (f *fetch) wait(ctx context.Context) {
 		for i, p := range f.parts {
 			if p.deleted.Load() || p.end() > f.dst[i].HighWatermark {
 				f.bytes -= f.dst[i].SizeBytes()
+				f.giveBack(f.dst[i].InMemoryBytes())
 				clear(f.dst[i].Records)
 				f.dst[i].Records = f.dst[i].Records[:0]
 				f.read(i)
@@ -134,17 +158,44 @@ func (f *fetch) wait(ctx context.Context) {
 		if f.complete() {
 			return
 		}
+		kept := f.bytes == 0 || f.req.Budget == nil
+		if !kept {
+			f.drop()
+		}
 		select {
 		case <-poll.woken:
 		case <-timeout.C:
+			f.readDropped(kept)
 			return
 		case <-ctx.Done():
+			f.readDropped(kept)
 			return
 		case <-f.engine.life.closing:
 			for i := range f.dst {
 				f.dst[i].Err = ErrClosed
 			}
 			return
+		}
+		f.readDropped(kept)
+	}
+}
+
+// drop forgets the batches that were read, so that a fetch which waits for more holds no memory meanwhile. readDropped reads
+// them again.
+func (f *fetch) drop() {
+	for i := range f.dst {
+		f.giveBack(f.dst[i].InMemoryBytes())
+		clear(f.dst[i].Records)
+		f.dst[i].Records, f.dst[i].Stored = f.dst[i].Records[:0], Stored{}
+	}
+	f.bytes = 0
+}
+
+// readDropped reads all partitions, unless their batches were kept.
+func (f *fetch) readDropped(kept bool) {
+	if !kept {
+		for i := range f.dst {
+			f.read(i)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +176,69 @@ func TestReaderAtTheEndIsNeverOutOfRange(t *testing.T) {
 		appendNow(e, id, records)
 	}
 	readers.Wait()
+}
+
+// countedBudget is a ReadBudget that gives all that is asked for until it is used up.
+type countedBudget struct{ left atomic.Int64 }
+
+func (b *countedBudget) Take(wantBytes int) int {
+	if b.left.Load() <= 0 {
+		return 0
+	}
+	b.left.Add(-int64(wantBytes))
+	return wantBytes
+}
+
+func (b *countedBudget) Return(bytes int) { b.left.Add(int64(bytes)) }
+
+// Case: of the budget, a fetch keeps just the bytes of the records that it returns, however often it reads. When the budget is
+// used up, a fetch reads nothing and does not wait.
+func TestFetchKeepsToItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openMem(t, nil)
+		topic := makeTopic(t, e, "orders", 2)
+		ids := []Partition{{Topic: topic.ID, Index: 0}, {Topic: topic.ID, Index: 1}}
+		req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 2000, MaxWait: time.Minute}
+		for _, id := range ids {
+			req.Partitions = append(req.Partitions, FetchPartition{Partition: id, MaxBytes: 1 << 20, LeaderEpoch: -1})
+		}
+		const all = 4 << 20
+		var budget countedBudget
+		budget.left.Store(all)
+		req.Budget = &budget
+		go func() { // the fetch reads after each
+			for i := range 40 {
+				appendNow(e, ids[i%2], newBatch(-1, -1, strings.Repeat("x", 50)))
+				time.Sleep(time.Second)
+			}
+		}()
+		go func() { // what a fetch has read does not take memory while it waits for more
+			time.Sleep(10*time.Second + time.Millisecond)
+			if left := budget.left.Load(); left != all {
+				t.Errorf("a fetch that waits holds %d bytes", all-left)
+			}
+		}()
+		got := e.Fetch(t.Context(), req, nil)
+		records := got[0].InMemoryBytes() + got[1].InMemoryBytes()
+		if kept := all - budget.left.Load(); records < 2000 || kept != int64(records) {
+			t.Errorf("%d bytes of records took %d of the budget", records, kept)
+		}
+		time.Sleep(time.Minute)
+
+		// Case: too few are there when the time is over.
+		budget.left.Store(all)
+		req.MinBytes = 1 << 20
+		got = e.Fetch(t.Context(), req, nil)
+		records = got[0].InMemoryBytes() + got[1].InMemoryBytes()
+		if kept := all - budget.left.Load(); records < 4000 || kept != int64(records) {
+			t.Errorf("%d bytes of records took %d of the budget when the time was over", records, kept)
+		}
+
+		budget.left.Store(0)
+		began := time.Now()
+		got = e.Fetch(t.Context(), req, nil)
+		if n := got[0].InMemoryBytes() + got[1].InMemoryBytes(); n != 0 || got[0].Err != nil || budget.left.Load() != 0 || time.Since(began) != 0 {
+			t.Errorf("%d bytes of records after %v, the budget has %d, error %v", n, time.Since(began), budget.left.Load(), got[0].Err)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidings.dev/internal/datadir"
@@ -26,6 +27,8 @@ type groups struct {
 	state *group.Coordinator
 	timer *time.Timer // calls step with a group.Tick
 	due   time.Time   // when timer fires; the zero time means that timer does not run
+
+	bytes atomic.Int64 // state.Bytes after the last step
 }
 
 // start begins to serve requests with state, the coordinator that recovery has filled. It blocks while the journal's
@@ -38,6 +41,7 @@ func (g *groups) start(e *Engine, state *group.Coordinator) {
 	defer g.order.Unlock()
 	g.mu.Lock()
 	effects := state.Resume(e.config.Now())
+	g.bytes.Store(state.Bytes())
 	g.arm()
 	g.mu.Unlock()
 	g.perform(effects, journal.PriorityVital)
@@ -60,6 +64,7 @@ func (g *groups) step(ev group.Event) {
 		g.due = time.Time{}
 	}
 	effects := g.state.Step(g.engine.config.Now(), ev)
+	g.bytes.Store(g.state.Bytes())
 	g.arm()
 	g.mu.Unlock()
 	priority := journal.PriorityVital
@@ -127,7 +132,9 @@ func (g *groups) persisted(id uint64, err error) (replies []group.Effect) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.arm()
-	return g.state.Step(g.engine.config.Now(), group.Persisted{ID: id, Err: err})
+	replies = g.state.Step(g.engine.config.Now(), group.Persisted{ID: id, Err: err})
+	g.bytes.Store(g.state.Bytes())
+	return replies
 }
 
 // reply sends the answers among effects and ignores all other effects. It does not block.
@@ -296,3 +303,7 @@ func (e *Engine) DeleteOffsets(ctx context.Context, id string, tps []group.Topic
 	}
 	return answer.Partitions, answer.Err
 }
+
+// ClientBytes returns the memory of what clients have the engine remember, about: members and positions of groups, and
+// idempotent producers.
+func (e *Engine) ClientBytes() int64 { return e.groups.bytes.Load() + e.producers.Bytes() }

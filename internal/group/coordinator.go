@@ -19,6 +19,7 @@ type Options struct {
 	OffsetRetention  time.Duration
 	MaxMetadataBytes int           // length of the metadata of one offset; default 4096
 	MaxMemberBytes   int64         // memory of the members of all groups, about; default 64 MiB
+	MaxGroupBytes    int64         // memory of the members of one group, about; default 2 MiB
 	MaxPositionBytes int64         // memory of the committed offsets of all groups, about; default 64 MiB
 	NewID            func() string // returns the unique part of a new member id; default: a random UUID
 }
@@ -30,6 +31,7 @@ func (o Options) WithDefaults() Options {
 	o.OffsetRetention = cmp.Or(o.OffsetRetention, 7*24*time.Hour)
 	o.MaxMetadataBytes = cmp.Or(o.MaxMetadataBytes, 4096)
 	o.MaxMemberBytes = cmp.Or(o.MaxMemberBytes, 64<<20)
+	o.MaxGroupBytes = cmp.Or(o.MaxGroupBytes, 2<<20)
 	o.MaxPositionBytes = cmp.Or(o.MaxPositionBytes, 64<<20)
 	if o.NewID == nil {
 		o.NewID = newUUID

@@ -6,6 +6,10 @@ package group
 // likewise; a position in a partition in which its group has none, or with longer metadata, with ErrNoRoom. What exists
 // can always be renewed, so that groups which work go on.
 //
+// One group has a bound of its own, since all its members are in one record of the journal and in the response to the
+// leader: while a large record is written, nobody else's is. The default allows for records of about 1 MiB, as Apache Kafka's
+// message.max.bytes does.
+//
 // The sizes are estimates of the memory that is in use, with the copies that are made of it: metadata and assignments
 // are in the group, and again in its record.
 
@@ -20,6 +24,9 @@ const (
 // smallMemberBytes is the size up to which a member may use the second half of Options.MaxMemberBytes, so that large
 // members leave room for ordinary ones.
 const smallMemberBytes = 32 << 10
+
+// Bytes returns the memory of all groups, about: of their members and of their positions.
+func (c *Coordinator) Bytes() int64 { return c.memberBytes + c.durable.size.bytes }
 
 // size returns the memory of the member.
 func (m *member) size() int64 {
@@ -51,13 +58,13 @@ func (c *Coordinator) recount(g *group) {
 	g.countedBytes = n
 }
 
-// hasRoomFor reports whether a group may grow by bytes of members.
-func (c *Coordinator) hasRoomFor(bytes, memberSize int64) bool {
+// hasRoomFor reports whether a group may grow by bytes of members, of which the largest has memberSize.
+func (c *Coordinator) hasRoomFor(g *group, bytes, memberSize int64) bool {
 	limit := c.o.MaxMemberBytes
 	if memberSize > smallMemberBytes {
 		limit /= 2
 	}
-	return bytes <= 0 || c.memberBytes+bytes <= limit
+	return bytes <= 0 || c.memberBytes+bytes <= limit && g.countedBytes+bytes <= c.o.MaxGroupBytes
 }
 
 // hasRoomToJoin reports whether the client of a JoinGroup may become, or stay, a member with the metadata in r.
@@ -67,7 +74,7 @@ func (c *Coordinator) hasRoomToJoin(g *group, r *JoinRequest) bool {
 	if m := g.member(replaced(g, r)); m != nil {
 		grows -= m.size() - 2*int64(len(m.assignment))
 	}
-	return c.hasRoomFor(grows, size)
+	return c.hasRoomFor(g, grows, size)
 }
 
 // hasRoomToAssign reports whether the members of g may have these assignments.
@@ -78,7 +85,7 @@ func (c *Coordinator) hasRoomToAssign(g *group, assignments map[MemberID][]byte)
 		grows += n - 2*int64(len(m.assignment))
 		largest = max(largest, n)
 	}
-	return c.hasRoomFor(grows, largest)
+	return c.hasRoomFor(g, grows, largest)
 }
 
 // hasRoomToCommit reports whether a group may have a position.

@@ -121,3 +121,34 @@ func TestPositionsHaveBoundedMemory(t *testing.T) {
 		t.Errorf("%d bytes of positions are counted of a topic that is deleted", p)
 	}
 }
+
+// Clients join one group until they are refused, long before all groups together have what they may. Other groups, and the
+// members of this one, are not concerned.
+func TestOneGroupHasBoundedMemory(t *testing.T) {
+	w := newFakeEngine(t, Options{MaxMemberBytes: 8 << 20, MaxGroupBytes: 1 << 20})
+	join := func(group string, member MemberID) JoinResponse {
+		w.tickets++
+		w.step(Join{Ticket: w.tickets, JoinRequest: JoinRequest{Group: group, Member: member, ClientID: "c", ProtocolType: "consumer",
+			Protocols:      []Protocol{{Name: "range", Metadata: make([]byte, 10_000)}},
+			SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second}})
+		checkSizes(w)
+		r, _ := w.answers[w.tickets].(JoinResponse) // the zero value if it waits for the first member to join again
+		return r
+	}
+	first := join("one", "").Member
+	accepted := 1
+	for ; join("one", "").Err == nil; accepted++ {
+		if accepted > 100 {
+			t.Fatal("there is no bound")
+		}
+	}
+	if accepted != 50 { // 20 KB each
+		t.Errorf("%d members were accepted", accepted)
+	}
+	if r := join("another", ""); r.Err != nil {
+		t.Errorf("a member of another group: %v", r.Err)
+	}
+	if r := join("one", first); r.Err != nil || len(r.Members) != accepted {
+		t.Errorf("a member that joins again: %v, with %d members", r.Err, len(r.Members))
+	}
+}

@@ -135,6 +135,7 @@ func (c *conn) fetch(f *frame) error {
 	incremental, code := c.applySession(session, r)
 	if code != none {
 		r.code, r.topics, r.partitions = code, r.topics[:0], r.partitions[:0]
+		c.server.responseBytes.add(32)
 		c.responses.send(resp, 32)
 		return nil
 	}
@@ -145,13 +146,19 @@ func (c *conn) fetch(f *frame) error {
 	if len(r.query) < len(r.partitions) || minBytes <= 0 {
 		wait = 0 // answer at once if a partition has an error or the client asks for no bytes
 	}
-	maxResponseBytes := c.server.responseBytes.limit(min(int(max(maxBytes, 0)), c.server.config.MaxFetchBytes))
+	budget := c.server.responseBytes
+	wait = budget.awaitRoomWithin(c.pollCtx, wait)
+	if c.gone() {
+		return nil // nothing need be read for it
+	}
+	maxResponseBytes := min(int(max(maxBytes, 0)), c.server.config.MaxFetchBytes)
 	r.results = c.server.engine.Fetch(c.pollCtx, engine.FetchRequest{
 		Partitions: r.query,
 		MaxBytes:   maxResponseBytes,
 		MinBytes:   min(int(max(minBytes, 0)), maxResponseBytes), // a larger minimum could not be met
 		MaxWait:    wait,
 		Stored:     c.responses.tcp != nil,
+		Budget:     budget,
 	}, r.results[:0])
 	if incremental != nil {
 		incremental.answer(r)
@@ -162,7 +169,9 @@ func (c *conn) fetch(f *frame) error {
 	for i := range r.results {
 		size += r.results[i].InMemoryBytes()
 	}
-	c.responses.send(resp, size+64*len(r.partitions))
+	rest := 64 * len(r.partitions)
+	budget.add(rest) // the engine has taken the size of the records
+	c.responses.send(resp, size+rest)
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 		seen[key] = true
 		t, err := c.findTopic(name, ask.TopicID)
 		if errors.Is(err, engine.ErrUnknownTopic) && create && created < maxAutoCreated {
-			if t, err = c.server.engine.AutoCreate(ctx, *name); err == nil {
+			if t, err = c.autoCreate(ctx, *name); err == nil {
 				created++
 			}
 		}
@@ -91,6 +91,13 @@ func (c *conn) metadata(ctx context.Context, r *kmsg.MetadataRequest) kmsg.Respo
 		resp.Topics = append(resp.Topics, row)
 	}
 	return resp
+}
+
+// autoCreate creates a topic for a Metadata request. It blocks until the topic is durable, and has no turn meanwhile.
+func (c *conn) autoCreate(ctx context.Context, name string) (meta.Topic, error) {
+	c.server.giveTurn(c.turn)
+	defer func() { c.turn = <-c.server.turns }()
+	return c.server.engine.AutoCreate(ctx, name)
 }
 
 // metadataByID is the first version in which topics can be asked for by id. Earlier ones have the field, too.

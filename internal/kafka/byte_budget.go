@@ -41,22 +41,3 @@ func (b *byteBudget) release(bytes int) {
 
 // inUse returns the number of bytes acquired and not released.
 func (b *byteBudget) inUse() int64 { return b.used.Load() }
-
-// responseMeter counts the bytes of responses that are ready and not yet written to their connections, over all
-// connections of a server. It never blocks a response, because a Fetch has already read its records when their size is
-// known; instead its method limit makes later Fetch responses smaller. A responseMeter is safe for concurrent use.
-type responseMeter struct {
-	maxBytes int64
-	used     atomic.Int64
-}
-
-func (m *responseMeter) add(bytes int)    { m.used.Add(int64(bytes)) }
-func (m *responseMeter) remove(bytes int) { m.used.Add(-int64(bytes)) }
-
-// limit returns the maximum size in bytes of the next Fetch response: the smaller of wantBytes and a quarter of the
-// bytes that are still free, so that a few slow clients leave room for the others. With a limit of 0, a Fetch still
-// returns one batch.
-func (m *responseMeter) limit(wantBytes int) int {
-	left := max(m.maxBytes-m.used.Load(), 0)
-	return int(min(int64(wantBytes), left/4))
-}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -60,7 +61,8 @@ type conn struct {
 	unhandled  atomic.Int64 // number of frames in queue or being handled by the worker
 	draining   atomic.Bool  // set by drain
 
-	fetchedPartitions int // number of partitions of the last Fetch; only the worker uses it
+	fetchedPartitions int   // number of partitions of the last Fetch; only the worker uses it
+	turn              *turn // likewise; nil while it has none
 }
 
 // newConn returns a connection on which serve can be called. The connection ends when ctx is done. Every conn must be
@@ -159,9 +161,8 @@ func (c *conn) read() error {
 // after sending.
 func (c *conn) work() {
 	for f := range c.queue {
-		gone := c.ctx.Err() != nil || c.pollCtx.Err() != nil && !c.draining.Load()
 		switch {
-		case gone && f.api.key != keyProduce:
+		case c.gone() && f.api.key != keyProduce:
 			c.releaseFrame(f)
 		default:
 			if err := c.handle(f); err != nil {
@@ -170,6 +171,11 @@ func (c *conn) work() {
 		}
 		c.unhandled.Add(-1)
 	}
+}
+
+// gone reports whether the connection ends without answering further requests, because the client has gone or was refused.
+func (c *conn) gone() bool {
+	return c.ctx.Err() != nil || c.pollCtx.Err() != nil && !c.draining.Load()
 }
 
 // handle handles one request and takes ownership of its frame. An error that the protocol can express is sent in the
@@ -200,9 +206,54 @@ func (c *conn) handle(f *frame) error {
 	if err := req.ReadFrom(f.body); err != nil {
 		return errors.Join(ErrMalformed, err)
 	}
-	resp := c.dispatch(req, f)
-	c.send(f, resp.AppendTo(nil))
+	if body := c.answer(req, f); body != nil {
+		c.responses.send(c.newResponse(f, encodedBody{body}), len(body))
+	}
 	return nil
+}
+
+// answer calls the handler of a request that kmsg has decoded, and returns the encoded response, which it has added to the
+// budget. It returns nil if the connection ends before there is room for the response.
+func (c *conn) answer(req kmsg.Request, f *frame) (body []byte) {
+	switch f.api.key {
+	case keyMetadata, keyOffsetFetch, keyDescribeGroups, keyListGroups, keyOffsetForLeaderEpoch, keyDescribeConfigs, keyDescribeLogDirs,
+		keyDescribeProducers, keyDescribeTopicPartitions:
+		// The response may be many times as large as the request.
+		if c.turn = c.takeTurn(); c.turn == nil {
+			return nil
+		}
+		body = c.encode(c.dispatch(req, f))
+	case keyJoinGroup, keySyncGroup: // likewise, but their handlers wait
+		resp := c.dispatch(req, f)
+		if c.turn = c.takeTurn(); c.turn == nil {
+			return nil
+		}
+		body = c.encode(resp)
+	default:
+		body = c.dispatch(req, f).AppendTo(nil)
+		c.server.responseBytes.add(len(body))
+		return body
+	}
+	c.server.giveTurn(c.turn)
+	c.turn = nil
+	return body
+}
+
+// takeTurn blocks until the worker has a turn. It returns nil if nobody waits for the response any more.
+func (c *conn) takeTurn() *turn {
+	t := c.server.takeTurn(c.pollCtx)
+	if t == nil && !c.gone() { // the connection is draining: what it has read is answered
+		t = c.server.takeTurn(c.ctx)
+	}
+	return t
+}
+
+// encode returns an encoded response and adds it to the budget. The caller must have a turn.
+func (c *conn) encode(resp kmsg.Response) []byte {
+	c.turn.scratch = resp.AppendTo(c.turn.scratch[:0])
+	body := bytes.Clone(c.turn.scratch)
+	c.server.responseBytes.add(len(body))
+	return body
 }
 
 // dispatch calls the handler of a request that kmsg has decoded, and returns the response.
@@ -303,6 +354,7 @@ func (b encodedBody) encode(e *responseEncoder, _ int16) { e.attach(b.bytes) }
 // send queues a response to f with an encoded body, and writes it if no earlier response waits. The caller must not
 // change body afterwards. send blocks as responseWriter.send does.
 func (c *conn) send(f *frame, body []byte) {
+	c.server.responseBytes.add(len(body))
 	c.responses.send(c.newResponse(f, encodedBody{body}), len(body))
 }
 
@@ -351,7 +403,7 @@ func (c *conn) logEnd(reason error) {
 	switch {
 	case errors.Is(reason, ErrMalformed), errors.Is(reason, ErrRequestTooLarge), errors.Is(reason, ErrUnsupported):
 		level, message = slog.LevelWarn, "connection closed: the client sent what cannot be read"
-	case errors.Is(reason, errTooSlow):
+	case errors.Is(reason, errTooSlow), errors.Is(reason, errUnread):
 		level, message = slog.LevelWarn, "connection closed: the client is too slow"
 	}
 	c.server.log.Log(context.Background(), level, message, "client", c.clientHost, "reason", reason)

@@ -44,13 +44,14 @@ func TestJoinsWithLargeMetadataAreRefused(t *testing.T) {
 	}
 }
 
-// TestWaitingJoinsHoldNoRequests has clients join a group that waits for its first member. Their requests must not use up
+// TestWaitingJoinsHoldNoRequests has clients join groups that wait for their first members. Their requests must not use up
 // the memory for requests meanwhile.
 func TestWaitingJoinsHoldNoRequests(t *testing.T) {
 	h := newTestServer(t)
-	roundTrip[*kmsg.JoinGroupResponse](h.dial(), joinWith("g", 100_000), 3) // which does not join again
-	for range 10 {
-		h.dial().send(joinWith("g", 900_000))
+	for i := range 10 {
+		group := fmt.Sprint("g", i)
+		roundTrip[*kmsg.JoinGroupResponse](h.dial(), joinWith(group, 1000), 3) // which does not join again
+		h.dial().send(joinWith(group, 900_000))
 	}
 	eventually(t, "all to wait", func() bool { return h.requestsInWork() == 10 })
 	eventually(t, "their memory to be given back", func() bool { return h.server.requestBytes.inUse() == 0 })

@@ -3,6 +3,7 @@ package kafka
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +25,7 @@ type response struct {
 
 	inline bool // the goroutine that handles the request will call flushInline
 	ready  bool // the body can be encoded
-	// size of the encoded response, about; included in queuedBytes and in the meter while it is queued and ready
+	// size of the encoded response, about; included in queuedBytes and in the budget while it is queued and ready
 	estimatedBytes int
 }
 
@@ -37,15 +38,18 @@ type response struct {
 // Invariants:
 //
 //   - queue is in the order of requests. Responses are written from its head, and removed when they are written.
-//   - unless failed, queuedBytes is the sum of estimatedBytes over the ready responses in queue, and the meter includes
+//   - unless failed, queuedBytes is the sum of estimatedBytes over the ready responses in queue, and the budget includes
 //     queuedBytes.
 //   - while writing is true, no other goroutine removes responses from the queue.
 //   - failed is never reset. While it is true, nothing is written and no call waits.
 type responseWriter struct {
 	net     net.Conn
-	tcp     *net.TCPConn   // net if it is a TCP connection, else nil
-	meter   *responseMeter // shared by all connections of a server
-	onError func(error)    // called once, with mu held, when a write fails
+	tcp     *net.TCPConn    // net if it is a TCP connection, else nil
+	budget  *responseBudget // shared by all connections of a server
+	onError func(error)     // called once, with mu held, when a write fails
+
+	blockedSince atomic.Int64 // when the present write began or last went on, in nanoseconds since the Unix epoch; 0 without one
+	heldBytes    atomic.Int64 // queuedBytes, for those who do not hold mu
 
 	mu          sync.Mutex
 	notFull     sync.Cond   // signalled when responses have left queue, or failed is set
@@ -68,10 +72,10 @@ const (
 	maxFlushBytes          = 1 << 20 // about the number of bytes encoded for one write
 )
 
-// init sets the connection to write to, the meter and the function that is called when a write fails. It must be called
+// init sets the connection to write to, the budget and the function that is called when a write fails. It must be called
 // before any other method.
-func (w *responseWriter) init(conn net.Conn, m *responseMeter, onError func(error)) {
-	w.net, w.meter, w.onError = conn, m, onError
+func (w *responseWriter) init(conn net.Conn, b *responseBudget, onError func(error)) {
+	w.net, w.budget, w.onError = conn, b, onError
 	w.tcp, _ = conn.(*net.TCPConn)
 	w.notFull.L, w.wake.L = &w.mu, &w.mu
 }
@@ -99,6 +103,7 @@ func (w *responseWriter) complete(r *response, estimatedBytes int) {
 	if w.failed {
 		return
 	}
+	w.budget.add(estimatedBytes)
 	w.markReady(r, estimatedBytes)
 	if w.queue[0] == r && !w.writing && !r.inline {
 		w.wake.Signal()
@@ -116,14 +121,16 @@ func (w *responseWriter) flushInline(r *response) {
 	}
 }
 
-// send reserves and completes r, and writes r in the calling goroutine if it is at the head of the queue. send blocks
-// while the queue is full, and may block on the network.
+// send reserves and completes r, and writes r in the calling goroutine if it is at the head of the queue. The caller must
+// have added estimatedBytes to the budget. send blocks while the queue is full, and may block on the network.
 func (w *responseWriter) send(r *response, estimatedBytes int) {
 	if !w.reserve(r) {
+		w.budget.remove(estimatedBytes)
 		return
 	}
 	w.mu.Lock()
 	if w.failed {
+		w.budget.remove(estimatedBytes)
 		w.mu.Unlock()
 		return
 	}
@@ -134,11 +141,11 @@ func (w *responseWriter) send(r *response, estimatedBytes int) {
 	w.mu.Unlock()
 }
 
-// markReady sets r.ready and adds estimatedBytes to queuedBytes and to the meter. mu must be held.
+// markReady sets r.ready and adds estimatedBytes, which are in the budget, to queuedBytes. mu must be held.
 func (w *responseWriter) markReady(r *response, estimatedBytes int) {
 	r.ready, r.estimatedBytes = true, estimatedBytes
 	w.queuedBytes += estimatedBytes
-	w.meter.add(estimatedBytes)
+	w.heldBytes.Store(int64(w.queuedBytes))
 }
 
 // run writes the responses that are not written by the goroutines that handle requests. It returns when close was
@@ -173,8 +180,9 @@ func (w *responseWriter) flush() {
 		w.mu.Unlock()
 		err := w.write(batch[:n])
 		w.mu.Lock()
-		w.meter.remove(bytes)
+		w.budget.remove(bytes)
 		w.queuedBytes -= bytes
+		w.heldBytes.Store(int64(w.queuedBytes))
 		if err != nil {
 			w.setFailed()
 			w.onError(err)
@@ -200,8 +208,11 @@ func (w *responseWriter) write(responses []*response) error {
 		r.body.encode(e, r.version)
 		e.end()
 	}
-	w.net.SetWriteDeadline(time.Now().Add(frameTimeout(e.size())))
-	if len(e.parts) == 0 {
+	now := time.Now()
+	w.net.SetWriteDeadline(now.Add(frameTimeout(e.size())))
+	w.blockedSince.Store(now.UnixNano())
+	defer w.blockedSince.Store(0)
+	if len(e.parts) == 0 && len(e.buf) <= unreadStepBytes {
 		_, err := w.net.Write(e.buf)
 		return err
 	}
@@ -228,12 +239,32 @@ func (w *responseWriter) write(responses []*response) error {
 	return w.writeBufs()
 }
 
-// writeBufs writes the byte slices in bufs to the connection, and empties bufs.
+// writeBufs writes the byte slices in bufs to the connection, and empties bufs. It writes about unreadStepBytes at a time,
+// and notes when that has gone on.
 func (w *responseWriter) writeBufs() error {
-	rest := w.bufs // WriteTo consumes rest and clears its elements
+	rest := w.bufs
 	w.bufs = w.bufs[:0]
-	_, err := rest.WriteTo(w.net)
-	return err
+	for len(rest) > 0 {
+		n, bytes := 0, 0
+		for n < len(rest) && bytes+len(rest[n]) <= unreadStepBytes {
+			bytes += len(rest[n])
+			n++
+		}
+		if n == 0 { // one that is larger by itself
+			if _, err := w.net.Write(rest[0][:unreadStepBytes]); err != nil {
+				return err
+			}
+			rest[0] = rest[0][unreadStepBytes:]
+		} else {
+			step := rest[:n:n] // WriteTo consumes step and clears its elements
+			rest = rest[n:]
+			if _, err := step.WriteTo(w.net); err != nil {
+				return err
+			}
+		}
+		w.blockedSince.Store(time.Now().UnixNano())
+	}
+	return nil
 }
 
 // close makes run return once all reserved responses are written. No response may be reserved afterwards.
@@ -253,7 +284,7 @@ func (w *responseWriter) abandon() {
 }
 
 // setFailed sets failed and unblocks all waiting goroutines. mu must be held. The bytes of queued responses stay in
-// queuedBytes and in the meter: flush subtracts the bytes of the responses that it is writing, and releaseUnwritten
+// queuedBytes and in the budget: flush subtracts the bytes of the responses that it is writing, and releaseUnwritten
 // those of the others.
 func (w *responseWriter) setFailed() {
 	if w.failed {
@@ -271,11 +302,11 @@ func (w *responseWriter) empty() bool {
 	return len(w.queue) == 0
 }
 
-// releaseUnwritten empties the queue and subtracts the bytes of its responses from the meter. It must be called last,
+// releaseUnwritten empties the queue and subtracts the bytes of its responses from the budget. It must be called last,
 // when no goroutine writes or completes responses any more.
 func (w *responseWriter) releaseUnwritten() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.meter.remove(w.queuedBytes)
+	w.budget.remove(w.queuedBytes)
 	w.queuedBytes, w.queue = 0, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -49,9 +50,10 @@ type Config struct {
 	// MaxFetchBytes bounds the records in one Fetch response, even if the client asks for more; default 16 MiB. A
 	// single larger batch is still served.
 	MaxFetchBytes int
-	// MaxResponseBytes is meant to bound the responses not yet sent, in all connections together; default 256 MiB.
-	// Responses are never held back: instead one Fetch response may use at most a quarter of the bytes that are still
-	// free.
+	// MaxResponseBytes bounds the responses in memory that are not yet sent, together with the requests, fetch sessions,
+	// groups, positions and producers of all connections; default 128 MiB. Whatever these take, the responses have at least a quarter of it. While
+	// they have no room, large responses are not made and Fetch answers without records, and connections are closed whose
+	// clients have read nothing for a second.
 	MaxResponseBytes int64
 	// MaxFetchWait is the longest time that a Fetch waits for records, even if the client asks for more; default 5 min.
 	MaxFetchWait time.Duration
@@ -77,7 +79,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxInFlightBytes, 128<<20)
 	setDefault(&c.MaxConnectionBytes, c.MaxFrameBytes)
 	setDefault(&c.MaxFetchBytes, 16<<20)
-	setDefault(&c.MaxResponseBytes, 256<<20)
+	setDefault(&c.MaxResponseBytes, 128<<20)
 	setDefault(&c.MaxFetchWait, 5*time.Minute)
 	setDefault(&c.MaxFetchSessions, 1000)
 	setDefault(&c.MaxFetchSessionBytes, 64<<20)
@@ -106,8 +108,9 @@ type Server struct {
 	engine        *engine.Engine
 	log           *slog.Logger
 	limits        frameLimits
-	requestBytes  *requestBudget // of request frames read and not yet handled, in all connections together
-	responseBytes *responseMeter // of responses not yet sent, in all connections together
+	requestBytes  *requestBudget  // of request frames read and not yet handled, in all connections together
+	responseBytes *responseBudget // of responses not yet sent, in all connections together
+	turns         chan *turn      // the turns that nobody has
 	fetchSessions *fetchSessions
 
 	mu     sync.Mutex
@@ -125,12 +128,25 @@ func New(c Config) *Server {
 		log:           c.Logger,
 		limits:        frameLimits{produceBytes: c.MaxFrameBytes, requestBytes: c.MaxRequestBytes},
 		requestBytes:  newRequestBudget(c.MaxInFlightBytes, int64(max(c.MaxFrameBytes, c.MaxRequestBytes))),
-		responseBytes: &responseMeter{maxBytes: c.MaxResponseBytes},
 		fetchSessions: newFetchSessions(c.MaxFetchSessions, c.MaxFetchSessionBytes),
+		turns:         make(chan *turn, max(1, runtime.GOMAXPROCS(0)/2)),
 		conns:         make(map[*conn]struct{}),
+	}
+	s.responseBytes = &responseBudget{
+		maxBytes: c.MaxResponseBytes, minBytes: c.MaxResponseBytes / 4, closeUnread: s.closeUnread,
+		others: s.otherClientBytes,
+	}
+	for range cap(s.turns) {
+		s.turns <- new(turn)
 	}
 	s.ended.L = &s.mu
 	return s
+}
+
+// otherClientBytes returns the memory in bytes, about, of what clients have the server hold besides responses.
+func (s *Server) otherClientBytes() int64 {
+	_, sessionBytes := s.fetchSessions.inUse()
+	return s.requestBytes.inUse() + int64(sessionBytes) + s.engine.ClientBytes()
 }
 
 // ServeConn serves one connection, and closes it before it returns. ServeConn blocks until the client disconnects or

@@ -65,6 +65,12 @@ func (l *Limit) Exhausted() bool { return l != nil && l.used.Load() >= l.max }
 // Full reports whether nine of ten producers are in use.
 func (l *Limit) Full() bool { return l != nil && l.used.Load() >= l.max/10*9 }
 
+// producerBytes is the memory of one known producer in bytes, about.
+const producerBytes = 320
+
+// Bytes returns the memory of the known producers, about.
+func (l *Limit) Bytes() int64 { return l.used.Load() * producerBytes }
+
 func (l *Limit) add(n int) {
 	if l != nil && n != 0 {
 		l.used.Add(int64(n))

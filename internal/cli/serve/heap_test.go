@@ -45,3 +45,24 @@ func TestHeapIsTrimmed(t *testing.T) {
 		t.Errorf("%d collections though nothing went on", later-collections)
 	}
 }
+
+// Case: a broker that lives in little memory is kept from growing by garbage beyond 320 MiB, and one that lives in much may
+// have half as much again.
+func TestHeapIsLimited(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	h := &heap{limited: true}
+	limit := func() int64 {
+		h.trim()
+		return debug.SetMemoryLimit(-1)
+	}
+	if got := limit(); got != minHeapLimitBytes {
+		t.Errorf("the limit is %d", got)
+	}
+	const liveBytes = 256 << 20
+	live := make([]byte, liveBytes)
+	runtime.GC()
+	if got := limit(); got < liveBytes/2*3 || got > liveBytes*2 {
+		t.Errorf("the limit is %d when %d bytes live", got, liveBytes)
+	}
+	runtime.KeepAlive(live)
+}
