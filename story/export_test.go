@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -11,6 +12,9 @@ func (ix *Index) Wait(ctx context.Context, until func(Stats) bool) error { retur
 // Pause makes the indexer read a topic no further; Resume ends that.
 func (x *Indexer) Pause(topic string)  { x.lc.Client().PauseFetchTopics(topic) }
 func (x *Indexer) Resume(topic string) { x.lc.Client().ResumeFetchTopics(topic) }
+
+// FindMisfit makes the indexer build its index again, as if a record was fetched that differs from the one it has read.
+func (x *Indexer) FindMisfit() { x.follower.found(errors.New("a test says so")) }
 
 // SetFollowPause sets the time after which Follow opens an indexer again, and returns a function that sets it back.
 func SetFollowPause(d time.Duration) (restore func()) {
