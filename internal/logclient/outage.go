@@ -1,6 +1,8 @@
 package logclient
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -21,6 +23,9 @@ type outage struct {
 func (o *outage) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	if err == nil {
 		o.end()
+		return
+	}
+	if errors.Is(err, context.Canceled) { // the client was closed meanwhile
 		return
 	}
 	o.last.Store(&err)
