@@ -167,10 +167,10 @@ func (li *listener) endedFor(p int32, offset int64, typ nameNum) bool {
 	return ok && e.Has(p, offset) && !(li.handles(typ) && li.subscribedAt(p, offset, typ))
 }
 
-// joined returns when the listener subscribed to a type, or the zero time if that is not recorded. li.sub must not be
-// nil.
+// joined returns when the listener subscribed to a type, or the zero time if that is not recorded, or if it has no subscription any
+// more.
 func (li *listener) joined(typ nameNum) time.Time {
-	if _, later := li.later[typ]; later {
+	if _, later := li.later[typ]; later || li.sub == nil {
 		return time.Time{}
 	}
 	return li.sub.At

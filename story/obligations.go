@@ -116,7 +116,7 @@ func (o *obligations) obligationFor(li *listener, e *locatedEvent) (ob Obligatio
 			} else {
 				ob.Joined = li.joined(e.typ)
 			}
-			return ob, handles || ended
+			return ob, handles && li.sub != nil || ended
 		}
 		o.describeDone(&ob, li, c, e)
 		if li.sub != nil && !ended && !li.subscribedAt(e.Partition, e.Offset, e.typ) {

@@ -355,3 +355,26 @@ func FuzzRows(f *testing.F) {
 		decodeNote(b)
 	})
 }
+
+// TestATombstoneEndsASubscription checks that a reaction whose subscription a tombstone has ended is still shown where it has handled
+// an event, and owes nothing.
+func TestATombstoneEndsASubscription(t *testing.T) {
+	ix, l := openTest(t), newTestLog()
+	l.subscribe("email", "orders", "placed")
+	l.event("orders", "o1", "o1", "", "", "placed", "order/1", epoch)
+	handled := l.event("orders", "o2", "o2", "", "", "placed", "order/2", epoch)
+	l.event("orders", "o3", "o3", "", "", "placed", "order/3", epoch)
+	l.fact(&obligation.Marks{Reaction: "email", Topic: "orders", Done: []offsets.Range{{Lo: 0, Hi: 1}}, Unhandled: []offsets.Range{{Lo: 0, Hi: 1}}, Position: 1})
+	l.handled("email", handled, after(ms), ms)
+	l.append(&kgo.Record{Topic: obligation.SubscriptionsTopic, Key: []byte(obligation.SubscriptionKey("email", "orders")), Timestamp: epoch})
+	apply(t, ix, l)
+	for key, want := range map[string]string{
+		"order/1": "· nobody listening", // the reaction had no handler for it
+		"order/2": "✓ email  handled +1.0 ms, took 1.0 ms",
+		"order/3": "· nobody listening",
+	} {
+		if got := render(t, ask(t, ix, key, Live{}), Format{}); !strings.Contains(got, want) {
+			t.Errorf("%s:\n%s", key, got)
+		}
+	}
+}
