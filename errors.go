@@ -20,6 +20,11 @@ var ErrUnreachable = logclient.ErrUnreachable
 // ErrNoIndexer is matched by the error of [Receipt.Settled] when no indexer runs: without one, no story settles.
 var ErrNoIndexer = settled.ErrNoIndexer
 
+// ErrEventLost is matched by the error of [Receipt.Settled] when the log has acknowledged the event and has lost it since: a backup or
+// a copy from before the event was put in place, or the power has failed and the event was not synced. Emit it again, with the same
+// [ID], if it is still to happen.
+var ErrEventLost = settled.ErrEventLost
+
 // ErrClosed is matched by the errors of emissions, of [App.Run] and of [Receipt.Settled] once the app is closed or
 // aborted.
 var ErrClosed = logclient.ErrClosed

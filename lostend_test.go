@@ -248,3 +248,62 @@ func TestAReactionOnATopicInMemoryOutlivesTheBroker(t *testing.T) {
 		})
 	}
 }
+
+// Handlers end after a copy of the log was made that has their events, and the copy is put in place while the app runs. The log has
+// neither their marks nor what they have emitted: the events are handled again. A receipt of an event that the copy lacks says so, and
+// others do not.
+func TestWhatWasHandledAfterABackupIsHandledAgain(t *testing.T) {
+	t.Parallel()
+	where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
+	where.start(t)
+	t.Cleanup(func() { where.stop(t) })
+	where.create("orders", 2, "sync")
+	app := open(t, "audit", where)
+	var seen journal
+	gate := make(chan struct{})
+	tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
+		if strings.HasPrefix(e.Data.ID, "kept") {
+			<-gate
+		}
+		seen.note(e)
+		_, err := elsewhere.Emit(ctx, e.Data)
+		return err
+	}, tidings.Concurrency(32))
+	run := start(t, app)
+	emit := func(prefix string, n int) (last tidings.Receipt) {
+		t.Helper()
+		for i := range n {
+			receipt, err := placed.Emit(run.ctx, order{ID: fmt.Sprint(prefix, i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = receipt
+		}
+		return last
+	}
+	emit("first", 10)
+	eventually(t, "the first are handled", func() bool { return seen.len() == 10 && run.Stats()["audit"].Waiting == 0 })
+	kept := emit("kept", 10)
+	where.keep()
+	close(gate)
+	lost := emit("lost", 10)
+	eventually(t, "all are handled", func() bool { return seen.len() == 30 && run.Stats()["audit"].Waiting == 0 })
+	where.cut()
+
+	reader := open(t, "reader", where)
+	var come journal
+	tidings.React(reader, elsewhere, func(_ context.Context, e tidings.Event[order]) error {
+		come.note(e)
+		return nil
+	}, tidings.FromBeginning())
+	start(t, reader)
+	emit("later", 10)
+	eventually(t, "what follows from all events is in the log", func() bool { return come.len() == 30 })
+	if err := lost.Settled(t.Context()); !errors.Is(err, tidings.ErrEventLost) {
+		t.Errorf("the receipt of an event that the log has lost: %v", err)
+	}
+	if err := kept.Settled(t.Context()); errors.Is(err, tidings.ErrEventLost) {
+		t.Errorf("the receipt of an event that the log has: %v", err)
+	}
+	run.stop()
+}

@@ -18,6 +18,7 @@ type Receipt struct {
 	app     *App
 	topicID [16]byte  // the id of Topic; zero if it is not known
 	emitted time.Time // when the emission began
+	losses  int       // how often the log had lost something when it acknowledged the event
 }
 
 // Settled blocks until everything that follows from the event has happened: every reaction that listened has handled
@@ -28,13 +29,13 @@ type Receipt struct {
 //
 // Settled may be called long after the emission: if the story has settled already, it returns as soon as the indexer
 // has answered. If an indexer has noticed since that the story was reopened, by another event, Settled waits until it
-// has settled again. Other errors match
+// has settled again. If the log has lost the event since, the error matches [ErrEventLost]. Other errors match
 // [ErrNotEmitted], [ErrClosed], [ErrUnreachable] or ctx's error.
 func (r Receipt) Settled(ctx context.Context) error {
 	if r.app == nil || r.Offset < 0 {
 		return ErrNotEmitted
 	}
 	return r.app.settled.Await(ctx, settled.Event{
-		Correlation: r.Correlation, Topic: r.Topic, TopicID: r.topicID, Partition: r.Partition, Offset: r.Offset, Emitted: r.emitted,
+		Correlation: r.Correlation, Topic: r.Topic, TopicID: r.topicID, Partition: r.Partition, Offset: r.Offset, Emitted: r.emitted, Losses: r.losses,
 	})
 }

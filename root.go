@@ -88,7 +88,7 @@ func (a *App) receipt(d *definition, e *outgoing, r *kgo.Record) Receipt {
 	topic, _ := a.client.Known(r.Topic) // unless it was deleted since
 	return Receipt{
 		ID: e.meta.ID, Correlation: e.meta.Correlation, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
-		app: a, topicID: topic.ID, emitted: e.begun,
+		app: a, topicID: topic.ID, emitted: e.begun, losses: a.client.Losses(),
 	}
 }
 

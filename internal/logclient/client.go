@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -41,6 +42,13 @@ const defaultConnectTimeout = 10 * time.Second
 // can be used as soon as it was made. It is also the pause between attempts to reach the log.
 const metadataMinAge = 100 * time.Millisecond
 
+// retryBackoff returns how long a kgo client waits after so many attempts of a request that have failed. It is at most about a second, in
+// place of kgo's five, so that whatever waits for the log goes on soon after the log is back.
+func retryBackoff(failed int) time.Duration {
+	longest := 50 * time.Millisecond << min(failed, 4)
+	return longest + rand.N(longest/4)
+}
+
 // partitioner chooses the partition of a record by the murmur2 hash of its key, as all Kafka clients do by default.
 // Records without a key stay on one partition until a batch is sent.
 var partitioner = kgo.StickyKeyPartitioner(nil)
@@ -51,9 +59,12 @@ type Client struct {
 	config  Config
 	kgo     *kgo.Client
 	adm     *kadm.Client // uses kgo
-	outage  outage
+	outage  *outage
 	passing *passing
-	slots   chan struct{} // has one value for each record that is on its way: see delivery
+	topics  *topicTable
+	acked   *acknowledged
+	lost    <-chan struct{} // of a client of Bound, closed when the log has lost something; nil otherwise
+	slots   chan struct{}   // has one value for each record that is on its way: see delivery
 
 	deadlines deadlines // contexts with the deadlines of records
 	sequences sequences // keep the order of records
@@ -69,10 +80,9 @@ type Client struct {
 	// mu.
 	restarting sync.Mutex
 
-	mu       sync.Mutex           // protects the fields below
-	declared map[string]topicSpec // how to make topics, by name
-	known    map[string]Topic     // topics that were found to exist, by name; Forget removes them
-	limits   map[string]limit     // limits of known topics, by name
+	mu      sync.Mutex     // protects the fields below
+	bound   *Client        // the client that Bound returns; nil if there is none
+	applied map[string]int // the limits that kgo was given, by topic: see limit
 
 	// restarted has, by topic, the time when kgo was last made to begin anew with the topic. While restart does that,
 	// the time is in the future.
@@ -87,16 +97,22 @@ func New(config Config) (*Client, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	c := &Client{
-		config:   config,
-		slots:    make(chan struct{}, maxBufferedRecords),
-		declared: make(map[string]topicSpec),
-		known:    make(map[string]Topic),
-		limits:   make(map[string]limit),
+	return newClient(config, &Client{outage: &outage{log: config.Logger}, passing: newPassing(config.Logger), topics: newTopicTable(), acked: newAcknowledged(config.Logger)})
+}
 
+// newClient returns a client that shares with another one what it knows of the log's state.
+func newClient(config Config, with *Client) (*Client, error) {
+	c := &Client{
+		config:    config,
+		outage:    with.outage,
+		passing:   with.passing,
+		topics:    with.topics,
+		acked:     with.acked,
+		slots:     make(chan struct{}, maxBufferedRecords),
+		applied:   make(map[string]int),
 		restarted: make(map[string]time.Time),
 	}
-	c.outage.log, c.passing = config.Logger, newPassing(config.Logger)
+	c.life, c.end = context.WithCancel(context.Background())
 	opts := c.Kgo(
 		kgo.ProducerLinger(0), // a record that a caller waits for is sent at once
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -107,10 +123,10 @@ func New(config Config) (*Client, error) {
 	)
 	var err error
 	if c.kgo, err = kgo.NewClient(append(opts, config.Options...)...); err != nil {
+		c.end()
 		return nil, err
 	}
 	c.adm = kadm.NewClient(c.kgo)
-	c.life, c.end = context.WithCancel(context.Background())
 	return c, nil
 }
 
@@ -127,12 +143,12 @@ func Dialing(addresses []string, dial func(ctx context.Context, network, address
 // Kgo returns the options for another kgo client of the same log, followed by more, which override them. The caller
 // closes that client before this one. Both clients count as one where outages are logged.
 func (c *Client) Kgo(more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.ClientID(c.config.ClientID), kgo.MetadataMinAge(metadataMinAge), kgo.WithHooks(&c.outage, c.passing),
+	opts := []kgo.Opt{kgo.ClientID(c.config.ClientID), kgo.MetadataMinAge(metadataMinAge), kgo.RetryBackoffFn(retryBackoff), kgo.WithHooks(c.outage, c.passing),
 		kgo.WithDecompressor(c.passing)}
 	if c.config.ClientLogger != nil {
 		opts = append(opts, kgo.WithLogger(c.config.ClientLogger))
 	}
-	return slices.Concat(Dialing(c.config.Addresses, c.config.Dial), opts, more)
+	return slices.Concat(Dialing(c.config.Addresses, c.dial), opts, more)
 }
 
 // Client returns the client's own kgo client, for requests, and for reading if Config.Options made it a consumer. Do
@@ -176,5 +192,11 @@ func (c *Client) Abort() { c.end() }
 // later call that needs the log. Close may be called again.
 func (c *Client) Close() {
 	c.end()
+	c.mu.Lock()
+	bound := c.bound
+	c.mu.Unlock()
+	if bound != nil {
+		bound.Close()
+	}
 	c.kgo.Close()
 }

@@ -14,7 +14,7 @@ import (
 // its own time is over, those that were removed do not, and nothing is left afterwards.
 func TestEachDeliveryExpiresAtItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, start := &Client{}, time.Now()
+		c, start := &Client{outage: &outage{}, topics: newTopicTable()}, time.Now()
 		var mu sync.Mutex // protects ended: each timer has a goroutine of its own
 		ended := make(map[string]time.Duration)
 		add := func(name string, begun, timeout time.Duration) *delivery {

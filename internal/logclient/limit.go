@@ -37,7 +37,7 @@ func (e *TooLarge) Unwrap() error { return kerr.MessageTooLarge }
 type limit struct {
 	bytes   int       // max.message.bytes; 0 if it is not known
 	asked   time.Time // when the log was last asked for it
-	applied int       // the limit that kgo was given; 0 if none was
+	applied int       // the limit that the client's kgo was given; 0 if none was, and in a topicTable
 }
 
 // or returns the limit in bytes, or the default if it is not known.
@@ -53,17 +53,24 @@ func (l limit) changed() bool { return l.applied != 0 && l.applied != l.or() }
 
 // knownLimit returns what is known of the limit of a topic that Topic has found before; false if it has not.
 func (c *Client) knownLimit(topic string) (l limit, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok = c.known[topic]
-	return c.limits[topic], ok
+	_, ok = c.knownTopic(topic)
+	return c.limitOf(topic), ok
 }
 
 // limitOf returns what is known of the limit of a topic.
 func (c *Client) limitOf(topic string) limit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.limits[topic]
+	return c.limit(topic)
+}
+
+// limit is limitOf with c.mu held.
+func (c *Client) limit(topic string) limit {
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	l := c.topics.limits[topic]
+	l.applied = c.applied[topic]
+	return l
 }
 
 // askLimit asks the log for the limit of a topic and returns it, for at most the connect timeout. If the log does not
@@ -81,15 +88,15 @@ func (c *Client) askLimit(ctx context.Context, topic string) limit {
 			}
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	l := c.limits[topic]
+	c.topics.mu.Lock()
+	l := c.topics.limits[topic]
 	l.asked = time.Now()
 	if bytes > 0 {
 		l.bytes = bytes
 	}
-	c.limits[topic] = l
-	return l
+	c.topics.limits[topic] = l
+	c.topics.mu.Unlock()
+	return c.limitOf(topic)
 }
 
 // applyLimit is called by kgo when it begins to append to a topic. It returns the limit for a batch as kgo counts it,
@@ -97,9 +104,9 @@ func (c *Client) askLimit(ctx context.Context, topic string) limit {
 func (c *Client) applyLimit(topic string) int32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.limits[topic]
+	l := c.limit(topic)
 	l.applied = l.or()
-	c.limits[topic] = l
+	c.applied[topic] = l.applied
 	return int32(min(l.applied+kbin.UvarintLen(uint32(l.applied)+1), 1<<30))
 }
 
@@ -154,7 +161,7 @@ func (c *Client) restart(topic string, need func(limit) bool) {
 	c.restarting.Lock()
 	defer c.restarting.Unlock()
 	c.mu.Lock()
-	if !need(c.limits[topic]) {
+	if !need(c.limit(topic)) {
 		c.mu.Unlock()
 		return
 	}
@@ -168,9 +175,7 @@ func (c *Client) restart(topic string, need func(limit) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restarted[topic] = time.Now()
-	l := c.limits[topic]
-	l.applied = 0
-	c.limits[topic] = l
+	delete(c.applied, topic)
 }
 
 // restartedSince reports whether restart was called for a topic after the time since, or is being called.

@@ -25,7 +25,7 @@ func (o *outage) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Co
 		o.end()
 		return
 	}
-	if errors.Is(err, context.Canceled) { // the client was closed meanwhile
+	if errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) { // the client was closed meanwhile
 		return
 	}
 	o.last.Store(&err)

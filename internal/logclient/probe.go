@@ -38,6 +38,9 @@ func (c *Client) awaitLog(ctx context.Context, timeout time.Duration) bool {
 	return false
 }
 
+// Away reports whether the last attempt to connect to the log has failed.
+func (c *Client) Away() bool { return c.outage.lastError() != nil }
+
 // enter returns a channel that is closed when the brokers answer. The caller must call leave when it has stopped
 // waiting.
 func (p *probe) enter(c *Client) <-chan struct{} {

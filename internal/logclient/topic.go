@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -38,14 +39,26 @@ type topicSpec struct {
 	configs    map[string]string // by the names that Kafka gives them
 }
 
+// topicTable is what a client knows of topics. A client of Bound shares it.
+type topicTable struct {
+	mu       sync.Mutex           // protects the fields below; locked after Client.mu
+	declared map[string]topicSpec // how to make topics, by name
+	known    map[string]Topic     // topics that were found to exist, by name; Forget removes them
+	limits   map[string]limit     // limits of known topics, by name
+}
+
+func newTopicTable() *topicTable {
+	return &topicTable{declared: make(map[string]topicSpec), known: make(map[string]Topic), limits: make(map[string]limit)}
+}
+
 // Declare sets how Topic makes a topic that does not exist: its number of partitions, where 0 means the broker's
 // default, and its configs by Kafka's names, which must not be changed afterwards. If a topic is declared several
 // times, the largest number of partitions counts, and the last configs that are not nil. Declare does not change a
 // topic that exists.
 func (c *Client) Declare(name string, partitions int32, configs map[string]string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	spec, had := c.declared[name]
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	spec, had := c.topics.declared[name]
 	if had && configs == nil && partitions <= spec.partitions {
 		return
 	}
@@ -53,7 +66,7 @@ func (c *Client) Declare(name string, partitions int32, configs map[string]strin
 	if configs != nil {
 		spec.configs = configs
 	}
-	c.declared[name] = spec
+	c.topics.declared[name] = spec
 }
 
 // Topic returns a topic. If it does not exist, Topic makes it as declared. It asks the log only the first time. It
@@ -63,9 +76,9 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 	if found, ok := c.knownTopic(name); ok {
 		return found, nil
 	}
-	c.mu.Lock()
-	spec := c.declared[name]
-	c.mu.Unlock()
+	c.topics.mu.Lock()
+	spec := c.topics.declared[name]
+	c.topics.mu.Unlock()
 	if err := c.Reach(ctx); err != nil {
 		return Topic{}, err
 	}
@@ -84,9 +97,9 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 		return Topic{}, err
 	}
 	c.askLimit(ctx, name)
-	c.mu.Lock()
-	c.known[name] = found
-	c.mu.Unlock()
+	c.topics.mu.Lock()
+	c.topics.known[name] = found
+	c.topics.mu.Unlock()
 	return found, nil
 }
 
@@ -96,9 +109,9 @@ func (c *Client) Find(ctx context.Context, name string) (Topic, error) { return 
 
 // Forget makes the next call of Topic with this name ask the log again.
 func (c *Client) Forget(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.known, name)
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	delete(c.topics.known, name)
 }
 
 // Known returns a topic as it was found by the last Topic of its name; ok is false if there was none since Forget, or since the
@@ -107,9 +120,9 @@ func (c *Client) Known(name string) (found Topic, ok bool) { return c.knownTopic
 
 // knownTopic returns a topic that Topic has found before. It returns false if there is none.
 func (c *Client) knownTopic(name string) (Topic, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	found, ok := c.known[name]
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	found, ok := c.topics.known[name]
 	return found, ok
 }
 

@@ -66,6 +66,14 @@ func (l *controlLog) refresh(ctx context.Context) error {
 	return nil
 }
 
+// forget drops what was read.
+func (l *controlLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = 0
+	clear(l.read)
+}
+
 func (l *controlLog) add(rec *kgo.Record) {
 	if !strings.HasPrefix(string(rec.Key), l.reaction+"/") {
 		return

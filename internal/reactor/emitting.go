@@ -27,7 +27,7 @@ func (e *emitting) produce(ctx context.Context) {
 	e.left.Store(int32(len(e.Emit)))
 	for _, record := range e.Emit {
 		produced := func(err error) { e.produced(record, err) }
-		if err := e.client.ProduceFitting(ctx, e.spec.EmitTimeout, record, produced); err != nil {
+		if err := e.bound.ProduceFitting(ctx, e.spec.EmitTimeout, record, produced); err != nil {
 			produced(err)
 		}
 	}

@@ -56,14 +56,14 @@ func (r *Reactor) join(ctx context.Context, subs subscriptions) error {
 	if r.spec.Instance != "" {
 		opts = append(opts, kgo.InstanceID(r.spec.Instance))
 	}
-	group, err := kgo.NewClient(r.client.Kgo(opts...)...)
+	group, err := kgo.NewClient(r.bound.Kgo(opts...)...)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.group = group
 	r.mu.Unlock()
-	r.committer = &atLeastOnce{reaction: r.spec.Name, instance: r.spec.Instance, log: begunTopics{r.client, maps.Clone(r.topics)}, coordinator: r.group}
+	r.committer = &atLeastOnce{reaction: r.spec.Name, instance: r.spec.Instance, log: begunTopics{r.bound, maps.Clone(r.topics)}, coordinator: r.group}
 	close(r.joined)
 	return nil
 }
@@ -89,7 +89,7 @@ func (r *Reactor) leave() {
 	life := r.client.Life()
 	ctx, cancel := context.WithTimeout(life, cancelledTimeout)
 	defer cancel()
-	err := r.group.LeaveGroupContext(ctx)
+	err := r.leaveGroup(ctx)
 	if life.Err() != nil {
 		return // the client was aborted, so nothing is reported
 	}
@@ -103,14 +103,35 @@ func (r *Reactor) leave() {
 	}
 }
 
+// leaveGroup leaves the group as a dynamic member, and stops kgo's part in it.
+func (r *Reactor) leaveGroup(ctx context.Context) error {
+	if !r.logLost() {
+		return r.group.LeaveGroupContext(ctx)
+	}
+	// The group's client cannot reach the log any more. The log may still have the member, from before.
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = r.group.LeaveGroupContext(gone)
+	r.mu.Lock()
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = r.membership.member
+	r.mu.Unlock()
+	return r.remove(ctx, m)
+}
+
 // leaveStatic removes this instance, a static member, from its group.
 func (r *Reactor) leaveStatic(ctx context.Context) error {
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = r.spec.Name
 	m := kmsg.NewLeaveGroupRequestMember()
 	m.InstanceID = &r.spec.Instance
+	return r.remove(ctx, m)
+}
+
+// remove removes a member from the reaction's group. One that the group does not have is no error.
+func (r *Reactor) remove(ctx context.Context, m kmsg.LeaveGroupRequestMember) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = r.spec.Name
 	req.Members = append(req.Members, m)
-	resp, err := req.RequestWith(ctx, r.group)
+	resp, err := req.RequestWith(ctx, r.client.Client())
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"tidings.dev/internal/logclient"
@@ -120,8 +121,9 @@ func (s *resumePoints) readHistory(ctx context.Context, from int64, of []topicPa
 }
 
 // readProgress adds to the points in found what tidings.progress has of them: the failing events, and, for the
-// partitions in marked, whose metadata says where marks follow it, what is done ahead.
-func (s *resumePoints) readProgress(ctx context.Context, found map[topicPartition]resumePoint, marked []topicPartition, ids map[string]topicID) error {
+// partitions in marked, whose metadata says where marks follow it, what is done ahead. Of what is at or above an offset in ends, it adds
+// only what marks say is done: that is where the leader epoch ends in which the position was committed, and marks name their own.
+func (s *resumePoints) readProgress(ctx context.Context, found map[topicPartition]resumePoint, marked []topicPartition, ids map[string]topicID, ends map[topicPartition]int64) error {
 	failing := make(map[topicPartition][]byte) // values of the newest records
 	chunks := make(map[topicPartition]map[int64][]byte)
 	for _, tp := range marked {
@@ -143,7 +145,7 @@ func (s *resumePoints) readProgress(ctx context.Context, found map[topicPartitio
 			}
 		}
 	}
-	if err := s.completeAhead(ctx, found, marked, chunks, ids); err != nil {
+	if err := s.completeAhead(ctx, found, marked, chunks, ids, ends); err != nil {
 		return err
 	}
 	for tp, value := range failing {
@@ -155,6 +157,9 @@ func (s *resumePoints) readProgress(ctx context.Context, found map[topicPartitio
 		if at.failing, err = decodeFailing(value, at.topic, at.epoch, at.position, &at.ahead); err != nil {
 			s.log.Warn("how often events have failed is unknown: counting begins anew", "topic", tp.topic, "partition", tp.partition, "error", err)
 		}
+		if end, ok := ends[tp]; ok {
+			maps.DeleteFunc(at.failing, func(offset int64, _ failure) bool { return offset >= end })
+		}
 		found[tp] = at
 	}
 	return nil
@@ -162,7 +167,7 @@ func (s *resumePoints) readProgress(ctx context.Context, found map[topicPartitio
 
 // completeAhead adds to the points of the partitions in marked what their chunks and the marks after those chunks say
 // is done ahead.
-func (s *resumePoints) completeAhead(ctx context.Context, found map[topicPartition]resumePoint, marked []topicPartition, chunks map[topicPartition]map[int64][]byte, ids map[string]topicID) error {
+func (s *resumePoints) completeAhead(ctx context.Context, found map[topicPartition]resumePoint, marked []topicPartition, chunks map[topicPartition]map[int64][]byte, ids map[string]topicID, ends map[topicPartition]int64) error {
 	if len(marked) == 0 {
 		return nil
 	}
@@ -187,6 +192,9 @@ func (s *resumePoints) completeAhead(ctx context.Context, found map[topicPartiti
 				s.log.Warn("what is done ahead is known in part only; the rest is handled again",
 					"topic", tp.topic, "partition", tp.partition, "chunk", number, "error", err)
 			} else if topic == at.topic && epoch == at.epoch {
+				if end, ok := ends[tp]; ok {
+					done.CutFrom(end)
+				}
 				add(tp, &done)
 			}
 		}

@@ -41,6 +41,9 @@ func (r *Reactor) poll(ctx context.Context) (stood bool, err error) {
 			r.onFetchError(ctx, topicPartition{topic, partition}, err)
 		})
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if n := len(p.Records); n > 0 {
+				r.client.HasRead(p.Topic, p.Partition, p.Records[n-1].Offset, p.Records[n-1].LeaderEpoch)
+			}
 			reading := r.reading(p.Topic)
 			for batch := range slices.Chunk(p.Records, maxArrived) {
 				records = slices.Grow(records[:0], len(batch))[:len(batch)]

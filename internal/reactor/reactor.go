@@ -148,7 +148,8 @@ type Reactor struct {
 	handlers   map[string]*Handler        // by type
 	stateful   bool                       // a handler has a Fold
 	warned     sync.Map                   // names of the topics of which a record was not understood and logged
-	client     *logclient.Client          // for emissions, marks and questions about the log
+	client     *logclient.Client          // for questions about the log, and for facts that stay true if it loses something
+	bound      *logclient.Client          // for emissions, marks and the group; ends when the log has lost something; set by begin
 	group      *kgo.Client                // the member of the reaction's group; set by join
 	joined     chan struct{}              // closed when group is set: kgo makes callbacks before it has returned the client
 	base       context.Context            // parent of the handlers' contexts; set by join
@@ -204,6 +205,7 @@ func New(client *logclient.Client, spec Spec) *Reactor {
 		spec:       spec,
 		handlers:   make(map[string]*Handler),
 		client:     client,
+		bound:      client, // until begin
 		derived:    derivations{reaction: spec.Name, client: client, from: make(map[derivedPartition]int64)},
 		ready:      make(chan struct{}),
 		fatal:      make(chan error, 1),
@@ -248,12 +250,13 @@ func (r *Reactor) Run(ctx context.Context) error {
 	defer watcher.Wait()
 	defer stopWatching()
 
-	subs, err := r.subscribe(ctx)
+	subs, err := r.begin(ctx)
 	for err == nil && ctx.Err() == nil {
 		var stood bool
 		stood, err = r.session(ctx, subs)
 		switch _, again := errors.AsType[*changed](err); {
 		case again:
+			r.forget()
 		case err != nil || !stood:
 			return err
 		default:
@@ -263,13 +266,48 @@ func (r *Reactor) Run(ctx context.Context) error {
 		}
 		if err = nil; ctx.Err() == nil {
 			r.step(rejoin{})
-			subs, err = r.subscribe(ctx)
+			subs, err = r.begin(ctx)
 		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// begin prepares a session. What the session writes of what it has done, and of what the log has acknowledged to it, goes through
+// r.bound: if the log loses some of that, none of it is true any more.
+func (r *Reactor) begin(ctx context.Context) (subscriptions, error) {
+	bound, err := r.client.Bound()
+	if err != nil {
+		return subscriptions{}, err
+	}
+	r.bound = bound
+	return r.subscribe(ctx)
+}
+
+// logLost reports whether the log has lost something during the session. Then it has another past than the session knows, and the
+// session writes nothing more.
+func (r *Reactor) logLost() bool { return r.bound.Life().Err() != nil && r.client.Life().Err() == nil }
+
+// watchLog ends the session if the log loses something, until ctx is done.
+func (r *Reactor) watchLog(ctx context.Context) {
+	select {
+	case <-r.bound.Life().Done():
+	case <-ctx.Done():
+		return
+	}
+	if r.logLost() {
+		r.spec.Log.Warn("the log has gone back; the reaction joins again, and handles again what the log does not say was handled")
+		r.restart(&changed{obligation.ReactionsTopic})
+	}
+}
+
+// forget drops what was read of the log about the reaction, so that the next session reads it again.
+func (r *Reactor) forget() {
+	r.subscribed.forget()
+	r.control.forget()
+	clear(r.derived.from)
 }
 
 // session is one membership of the group: it joins, runs handlers until ctx is done, the instance stands down or the
@@ -301,6 +339,7 @@ func (r *Reactor) session(ctx context.Context, subs subscriptions) (stood bool, 
 	following, stopFollowing := context.WithCancel(r.client.Life())
 	var follower sync.WaitGroup
 	follower.Go(func() { r.followControl(following) })
+	follower.Go(func() { r.watchLog(following) })
 
 	stood, err = r.poll(ctx)
 	endPresent()

@@ -3,7 +3,6 @@ package reactor
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -137,10 +136,10 @@ func (s *resumePoints) find(ctx context.Context, partitions map[string]map[int32
 	}
 	expired = append(expired, lost...)
 	marked = slices.DeleteFunc(marked, func(tp topicPartition) bool { return !found[tp].committed }) // what was done ahead is lost, too
-	if err := s.readProgress(ctx, found, marked, ids); err != nil {
+	s.cutLost(found, epochEnds)
+	if err := s.readProgress(ctx, found, marked, ids, epochEnds); err != nil {
 		return nil, err
 	}
-	s.cutLost(found, epochEnds)
 	if len(moved)+len(expired)+len(remade) == 0 {
 		return found, nil
 	}
@@ -194,7 +193,7 @@ func (s *resumePoints) goBack(ctx context.Context, found map[topicPartition]resu
 	return ends, lost, nil
 }
 
-// cutLost removes from the points what was done, or has failed, ahead of the position and above the end of the leader epoch in which it
+// cutLost removes from the points what was committed as done ahead of the position and is above the end of the leader epoch in which it
 // was read: the log has lost it, and may have other events there.
 func (s *resumePoints) cutLost(found map[topicPartition]resumePoint, ends map[topicPartition]int64) {
 	for tp, end := range ends {
@@ -207,7 +206,6 @@ func (s *resumePoints) cutLost(found map[topicPartition]resumePoint, ends map[to
 				"topic", tp.topic, "partition", tp.partition, "position", at.position, "lost_from", end)
 			at.committed = false
 		}
-		maps.DeleteFunc(at.failing, func(offset int64, _ failure) bool { return offset >= end })
 		found[tp] = at
 	}
 }

@@ -18,8 +18,9 @@ const (
 	cancelledTimeout = 2 * time.Second
 	// lostPatience is how long losing partitions waits for running handlers. Until it is over the instance does not join again.
 	lostPatience = time.Second
-	// emissionPatience is how long losing partitions waits for the acknowledgements of what handlers have emitted that have returned. The
-	// client may wait for seconds before it sends again what was not acknowledged while the log was away.
+	// emissionPatience is how long losing partitions waits for the acknowledgements of what handlers have emitted that have returned,
+	// counted from the moment when the log is back. The client may wait for seconds before it sends again what was not acknowledged while
+	// the log was away.
 	emissionPatience = 10 * time.Second
 	// lostRoundTimeout bounds the commit round of partitions that are lost. The log may be away, and then nobody can join.
 	lostRoundTimeout = 30 * time.Second
@@ -94,7 +95,7 @@ func (r *Reactor) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int
 	r.moves.Unlock()
 	if len(going) > 0 {
 		r.awaitAll(r.client.Life(), owned, time.Now().Add(lostPatience))
-		r.awaitEmissions(r.client.Life(), going, time.Now().Add(emissionPatience))
+		r.awaitEmissions(going)
 		r.rounds.Lock()
 		ctx, cancel := context.WithTimeout(r.client.Life(), lostRoundTimeout)
 		r.commitRound(ctx, going)
@@ -159,15 +160,23 @@ func (r *Reactor) awaitIdle(ctx context.Context, going []*ownership, until time.
 	r.awaitAll(ctx, going, time.Now().Add(cancelledTimeout))
 }
 
-// awaitEmissions waits until all that handlers of the partitions have emitted is durable, but not for handlers that run, nor longer than
-// until the time until, or until ctx is done.
-func (r *Reactor) awaitEmissions(ctx context.Context, going []incarnation, until time.Time) {
+// awaitEmissions waits until all that handlers of the partitions have emitted is durable or has failed, but not for handlers that run. While
+// the log is away nobody else can have taken the partitions up, so it waits until the log is back, and then for emissionPatience, unless
+// the reaction drains.
+func (r *Reactor) awaitEmissions(going []incarnation) {
+	r.mu.Lock()
+	draining := r.present
+	r.mu.Unlock()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
+	until := time.Now().Add(emissionPatience)
 	for r.emitting(going) && time.Now().Before(until) {
+		if r.client.Away() && draining.Err() == nil {
+			until = time.Now().Add(emissionPatience)
+		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-r.bound.Life().Done():
 			return
 		}
 	}

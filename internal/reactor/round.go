@@ -66,7 +66,7 @@ func (r *Reactor) commitRounds(ctx context.Context, stop <-chan struct{}) {
 		r.rounds.Lock()
 		failed := r.commitRound(ctx, nil)
 		r.rounds.Unlock()
-		if len(failed) == 0 {
+		if len(failed) == 0 || r.logLost() {
 			continue
 		}
 		for _, f := range failed {
@@ -127,8 +127,12 @@ func (r *Reactor) lastRound(ctx context.Context, of []incarnation) {
 }
 
 // commitRound makes one round, of the given partitions, or, if of is nil, of those with something urgent. It returns
-// the partitions whose positions were not committed; the next round commits them again. r.rounds must be held.
+// the partitions whose positions were not committed; the next round commits them again. It writes nothing if the log has lost something
+// since the session began. r.rounds must be held.
 func (r *Reactor) commitRound(ctx context.Context, of []incarnation) []uncommitted {
+	if r.logLost() {
+		return nil
+	}
 	r.confirmPassing(ctx)
 	open, ok := r.beginRound(of)
 	if !ok {

@@ -40,8 +40,7 @@ func (l *subscriptionLog) refresh(ctx context.Context) error {
 	}
 	end := ends[obligation.SubscriptionsTopic][0]
 	if end < l.next { // the topic was deleted and made again
-		l.next = 0
-		clear(l.read)
+		l.forget()
 	}
 	if end <= l.next {
 		return nil
@@ -72,6 +71,12 @@ func (l *subscriptionLog) refresh(ctx context.Context) error {
 	}
 	l.next = max(l.next, end)
 	return nil
+}
+
+// forget drops what was read.
+func (l *subscriptionLog) forget() {
+	l.next = 0
+	clear(l.read)
 }
 
 // ends asks for the ends of the topics that records are about, as far as they are topics of the reaction.

@@ -198,7 +198,7 @@ func (r *Reactor) attempt(w *worker, i int, started time.Time) (over time.Time) 
 	w.emits.Store(true)
 	defer w.emits.Store(false)
 	for _, e := range out.Emit {
-		if _, err := r.client.Topic(t.ctx, e.Topic); err != nil {
+		if _, err := r.bound.Topic(t.ctx, e.Topic); err != nil {
 			r.report(w, i, r.failure(a, err))
 			return time.Now()
 		}

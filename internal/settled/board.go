@@ -15,6 +15,7 @@ type Event struct {
 	Partition   int32
 	Offset      int64
 	Emitted     time.Time // when the emission began, by the clock of this process
+	Losses      int       // what logclient.Client.Losses returned when the event was acknowledged
 }
 
 // maxRecent is the number of facts that a Board keeps, the newest ones. A program may begin to wait for an event some
@@ -72,6 +73,17 @@ func (b *Board) Add(e Event) *Wait {
 	w.answered = fact != nil || e.Emitted.After(b.since)
 	b.waiting[e.Correlation] = append(b.waiting[e.Correlation], w)
 	return w
+}
+
+// Forget drops all facts that were read before the time now. A wait that has ended stays so; every other one needs an answer.
+func (b *Board) Forget(now time.Time) {
+	clear(b.recent)
+	b.order, b.since = nil, now
+	for _, waits := range b.waiting {
+		for _, w := range waits {
+			w.answered = false
+		}
+	}
 }
 
 // Remove forgets a wait. It does nothing if the wait has ended.
@@ -140,7 +152,7 @@ func (b *Board) setWaiting(correlation string, waits []*Wait) {
 	b.waiting[correlation] = waits
 }
 
-// ended reports whether the wait has ended. The lock that protects the board must be held.
+// ended reports whether the wait has ended.
 func (w *Wait) ended() bool {
 	select {
 	case <-w.settled:

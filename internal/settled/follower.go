@@ -44,6 +44,7 @@ type Follower struct {
 	cl     *kgo.Client   // nil before the first wait
 	done   chan struct{} // closed when run has returned; set together with cl
 	closed bool
+	losses int // what lc.Losses returned when the board last forgot what was lost
 }
 
 // New returns a follower that reads nothing yet. indexed reports whether an indexer was started together with the log;
@@ -66,9 +67,16 @@ func (f *Follower) Await(ctx context.Context, e Event) error {
 	defer tick.Stop()
 	questions.ask(f, w)
 	for {
-		select {
-		case <-w.Settled():
+		loss, settled := f.lc.Loss(), w.ended()
+		if f.lc.LostSince(e.Losses, e.Topic, e.Partition, e.Offset) {
+			return fmt.Errorf("waiting for %s to settle: %w: %s/%d@%d", e.Correlation, ErrEventLost, e.Topic, e.Partition, e.Offset)
+		}
+		if settled {
 			return nil
+		}
+		select {
+		case <-loss:
+		case <-w.Settled():
 		case <-f.lc.Life().Done():
 			return logclient.ErrClosed
 		case <-ctx.Done():
@@ -85,6 +93,9 @@ func (f *Follower) Await(ctx context.Context, e Event) error {
 		}
 	}
 }
+
+// ErrEventLost is matched by the error of Await if the log has lost the event. Package tidings exports it.
+var ErrEventLost = errors.New("tidings: the log has lost the event")
 
 // question says when a wait may ask the indexer next.
 type question struct {
@@ -118,7 +129,17 @@ func (f *Follower) add(ctx context.Context, e Event) (*Wait, error) {
 	if f.closed {
 		return nil, logclient.ErrClosed
 	}
+	f.forgetLost()
 	return f.board.Add(e), nil
+}
+
+// forgetLost drops the facts that were read if the log has lost something since, as it may have lost them, or what they rest on. f.mu
+// must be held.
+func (f *Follower) forgetLost() {
+	if losses := f.lc.Losses(); losses != f.losses {
+		f.losses = losses
+		f.board.Forget(time.Now())
+	}
 }
 
 // start makes the kgo client that reads from the ends of the topics on, unless there is one or the follower is closed.
@@ -172,6 +193,7 @@ func (f *Follower) run(cl *kgo.Client, done chan struct{}) {
 		}
 		now := time.Now()
 		f.mu.Lock()
+		f.forgetLost()
 		fetches.EachRecord(func(r *kgo.Record) {
 			fact, err := obligation.Decode(r.Value)
 			if err != nil {
