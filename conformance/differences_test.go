@@ -964,6 +964,8 @@ func configQuestions() (all []question) {
 	alter("operation 9", true, set(2, plain, "retention.ms", "5", 9))
 	alter("delete unknown", true, set(2, plain, "no.such", "", 1))
 	alter("a broker", true, set(4, "1", "log.retention.ms", "5", 0))
+	alter("delete a throttle of a broker", true, set(4, "1", "leader.replication.throttled.rate", "", 1))
+	alter("delete a throttle of broker 7", true, set(4, "7", "leader.replication.throttled.rate", "", 1))
 	alter("broker 7", true, set(4, "7", "log.retention.ms", "5", 0))
 	alter("kind 99", true, set(99, "x", "log.retention.ms", "5", 0))
 	alter("kind 0", true, set(0, "x", "log.retention.ms", "5", 0))

@@ -93,7 +93,7 @@ func in(command ...string) func() []string {
 	return func() []string { return slices.Clone(command) }
 }
 
-// kafkaJars is the class path of Apache Kafka's own programs and of its client.
+// kafkaJars is the class path of Apache Kafka and of its client.
 const kafkaJars = "kafka/jars/*"
 
 // java is the command that runs a class of clients/java, which buildClients compiles, with the jars of Apache Kafka.
@@ -320,9 +320,14 @@ func compareDoc(t *testing.T, doc, part, found string) {
 	}
 }
 
-// buildClients builds the programs of the Go and the Java clients.
+// buildClients builds the programs of the Go and the Java clients, after it has seen that the others are there.
 func buildClients(t *testing.T) {
 	t.Helper()
+	for _, installed := range []string{python, node, filepath.Dir(kafkaJars)} {
+		if !exists(installed) {
+			t.Fatalf("conformance/%s is not there: bash .ci/run clients installs it", installed)
+		}
+	}
 	tool(t, "", "go", "build", "-o", bin+"/", "./clients/...")
 	sources, err := filepath.Glob("clients/java/*.java")
 	if err != nil {

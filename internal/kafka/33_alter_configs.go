@@ -32,9 +32,12 @@ func (c *conn) alterConfigs(ctx context.Context, r *kmsg.AlterConfigsRequest) km
 	return resp
 }
 
-// replaceConfig replaces the configuration of one topic, or only checks it if validateOnly is true. Errors: errNoValue,
-// and those of engine.ReplaceConfig.
+// replaceConfig replaces the configuration of one topic, or only checks it if validateOnly is true. Errors: errReadOnly,
+// errNoValue, and those of engine.ReplaceConfig.
 func (c *conn) replaceConfig(ctx context.Context, ask *kmsg.AlterConfigsRequestResource, validateOnly bool) error {
+	if ask.ResourceType != kmsg.ConfigResourceTypeTopic {
+		return errReadOnly
+	}
 	configs := make(map[string]string, len(ask.Configs))
 	for _, config := range ask.Configs {
 		if config.Value == nil {

@@ -30,6 +30,8 @@ func (r configResource) check(times int) error {
 	switch {
 	case times > 1:
 		return errRepeated
+	case r.kind == kmsg.ConfigResourceTypeBroker:
+		return nil
 	case r.kind != kmsg.ConfigResourceTypeTopic:
 		return errReadOnly
 	case r.name == "":
@@ -40,7 +42,7 @@ func (r configResource) check(times int) error {
 
 // alterEach changes resources one after another, in the order of the request. For each distinct resource it calls alter
 // with the index of the resource in resources, and then answer with the resulting error or nil. A resource that the
-// request names more than once, or that is not a topic, is refused without calling alter.
+// request names more than once, or that is neither a topic nor a broker, is refused without calling alter.
 func alterEach(resources []configResource, alter func(i int) error, answer func(configResource, error)) {
 	times := make(map[configResource]int, len(resources))
 	for _, r := range resources {

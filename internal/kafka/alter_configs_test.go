@@ -56,6 +56,16 @@ func TestConfigsAreAlteredInEveryVersion(t *testing.T) {
 		codes, messages = edit(false, of(topic, "orders", "retention.ms", set, text("1000")), of(topic, "none", "retention.ms", set, text("1")),
 			of(broker, "1", "num.partitions", set, text("1")))
 		codesOf([]Code{none, unknownTopicOrPartition, invalidRequest}, codes, messages)
+		// Case: kafka-reassign-partitions --verify deletes throttles that were never set; nothing else of the broker is changed.
+		codes, messages = edit(false, of(broker, "1", "leader.replication.throttled.rate", del, nil))
+		codesOf([]Code{none}, codes, messages)
+		for _, bad := range []kmsg.IncrementalAlterConfigsRequestResource{
+			of(broker, "1", "leader.replication.throttled.rate", set, text("1")), of(broker, "1", "num.partitions", del, nil),
+			of(broker, "7", "leader.replication.throttled.rate", del, nil), {ResourceType: broker, ResourceName: "1"},
+		} {
+			codes, messages = edit(false, bad)
+			codesOf([]Code{invalidRequest}, codes, messages)
+		}
 		for _, bad := range []kmsg.IncrementalAlterConfigsRequestResource{
 			of(topic, "orders", "retention.ms", set, text("soon")), of(topic, "orders", "flux", set, text("1")), of(topic, "orders", "retention.ms", add, text("1")),
 		} {

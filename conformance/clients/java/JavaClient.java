@@ -1,9 +1,11 @@
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -12,6 +14,7 @@ import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.Admin;
@@ -122,7 +125,7 @@ public final class JavaClient {
     private static synchronized void emit(Object line) {
         try {
             System.out.println(JSON.writeValueAsString(line));
-        } catch (java.io.IOException e) {
+        } catch (IOException e) {
             throw new IllegalStateException(e);
         }
     }
@@ -149,11 +152,11 @@ public final class JavaClient {
 
     private void write(List<ProducerRecord<byte[], byte[]>> records, Map<String, ?> config) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = producer(config)) {
-            List<java.util.concurrent.Future<?>> sent = new ArrayList<>();
+            List<Future<?>> sent = new ArrayList<>();
             for (ProducerRecord<byte[], byte[]> record : records) {
                 sent.add(producer.send(record));
             }
-            for (java.util.concurrent.Future<?> future : sent) {
+            for (Future<?> future : sent) {
                 future.get();
             }
         }
@@ -189,7 +192,7 @@ public final class JavaClient {
         return s.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Reads n records, no more than poll returns at once with max.poll.records set to n. */
+    /** Reads n records at least. */
     private static List<ConsumerRecord<byte[], byte[]>> read(KafkaConsumer<byte[], byte[]> consumer, int n) {
         List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
         while (records.size() < n) {
@@ -400,7 +403,7 @@ public final class JavaClient {
 
     /** Reads in a group until SIGTERM. */
     private static void member(String address, String topic, String group, String protocol, String instance) throws Exception {
-        Properties config = new Properties();
+        Map<String, Object> config = new TreeMap<>();
         config.put("group.id", group);
         config.put("enable.auto.commit", true);
         config.put("group.protocol", protocol);
@@ -411,9 +414,7 @@ public final class JavaClient {
         if (!instance.equals("-")) {
             config.put("group.instance.id", instance);
         }
-        Map<String, Object> all = new TreeMap<>();
-        config.forEach((name, value) -> all.put(name.toString(), value));
-        KafkaConsumer<byte[], byte[]> consumer = consumer(address, all);
+        KafkaConsumer<byte[], byte[]> consumer = consumer(address, config);
         Thread reading = Thread.currentThread();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             consumer.wakeup();
@@ -426,13 +427,13 @@ public final class JavaClient {
         TreeSet<Integer> mine = new TreeSet<>();
         consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
             @Override
-            public void onPartitionsAssigned(java.util.Collection<TopicPartition> assigned) {
+            public void onPartitionsAssigned(Collection<TopicPartition> assigned) {
                 assigned.forEach(p -> mine.add(p.partition()));
                 emit(Map.of("assigned", mine));
             }
 
             @Override
-            public void onPartitionsRevoked(java.util.Collection<TopicPartition> revoked) {
+            public void onPartitionsRevoked(Collection<TopicPartition> revoked) {
                 revoked.forEach(p -> mine.remove(p.partition()));
                 emit(Map.of("assigned", mine));
             }
