@@ -71,6 +71,8 @@ var house = []room{
 
 	{"internal/bench/stories", []string{".", "story", "internal/bench"}, "what measures the story uses what an application can import, or its figures would be of something else"},
 
+	{"internal/oldlog", []string{"internal/engine", "internal/vfs", "internal/batch", "internal/meta"}, "what makes old logs for tests knows how logs are stored, and nobody who reads them"},
+
 	{"internal/faults", nil, "what breaks brokers is tests; what it lends to the fuzz targets of other rooms knows none of them"},
 
 	{"internal/sabotage", nil, "what runs tests on mutants knows files, and nothing of what is in them"},

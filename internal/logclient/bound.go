@@ -29,7 +29,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return newLookingConn(conn, c.passing), nil
 }
 
 // over reports whether the client was closed, or is about to be because the log has lost something.

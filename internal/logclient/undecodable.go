@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -19,8 +20,8 @@ import (
 // a decompressor does not know the claim: kgo comes back with the same block. What it gets from then on has empty
 // records after the true ones, of which kgo takes as many as the batch claims.
 //
-// Batches that claim more than maxStandIns records are not passed, nor those that are not compressed: kgo fetches them
-// again with growing pauses. Both can only have come from a client that meant harm.
+// Batches that claim more than maxStandIns records, and those that are not compressed, come to no decompressor or cannot be
+// replaced by one: see undecodable_wire.go.
 
 // undecodableHeader is the key of the only header of a record that stands in for one that cannot be decoded.
 const undecodableHeader = "tidings-undecodable"
@@ -31,8 +32,8 @@ const maxStandIns = 1 << 14
 // comesAgain is how many times a block may be decompressed before it gets stand-ins at its end.
 const comesAgain = 3
 
-// Undecodable reports whether a record that was read stands in for one that the log has and nobody can decode. Its key
-// and its value are null.
+// Undecodable reports whether a record that was read stands in for one that the log has and nobody can decode, or for all
+// records of a batch. Its key and its value are null.
 func Undecodable(r *kgo.Record) bool {
 	return len(r.Headers) == 1 && r.Headers[0].Key == undecodableHeader && r.Value == nil
 }
@@ -47,6 +48,11 @@ type passing struct {
 	blocks map[uint64]int       // how many times blocks were decompressed, by hash
 	passed map[partition]int64  // offset of the last stand-in of a partition
 	logged map[batchOffset]bool // stand-ins at which a log line was written
+	held   map[partition]*held
+
+	responses atomic.Uint64 // number of responses to fetches, of all clients
+	lookUntil atomic.Uint64 // the connections look into responses while there are fewer than that
+	watched   atomic.Int64  // number of values in held that sawRecord changes
 }
 
 // batchOffset is the place of the first stand-in of a batch.
@@ -62,6 +68,7 @@ func newPassing(log *slog.Logger) *passing {
 	return &passing{
 		Decompressor: kgo.DefaultDecompressor(), log: log, seed: maphash.MakeSeed(),
 		blocks: make(map[uint64]int), passed: make(map[partition]int64), logged: make(map[batchOffset]bool),
+		held: make(map[partition]*held),
 	}
 }
 
@@ -100,27 +107,38 @@ func (p *passing) sees(block []byte) int {
 // OnFetchRecordBuffered implements kgo.HookFetchRecordBuffered: kgo calls it for each record that it has received. It
 // logs each first stand-in of a batch once.
 func (p *passing) OnFetchRecordBuffered(r *kgo.Record) {
+	p.sawRecord(r)
 	if !Undecodable(r) {
 		return
 	}
-	at := partition{r.Topic, r.Partition}
+	at, offset := partition{r.Topic, r.Partition}, r.Offset
+	if first := r.Headers[0].Value; len(first) == 8 { // it stands in for several records
+		offset = int64(binary.BigEndian.Uint64(first))
+	}
 	p.mu.Lock()
 	last, ok := p.passed[at]
 	if len(p.passed) >= maxRemembered {
 		clear(p.passed)
 	}
 	p.passed[at] = r.Offset
-	place := batchOffset{at, r.Offset}
-	first := !(ok && last == r.Offset-1) && !p.logged[place]
-	if first {
-		if len(p.logged) >= maxRemembered {
-			clear(p.logged)
-		}
-		p.logged[place] = true
-	}
 	p.mu.Unlock()
-	if first {
-		p.log.Warn("records in the log cannot be decoded: passing over them", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset)
+	if !(ok && last == r.Offset-1 && offset == r.Offset) {
+		p.say(at, offset)
+	}
+}
+
+// say logs, once, that what a partition has at an offset cannot be decoded. p.mu must not be held.
+func (p *passing) say(at partition, offset int64) {
+	place := batchOffset{at, offset}
+	p.mu.Lock()
+	said := p.logged[place]
+	if len(p.logged) >= maxRemembered {
+		clear(p.logged)
+	}
+	p.logged[place] = true
+	p.mu.Unlock()
+	if !said {
+		p.log.Warn("records in the log cannot be decoded: passing over them", "topic", at.topic, "partition", at.number, "offset", offset)
 	}
 }
 
@@ -149,11 +167,21 @@ func standInBytes(n int) int { return len(appendStandIns(nil, n)) }
 // appendStandIns appends n stand-ins to b.
 func appendStandIns(b []byte, n int) []byte {
 	for i := range n {
-		body := binary.AppendVarint([]byte{0, 0}, int64(i)) // attributes, no difference in time, offset
-		body = append(body, 1, 1, 2)                        // null key, null value, one header
-		body = binary.AppendVarint(body, int64(len(undecodableHeader)))
-		body = append(append(body, undecodableHeader...), 1) // with a null value
-		b = append(binary.AppendVarint(b, int64(len(body))), body...)
+		b = appendStandIn(b, int64(i), nil)
 	}
 	return b
+}
+
+// appendStandIn appends a stand-in with an offset in its batch to b. value is that of its header.
+func appendStandIn(b []byte, offset int64, value []byte) []byte {
+	body := binary.AppendVarint([]byte{0, 0}, offset) // attributes, no difference in time, offset
+	body = append(body, 1, 1, 2)                      // null key, null value, one header
+	body = binary.AppendVarint(body, int64(len(undecodableHeader)))
+	body = append(body, undecodableHeader...)
+	if value == nil {
+		body = append(body, 1) // null
+	} else {
+		body = append(binary.AppendVarint(body, int64(len(value))), value...)
+	}
+	return append(binary.AppendVarint(b, int64(len(body))), body...)
 }

@@ -2,12 +2,11 @@ package logclient_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,68 +14,9 @@ import (
 
 	"tidings.dev/broker"
 	"tidings.dev/internal/batch"
-	"tidings.dev/internal/engine"
 	"tidings.dev/internal/logclient"
-	"tidings.dev/internal/meta"
-	"tidings.dev/internal/vfs"
+	"tidings.dev/internal/oldlog"
 )
-
-// block is what a batch of undecodableLog has in place of the records that it should have.
-type block struct {
-	records, claimed int32
-	codec            batch.Codec
-	of               func(records []byte) []byte
-}
-
-// undecodableLog makes a data directory with the topic orders, whose only partition has these batches, as a broker took
-// them before it looked into them.
-func undecodableLog(t *testing.T, blocks ...block) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	files, err := vfs.Disk(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.Open(engine.Config{FS: files, TrustRecords: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	topic, err := e.CreateTopic(t.Context(), meta.TopicSpec{Name: "orders", Partitions: 1}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range blocks {
-		var b batch.Builder
-		for range x.records {
-			b.Add(time.Now().UnixMilli(), []byte("order/1"), []byte("{}"))
-		}
-		good := b.Batch()
-		v := batch.View(append(bytes.Clone(good[:batch.HeaderBytes]), x.of(good.Payload())...))
-		binary.BigEndian.PutUint32(v[8:], uint32(len(v)-batch.PrefixBytes))
-		v[22] = byte(x.codec)
-		binary.BigEndian.PutUint32(v[23:], uint32(x.claimed-1))
-		binary.BigEndian.PutUint32(v[57:], uint32(x.claimed))
-		binary.BigEndian.PutUint32(v[17:], v.Checksum())
-		done := make(chan engine.Appended, 1)
-		e.Append(engine.Partition{Topic: topic.ID}, v, func(a engine.Appended) { done <- a })
-		if a := <-done; a.Err != nil {
-			t.Fatal(a.Err)
-		}
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// zipped returns records compressed by gzip.
-func zipped(records []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	w.Write(records)
-	w.Close()
-	return b.Bytes()
-}
 
 // places keeps the offsets in log lines.
 type places struct {
@@ -102,30 +42,16 @@ func (p *places) Enabled(context.Context, slog.Level) bool { return true }
 // The log has batches that nobody can decode, from a time before brokers refused them. A reader gets an empty record for
 // each of their offsets, and goes on. It says so once for each batch, also when it reads the log again.
 func TestUndecodableBatchesAreRead(t *testing.T) {
-	dir := undecodableLog(t,
-		block{2, 2, batch.None, bytes.Clone},
-		block{4, 4, batch.Gzip, bytes.Clone},                                    // no gzip
-		block{2, 2, batch.Gzip, zipped},                                         // good
-		block{2, 2, batch.Zstd, zipped},                                         // the wrong codec
-		block{1, 1, batch.None, bytes.Clone},                                    // good
-		block{2, 2, batch.Gzip, func(b []byte) []byte { return zipped(b[2:]) }}, // no records
-		block{3, 5, batch.Gzip, zipped},                                         // two records less than claimed, at the end
+	dir := oldlog.Make(t,
+		oldlog.Batch{Records: 2, Claimed: 2, Of: oldlog.AsTheyAre},
+		oldlog.Batch{Records: 4, Claimed: 4, Codec: batch.Gzip, Of: oldlog.AsTheyAre},                                      // no gzip
+		oldlog.Batch{Records: 2, Claimed: 2, Codec: batch.Gzip, Of: oldlog.Zipped},                                         // good
+		oldlog.Batch{Records: 2, Claimed: 2, Codec: batch.Zstd, Of: oldlog.Zipped},                                         // the wrong codec
+		oldlog.Batch{Records: 1, Claimed: 1, Of: oldlog.AsTheyAre},                                                         // good
+		oldlog.Batch{Records: 2, Claimed: 2, Codec: batch.Gzip, Of: func(b []byte) []byte { return oldlog.Zipped(b[2:]) }}, // no records
+		oldlog.Batch{Records: 3, Claimed: 5, Codec: batch.Gzip, Of: oldlog.Zipped},                                         // two records less than claimed, at the end
 	)
-	b, err := broker.Open(broker.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	var said places
-	c, err := logclient.New(logclient.Config{
-		Addresses: []string{"tidings:9092"},
-		Dial:      func(ctx context.Context, _, _ string) (net.Conn, error) { return b.Dial(ctx) },
-		Logger:    slog.New(&said),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c, said := readerOf(t, dir)
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		got := ""
@@ -150,6 +76,74 @@ func TestUndecodableBatchesAreRead(t *testing.T) {
 	said.mu.Lock()
 	defer said.mu.Unlock()
 	if got := fmt.Sprint(said.offsets); got != "[2 8 11 16]" {
+		t.Errorf("said of the offsets %s", got)
+	}
+}
+
+// readerOf returns a client of a broker on the directory, and the places that it logs.
+func readerOf(t *testing.T, dir string) (*logclient.Client, *places) {
+	t.Helper()
+	b, err := broker.Open(broker.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	said := new(places)
+	c, err := logclient.New(logclient.Config{
+		Addresses: []string{"tidings:9092"},
+		Dial:      func(ctx context.Context, _, _ string) (net.Conn, error) { return b.Dial(ctx) },
+		Logger:    slog.New(said),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, said
+}
+
+// The log has batches that cannot be decoded and that no decompressor can replace. A reader gets
+// what they have of records, and an empty one at the last offset of each. It says so once for each batch, also when it reads the
+// log again.
+func TestBatchesThatHoldUpReadersArePassed(t *testing.T) {
+	garbage := func(b []byte) []byte { return bytes.Repeat([]byte{0xff}, len(b)) }
+	dir := oldlog.Make(t,
+		oldlog.Batch{Records: 1, Claimed: 1, Of: oldlog.AsTheyAre},
+		oldlog.Batch{Records: 3, Claimed: 3, Of: garbage},                                                           // offsets 1 to 3
+		oldlog.Batch{Records: 1, Claimed: 1, Of: oldlog.AsTheyAre},                                                  // 4
+		oldlog.Batch{Records: 2, Claimed: 100_000, Codec: batch.Gzip, Of: oldlog.AsTheyAre},                         // no gzip: 5 to 100,004
+		oldlog.Batch{Records: 1, Claimed: 1, Codec: batch.Gzip, Of: oldlog.Zipped},                                  // 100,005
+		oldlog.Batch{Records: 2, Claimed: 2_000_000_000, Codec: batch.Gzip, Of: oldlog.Zipped},                      // to 2,000,100,005
+		oldlog.Batch{Records: 1, Claimed: 1, Of: oldlog.AsTheyAre},                                                  // 2,000,100,006
+		oldlog.Batch{Records: 3, Claimed: 3, Of: func(b []byte) []byte { return append(b[:len(b)-3], 0, 0, 0xff) }}, // to 2,000,100,009
+	)
+	c, said := readerOf(t, dir)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		var good []int64
+		last := int64(-1)
+		for r, err := range c.ReadAll(ctx, oldlog.Topic, 0) {
+			if err != nil {
+				t.Fatalf("after %d: %v", last, err)
+			}
+			if r.Offset <= last {
+				t.Errorf("offset %d follows %d", r.Offset, last)
+			}
+			if last = r.Offset; !logclient.Undecodable(r) {
+				good = append(good, r.Offset)
+			}
+		}
+		cancel()
+		if got, want := fmt.Sprint(good), "[0 4 100005 100006 100007 2000100006 2000100007 2000100008]"; got != want {
+			t.Errorf("records at %s, want %s", got, want)
+		}
+		if last != 2_000_100_009 {
+			t.Errorf("the last offset is %d", last)
+		}
+	}
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	slices.Sort(said.offsets) // kgo went past one in the first reading, as another was behind it in the same response
+	if got := fmt.Sprint(said.offsets); got != "[1 5 100008 2000100009]" {
 		t.Errorf("said of the offsets %s", got)
 	}
 }
