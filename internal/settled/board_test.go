@@ -109,3 +109,18 @@ func TestAReopenedStoryIsWaitedFor(t *testing.T) {
 		t.Error("settled again, and the receipt waits")
 	}
 }
+
+// When the log has lost something, the facts that were read count no more: receipts wait for an answer.
+func TestForgottenFactsEndNoWait(t *testing.T) {
+	b := NewBoard(noon.Add(-time.Hour))
+	b.Take(through("a", 2), noon)
+	before := b.Add(at("b", 1))
+	b.Forget(noon.Add(time.Hour))
+	late := b.Add(at("a", 1))
+	if late.ended() || !b.Asks(late) || !b.Asks(before) {
+		t.Errorf("ended: %v, asks: %v and %v", late.ended(), b.Asks(late), b.Asks(before))
+	}
+	if len(b.order) != 0 {
+		t.Errorf("%d facts are kept", len(b.order))
+	}
+}

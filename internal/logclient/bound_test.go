@@ -1,0 +1,150 @@
+package logclient_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"tidings.dev/broker"
+	"tidings.dev/internal/logclient"
+)
+
+// replaceable is a broker on a directory in whose place a copy can be put.
+type replaceable struct {
+	t      *testing.T
+	broker atomic.Pointer[broker.Broker] // nil while it is stopped
+}
+
+func (r *replaceable) start(dir string) {
+	r.t.Helper()
+	b, err := broker.Open(broker.Config{Dir: dir})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.broker.Store(b)
+}
+
+func (r *replaceable) stop() {
+	r.t.Helper()
+	if err := r.broker.Swap(nil).Close(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *replaceable) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	b := r.broker.Load()
+	if b == nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	return b.Dial(ctx)
+}
+
+// copyOf returns a copy of the files in a directory.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, path), 0o700)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		b, err := os.ReadFile(filepath.Join(dir, path))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, path), b, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// TestABoundClientSendsNothingToALogThatHasLostSomething puts a copy of the log in place that lacks what was acknowledged, while a
+// record of a bound client waits for the broker. The record must fail; one of the client itself gets into the log. After a plain
+// restart, both do.
+func TestABoundClientSendsNothingToALogThatHasLostSomething(t *testing.T) {
+	for name, lose := range map[string]bool{"restart": false, "copy": true} {
+		t.Run(name, func(t *testing.T) {
+			r, dir := &replaceable{t: t}, t.TempDir()
+			r.start(dir)
+			c, err := logclient.New(logclient.Config{Addresses: []string{"tidings:9092"}, Dial: r.dial, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { c.Close(); r.stop() }()
+			c.Declare("orders", 1, nil)
+			record := func(text string) *kgo.Record { return &kgo.Record{Topic: "orders", Value: []byte(text)} }
+			if err := c.ProduceSync(t.Context(), record("kept")); err != nil {
+				t.Fatal(err)
+			}
+			kept := copyOf(t, dir)
+			bound, err := c.Bound()
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := record("lost")
+			if err := bound.ProduceSync(t.Context(), last); err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			waits, waitsToo := make(chan error, 1), make(chan error, 1)
+			if err := bound.Produce(t.Context(), record("of the past"), func(err error) { waits <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Produce(t.Context(), record("of now"), func(err error) { waitsToo <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if lose {
+				dir = kept
+			}
+			r.start(dir)
+			if err := <-waits; errors.Is(err, logclient.ErrClosed) != lose || err != nil != lose {
+				t.Errorf("the record of the bound client: %v", err)
+			}
+			if err := <-waitsToo; err != nil {
+				t.Errorf("the record of the client: %v", err)
+			}
+			if got := c.LostSince(0, "orders", 0, last.Offset); got != lose {
+				t.Errorf("the second record is lost: %v", got)
+			}
+			if c.LostSince(0, "orders", 0, 0) || c.LostSince(c.Losses(), "orders", 0, last.Offset) {
+				t.Error("a record is lost that the log has, or was acknowledged later")
+			}
+			if again, err := c.Bound(); err != nil || (again != bound) != lose {
+				t.Errorf("another bound client: %v, %v", again != bound, err)
+			}
+			r.stop()
+			r.start(dir)
+			if err := c.ProduceSync(t.Context(), record("after another restart")); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]int{true: 1}[lose]; c.Losses() != want {
+				t.Errorf("something was lost %d times, want %d", c.Losses(), want)
+			}
+			have := 0
+			for _, err := range c.ReadAll(t.Context(), "orders", 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				have++
+			}
+			if want := map[bool]int{false: 5, true: 3}[lose]; have != want {
+				t.Errorf("the log has %d records, want %d", have, want)
+			}
+		})
+	}
+}
