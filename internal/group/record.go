@@ -64,8 +64,18 @@ func appendString[T ~string | ~[]byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+// memberRecordBytes is about the size of a member in a record without metadata and assignment.
+const memberRecordBytes = 160
+
 func encodeGroup(r groupRecord) []byte {
-	b := append(header(kindGroup, r.id), byte(r.state))
+	bytes := 0 // of metadata and assignments, so that a large record is not copied while it grows
+	for _, m := range r.members {
+		bytes += memberRecordBytes + len(m.assignment)
+		for _, p := range m.protocols {
+			bytes += len(p.Metadata)
+		}
+	}
+	b := slices.Grow(append(header(kindGroup, r.id), byte(r.state)), bytes)
 	b = binary.AppendVarint(b, int64(r.generation))
 	b = appendString(b, r.protocolType)
 	b = appendString(b, r.protocol)
