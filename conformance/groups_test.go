@@ -41,18 +41,30 @@ type groupMember struct {
 	done     chan struct{} // closed when it has ended
 }
 
-// grouped runs a case of groups.
-func (c clientProgram) grouped(ctx context.Context, address string, row clientCase) error {
+// grouped runs a case of groups, with a topic that nothing else uses.
+func (c clientProgram) grouped(ctx context.Context, address, topic string, row clientCase) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	topic := c.topics() + "-" + row.name
 	log, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	if _, err := kadm.NewClient(log).CreateTopic(ctx, groupPartitions, 1, nil, topic); err != nil {
+	admin := kadm.NewClient(log)
+	if _, err := admin.CreateTopic(ctx, groupPartitions, 1, nil, topic); err != nil {
 		return err
+	}
+	for { // Apache Kafka's broker may learn of it late, and a client that asks too early does not ask again for minutes
+		listed, err := admin.ListTopics(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if len(listed[topic].Partitions) == groupPartitions {
+			break
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
 	}
 	g := &groupOf{client: c, address: address, topic: topic, log: log, read: map[[2]int64]bool{}, changed: make(chan struct{})}
 	defer func() {

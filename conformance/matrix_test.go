@@ -167,7 +167,11 @@ func (c clientProgram) onBoth(t *testing.T, brokers map[string]string) (version 
 					continue
 				}
 				o := outcome{Case: row.name, OK: true}
-				if err := c.grouped(t.Context(), address, row); err != nil {
+				err := c.grouped(t.Context(), address, c.topics()+"-"+row.name, row)
+				if err != nil && broker == "Apache Kafka" { // some members of kafka-python hang as they start; Tidings must not need this
+					err = c.grouped(t.Context(), address, c.topics()+"-again-"+row.name, row)
+				}
+				if err != nil {
 					o.OK, o.Detail = false, err.Error()
 				}
 				found[row.name] = o

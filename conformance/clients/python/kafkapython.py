@@ -28,7 +28,7 @@ class KafkaPython(suite.Client):
         return {t["name"]: len(t["partitions"]) for t in self.admin.describe_topics()}
 
     def create_topic(self, topic, partitions):
-        self.admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}})
+        self.admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}}, wait_for_metadata=True)
 
     def grow(self, topic, partitions):
         self.admin.create_partitions({topic: partitions})
