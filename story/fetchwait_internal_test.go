@@ -13,3 +13,12 @@ func TestFetchesOfManyPartitionsWaitLonger(t *testing.T) {
 		}
 	}
 }
+
+// The more partitions a log has, the longer an indexer rests between polls, within bounds; with few, it does not.
+func TestPollsOfManyPartitionsRest(t *testing.T) {
+	for partitions, want := range map[int]time.Duration{0: 0, 499: 0, 500: 5 * time.Millisecond, 8000: 80 * time.Millisecond, 100_000: 200 * time.Millisecond} {
+		if got := fetchRestOf(partitions); got != want {
+			t.Errorf("%d partitions: %v, want %v", partitions, got, want)
+		}
+	}
+}

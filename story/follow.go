@@ -31,7 +31,8 @@ type follower struct {
 	topics map[string]logclient.Topic // the topics that the client reads, by name
 	// applied is the listing that topics were taken from; nil if the next listing must be looked through in any case.
 	applied *logclient.Listing
-	wrong   error // a *misfit that was found; discover then does nothing until rebuild is called
+	rest    atomic.Int64 // a time.Duration: see fetchRestOf
+	wrong   error        // a *misfit that was found; discover then does nothing until rebuild is called
 	// leaders has the present leader epochs of the partitions, as of the last discovery. ended has where earlier ones end, as far
 	// as marks have named them, since the last comparison with all of the log.
 	leaders logclient.Epochs
@@ -170,6 +171,7 @@ func (f *follower) shareFetches() {
 	}
 	each := min(max(fetchEachBytes/max(partitions, 1), minPartitionBytes), maxPartitionBytes)
 	f.lc.Client().UpdateFetchMaxBytes(fetchBytes, int32(each))
+	f.rest.Store(int64(fetchRestOf(partitions)))
 }
 
 // fitting is like discover, but waits while the index has to be rebuilt.

@@ -58,11 +58,24 @@ const (
 	// processor; longestFetchWait at most.
 	partitionsPerSecond = 2000
 	longestFetchWait    = 5 * time.Second
+	// restingPartitions is the number of partitions from which on the indexer rests between two polls, for restPerPartition.
+	restingPartitions = 500
+	restPerPartition  = 10 * time.Microsecond
+	longestRest       = 200 * time.Millisecond
 )
 
 // fetchWaitOf returns how long a broker may hold back an answer to a fetch, if the log has the given number of partitions.
 func fetchWaitOf(partitions int) time.Duration {
 	return min(max(fetchMaxWait, time.Duration(partitions)*time.Second/partitionsPerSecond), longestFetchWait)
+}
+
+// fetchRestOf returns how long an indexer rests after a poll, if it follows the given number of partitions. Each fetch costs client and broker
+// about a microsecond for each of them, however few records there are: without a rest, every event would cost a fetch.
+func fetchRestOf(partitions int) time.Duration {
+	if partitions < restingPartitions {
+		return 0
+	}
+	return min(time.Duration(partitions)*restPerPartition, longestRest)
 }
 
 // Indexer reads a log into an [Index]. [Open] returns one, [Indexer.Run] does the work, and [Indexer.Close] releases
@@ -357,6 +370,13 @@ func (x *Indexer) poll(ctx context.Context) (_ <-chan kgo.Fetches, stop func()) 
 			case fetched <- f:
 			case <-ctx.Done():
 				return
+			}
+			if rest := time.Duration(x.follower.rest.Load()); rest > 0 && f.NumRecords() < maxPollRecords {
+				select {
+				case <-time.After(rest):
+				case <-ctx.Done():
+					return
+				}
 			}
 		}
 	}()
