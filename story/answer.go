@@ -30,30 +30,43 @@ func newAnswer(tx *readTx, live Live) *answer {
 	return &answer{readTx: tx, obligations: newObligations(tx, live)}
 }
 
-// lostEmission returns a sentence, without its full stop, about an event of a story that was emitted and not read before its topic
-// was deleted; empty if there is none.
+// lostEmission returns a sentence, without its full stop, about an event of a story that was emitted, and not read before its topic
+// was deleted or it was removed from the log; empty if there is none.
 func (tx *readTx) lostEmission(n storyNum) (what string) {
-	tx.ix.judge.emissionsOf(&fileReader{ix: tx.ix, tx: tx.bolt}, n, func(li *listener, e *emission) bool {
-		for _, l := range tx.lostOf(e) {
-			was := "was"
-			if l.Uncertain {
-				was = "may have been"
+	tx.ix.judge.emissionsOf(&fileReader{ix: tx.ix, tx: tx.bolt}, n, func(li *listener, source partition, e *emission) bool {
+		for _, l := range tx.lostOf(source, e) {
+			what = fmt.Sprintf("what %s has emitted to topic %s ", display.Clean(li.reaction), display.Clean(l.Topic))
+			switch {
+			case l.OwedBy != "":
+				what += fmt.Sprintf("may have been removed before it was read, and %s may not have handled it", display.Clean(l.OwedBy))
+			case l.Uncertain:
+				what += "may have been lost, for that was deleted before it was read"
+			default:
+				what += "was lost, for that was deleted before it was read"
 			}
-			what = fmt.Sprintf("what %s has emitted to topic %s %s lost, for that was deleted before it was read", display.Clean(li.reaction), display.Clean(l.Topic), was)
 		}
 		return what == ""
 	})
 	return what
 }
 
-// lostOf returns the topics that an emission reaches into beyond what was read of them, and that are deleted.
-func (tx *readTx) lostOf(e *emission) (lost []LostEmission) {
+// lostOf returns the topics that an emission, for events of source, reaches into beyond what was read of them, and that are deleted, and those
+// from which something of it may have been removed before it was read and handled.
+func (tx *readTx) lostOf(source partition, e *emission) (lost []LostEmission) {
+	add := func(l LostEmission) {
+		if !slices.Contains(lost, l) {
+			lost = append(lost, l)
+		}
+	}
 	for _, at := range e.through {
 		if t := tx.ix.topicOf[at.topic]; t.lost() && tx.ix.positions[at.partition] < at.offset {
-			l := LostEmission{Topic: t.name, Uncertain: e.Hi-e.Lo > 1}
-			if !slices.Contains(lost, l) {
-				lost = append(lost, l)
-			}
+			add(LostEmission{Topic: t.name, Uncertain: e.Hi-e.Lo > 1})
+		}
+	}
+	log := &fileReader{ix: tx.ix, tx: tx.bolt}
+	for r := range e.removed(log, source) {
+		if li := tx.ix.judge.mayOwe(log, r); li != nil {
+			add(LostEmission{Topic: tx.ix.topicOf[r.topic].name, Uncertain: true, OwedBy: li.reaction})
 		}
 	}
 	return lost
@@ -70,7 +83,7 @@ func (tx *readTx) addLost(e *locatedEvent) {
 			if !slices.ContainsFunc(e.offsets(), emitted.Contains) {
 				continue
 			}
-			for _, l := range tx.lostOf(&emitted) {
+			for _, l := range tx.lostOf(e.at.partition, &emitted) {
 				if o := &e.Obligations[i]; !slices.Contains(o.LostEmissions, l) {
 					o.LostEmissions = append(o.LostEmissions, l)
 				}

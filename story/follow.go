@@ -145,7 +145,7 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	if err := f.ix.setTopics(topics); err != nil {
 		return nil, err
 	}
-	if err := f.ix.advance(starts); err != nil {
+	if err := f.advance(ctx, topics, starts); err != nil {
 		return nil, err
 	}
 	add := make(map[string]map[int32]kgo.Offset)
@@ -311,7 +311,7 @@ func (f *follower) rebuild() error {
 	return f.ix.empty()
 }
 
-// starts returns the first offset that retention has not removed, for all topics that exist now.
+// starts returns the first offset that was not removed, for all topics that exist now.
 func (f *follower) starts(ctx context.Context) (logclient.Offsets, error) {
 	topics, err := f.fitting(ctx)
 	if err != nil {
@@ -320,11 +320,51 @@ func (f *follower) starts(ctx context.Context) (logclient.Offsets, error) {
 	return f.lc.StartsOf(ctx, topics)
 }
 
-// passRemoved advances the positions of the index past records that retention has removed.
+// passRemoved advances the positions of the index past records that were removed. It does nothing if the index has to be rebuilt: it does not
+// wait for that, since Run, which does it, calls passRemoved.
 func (f *follower) passRemoved(ctx context.Context) error {
-	starts, err := f.starts(ctx)
+	topics, err := f.discover(ctx)
+	if err != nil {
+		return notMisfit(err)
+	}
+	starts, err := f.lc.StartsOf(ctx, topics)
 	if err != nil {
 		return err
 	}
-	return f.ix.advance(starts)
+	return f.advance(ctx, topics, starts)
+}
+
+// notMisfit returns err, or nil if it is a *misfit.
+func notMisfit(err error) error {
+	if _, ok := errors.AsType[*misfit](err); ok {
+		return nil
+	}
+	return err
+}
+
+// passRemovedBefore advances the positions of the index to the first records of a poll, where those before them were removed: the client goes on
+// at the start of the log by itself. It must be called before the records are applied. Like passRemoved it does nothing if the index has to be
+// rebuilt.
+func (f *follower) passRemovedBefore(ctx context.Context, polled kgo.Fetches) error {
+	starts := f.ix.removedBefore(polled)
+	if !f.ix.hasMissed(starts) {
+		return nil
+	}
+	topics, err := f.discover(ctx)
+	if err != nil {
+		return notMisfit(err)
+	}
+	return f.advance(ctx, topics, starts)
+}
+
+// advance advances the positions of the index to starts, the first offsets of some of topics, which must be all that exist now.
+func (f *follower) advance(ctx context.Context, topics []logclient.Topic, starts logclient.Offsets) error {
+	if !f.ix.hasMissed(starts) {
+		return nil
+	}
+	ends, err := f.lc.EndsOf(ctx, topics)
+	if err != nil {
+		return err
+	}
+	return f.ix.advance(starts, ends)
 }

@@ -69,7 +69,7 @@ type Index struct {
 	lastListener uint32 // the highest listener.num that was given out
 	positions    map[partition]int64
 	forgotten    map[partition]int64 // offsets below which events were forgotten; see forget.go
-	missed       map[partition]bool  // whether retention has removed something before the index had read it
+	missed       map[partition]miss  // what was removed before the index had read it; see positions.go
 	filling      uint64              // is raised when the index is filled anew
 	tails        map[partition]*tail // has an entry for each partition of which a record was read
 	stats        Stats

@@ -423,6 +423,20 @@ func (x *Indexer) apply(ctx context.Context, f kgo.Fetches) error {
 	if x.follower.report() != nil {
 		return nil // Run will rebuild the index
 	}
+	for err := x.follower.passRemovedBefore(ctx, f); err != nil; err = x.follower.passRemovedBefore(ctx, f) {
+		if err := x.ix.err(); err != nil {
+			return err
+		}
+		x.log.Warn("story: reading the ends of the topics, after records were removed", "err", err)
+		select {
+		case <-time.After(roundRetry):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if x.follower.report() != nil {
+		return nil
+	}
 	records = x.held.pass(x.ix, records)
 	defer x.held.follow(x.lc.Client())
 	subscribed := slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Topic == obligation.SubscriptionsTopic })

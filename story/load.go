@@ -65,7 +65,7 @@ func (ix *Index) load(tx *bolt.Tx) error {
 	ix.names, ix.nameOf = map[string]nameNum{"": 0}, []string{""}
 	ix.topics, ix.topicOf, ix.topicByID = make(map[string]topicNum), make(map[topicNum]*topicRow), make(map[topicKey]topicNum)
 	ix.positions, ix.tails = make(map[partition]int64), make(map[partition]*tail)
-	ix.forgotten, ix.missed, ix.goneGroups = make(map[partition]int64), make(map[partition]bool), make(map[storyNum]uint32)
+	ix.forgotten, ix.missed, ix.goneGroups = make(map[partition]int64), make(map[partition]miss), make(map[storyNum]uint32)
 	ix.filling++
 	ix.stories, ix.byCorrelation = make(map[storyNum]*storyRow), make(map[string]storyNum)
 	ix.changed = make(chan struct{})
@@ -119,8 +119,8 @@ func (ix *Index) load(tx *bolt.Tx) error {
 			if row.forgotten > 0 {
 				ix.forgotten[p] = row.forgotten
 			}
-			if row.missed {
-				ix.missed[p] = true
+			if row.missed != (miss{}) {
+				ix.missed[p] = row.missed
 			}
 			return err
 		}),
@@ -142,7 +142,7 @@ func (ix *Index) load(tx *bolt.Tx) error {
 			}
 			li.covers[p] = c
 			if len(c.emitted) > 0 {
-				ix.judge.reaching[c] = struct{}{}
+				ix.judge.reaching[c] = partition{li.topic, p}
 			}
 			return nil
 		}),

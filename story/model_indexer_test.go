@@ -53,6 +53,12 @@ func (m *memoryStore) standing(n storyNum) *standing { return &m.stories[n].stan
 
 func (m *memoryStore) position(p partition) int64 { return m.read[p] }
 
+func (m *memoryStore) missed(partition) miss { return miss{} }
+
+func (m *memoryStore) allMissed() []location { return nil }
+
+func (m *memoryStore) marksRemoved() bool { return false }
+
 func (m *memoryStore) eventsOf(n storyNum, yield func(location) bool) {
 	for p, log := range m.records {
 		for o, r := range log {
@@ -544,7 +550,7 @@ func (x *modelIndexer) crash() {
 				delete(x.j.reaching, c)
 				li.covers[p] = clear
 				if len(clear.emitted) > 0 {
-					x.j.reaching[clear] = struct{}{}
+					x.j.reaching[clear] = partition{li.topic, p}
 				}
 			}
 		}

@@ -1,6 +1,14 @@
 package story
 
-import "tidings.dev/internal/logclient"
+import (
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/offsets"
+)
 
 // The position of the index in a partition is the offset of the next record to read. All records before it are in the
 // index, or were removed from the log before the index could read them.
@@ -78,33 +86,115 @@ func (ix *Index) within(ends logclient.Offsets) bool {
 	return true
 }
 
-// advance raises the positions of the index to starts, the first offsets in the log, where retention has removed
-// records that the index had not read. It logs a warning for each such partition. It writes to the index only if a
-// position has to be raised.
-func (ix *Index) advance(starts logclient.Offsets) error {
-	behind := false
+// miss is what the index has not read of a partition, and what may have followed from it.
+type miss struct {
+	// Range has the offsets of all records that were removed from the log before the index had read them; those between may have been read.
+	offsets.Range
+	// end is the end of the partition when the index was last advanced past removed records, of whatever partition. What handlers have emitted for
+	// events from there on was appended after those records.
+	end int64
+}
+
+// hasMissed reports whether the index is behind starts, the first offsets in the log, in a partition that it knows.
+func (ix *Index) hasMissed(starts logclient.Offsets) bool {
 	ix.mu.RLock()
+	defer ix.mu.RUnlock()
 	for topic, partitions := range starts {
 		for p, start := range partitions {
-			n, ok := ix.topics[topic]
-			behind = behind || ok && ix.positions[partition{n, p}] < start
+			if n, ok := ix.topics[topic]; ok && ix.positions[partition{n, p}] < start {
+				return true
+			}
 		}
 	}
-	ix.mu.RUnlock()
-	if !behind {
+	return false
+}
+
+// removedBefore returns the first offsets of a poll, by topic and partition, where the log begins behind the position of the index: what is
+// between was removed. Where the log begins earlier, records may be missing for other reasons: compaction, or a transaction that was aborted. It
+// leaves out topics that were deleted, as recordsOf does.
+func (ix *Index) removedBefore(polled kgo.Fetches) logclient.Offsets {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	starts := make(logclient.Offsets)
+	polled.EachTopic(func(t kgo.FetchTopic) {
+		n, ok := ix.topics[t.Topic]
+		if !ok || !obligation.TopicID(t.TopicID).Is(ix.topicOf[n].id) {
+			return
+		}
+		for _, p := range t.Partitions {
+			if len(p.Records) == 0 {
+				continue
+			}
+			if start := min(p.LogStartOffset, p.Records[0].Offset); start > ix.positions[partition{n, p.Partition}] {
+				if starts[t.Topic] == nil {
+					starts[t.Topic] = make(map[int32]int64)
+				}
+				starts[t.Topic][p.Partition] = start
+			}
+		}
+	})
+	return starts
+}
+
+// advance raises the positions of the index to starts, where records were removed from the log that the index had not read: by retention,
+// by DeleteRecords, or with the memory of a broker. It logs a warning for each such partition. It writes to the index only if
+// a position has to be raised. ends are the ends of all topics, which were read after starts.
+func (ix *Index) advance(starts, ends logclient.Offsets) error {
+	if !ix.hasMissed(starts) {
 		return nil
 	}
 	return ix.write(func(tx *writeTx) {
 		for topic, partitions := range starts {
 			for i, start := range partitions {
 				p := partition{tx.topicNum(topic), i}
-				if ix.positions[p] < start {
-					ix.log.Warn("story index has missed what retention removed", "topic", topic, "partition", i, "from", ix.positions[p], "to", start)
-					ix.positions[p] = start
-					ix.missed[p] = true
+				if from := ix.positions[p]; from < start {
+					ix.log.Warn("story index has missed what was removed from the log", "topic", topic, "partition", i, "from", from, "to", start)
+					m := ix.missed[p]
+					if m.Lo == m.Hi {
+						m.Lo = from
+					}
+					m.Hi = start
+					ix.positions[p], ix.missed[p] = start, m
 					tx.moved[p] = struct{}{}
 				}
 			}
 		}
+		tx.noteEnds(ends)
 	})
+}
+
+// noteEnds sets the end of each miss. All events that were read of topics that are not in ends were there before.
+func (tx *writeTx) noteEnds(ends logclient.Offsets) {
+	note := func(p partition, end int64) {
+		m := tx.ix.missed[p]
+		m.end = end
+		tx.ix.missed[p] = m
+		tx.moved[p] = struct{}{}
+	}
+	for p := range tx.ix.positions {
+		note(p, math.MaxInt64)
+	}
+	for topic, partitions := range ends {
+		for p, end := range partitions {
+			if n, ok := tx.ix.topics[topic]; ok {
+				note(partition{n, p}, end)
+			}
+		}
+	}
+}
+
+// marksRemoved reports whether records of tidings.reactions were removed before the index had read them. ix.mu must be held.
+func (ix *Index) marksRemoved() bool {
+	m := ix.missed[partition{ix.topics[obligation.ReactionsTopic], 0}]
+	return m.Lo < m.Hi
+}
+
+// allMissed returns the offset after what was removed unread of each partition of which something was. ix.mu must be held.
+func (ix *Index) allMissed() (all []location) {
+	for p, m := range ix.missed {
+		if m.Lo < m.Hi {
+			all = append(all, location{p, m.Hi})
+		}
+	}
+	return all
 }

@@ -121,7 +121,7 @@ func (ix *Index) answer(questions []*obligation.Question) ([]*obligation.Answer,
 // its story had settled. ix.mu must be held.
 func (ix *Index) forgottenThrough() (through []obligation.Position) {
 	for p, offset := range ix.forgotten {
-		if t := ix.topicOf[p.topic]; !t.gone && !ix.missed[p] {
+		if t, m := ix.topicOf[p.topic], ix.missed[p]; !t.gone && m.Lo == m.Hi {
 			through = append(through, obligation.Position{Topic: t.name, TopicID: t.id, Partition: p.partition, Offset: offset})
 		}
 	}

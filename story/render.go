@@ -275,7 +275,7 @@ func (p *printer) events(rest string, cause *Event, events []*Event, level int) 
 	}
 }
 
-// lost prints what a handler has emitted to deleted topics, one line each, with rest before it.
+// lost prints what a handler has emitted that is lost, one line for each topic, with rest before it.
 func (p *printer) lost(rest string, lost []LostEmission) {
 	for _, l := range lost {
 		is := "is"
@@ -283,6 +283,9 @@ func (p *printer) lost(rest string, lost []LostEmission) {
 			is = "may be"
 		}
 		text := fmt.Sprintf("what it emitted to topic %s %s lost: the topic was deleted before it was read", display.Clean(l.Topic), is)
+		if l.OwedBy != "" {
+			text = fmt.Sprintf("what it emitted to topic %s may be lost for %s: it may have been removed before it was read and handled", display.Clean(l.Topic), display.Clean(l.OwedBy))
+		}
 		p.line(fragment{rest, dim}, fragment{"✗ ", red}, fragment{text, red})
 	}
 }

@@ -114,8 +114,8 @@ func (s *standing) due() bool {
 //	                   ├──── it is touched ───┘                     │
 //	                   └──── retryVerdict: its append has failed ───┘
 //
-// allRead puts a frozen story into incomplete if an event of it was lost with its topic. It stays there until it is touched,
-// or the indexer is elected anew.
+// allRead puts a frozen story into incomplete if an event of it was lost with its topic, or may have been removed from the log before it was
+// read and handled. It stays there until it is touched, a reaction may owe less of what was removed, or the indexer is elected anew.
 //
 // Invariants between calls:
 //
@@ -141,8 +141,8 @@ type judge struct {
 	publishing map[storyNum]struct{}
 	incomplete map[storyNum]struct{}
 
-	tick     uint64                 // counts the rounds that were begun
-	reaching map[*coverage]struct{} // those with an emission that was not read when it was last looked at
+	tick     uint64                  // counts the rounds that were begun
+	reaching map[*coverage]partition // those with an emission that was not read when it was last looked at, and where the events are
 
 	// tried has the facts whose append has failed, by story. An entry is deleted when a fact about its story is read.
 	tried map[storyNum]obligation.Fact
@@ -156,7 +156,7 @@ func newJudge() *judge {
 		frozen:     make(map[storyNum]uint64),
 		publishing: make(map[storyNum]struct{}),
 		incomplete: make(map[storyNum]struct{}),
-		reaching:   make(map[*coverage]struct{}),
+		reaching:   make(map[*coverage]partition),
 		tried:      make(map[storyNum]obligation.Fact),
 	}
 }
@@ -204,10 +204,15 @@ func (j *judge) thaw() {
 	for n := range j.frozen {
 		j.pending[n] = struct{}{}
 	}
+	clear(j.frozen)
+	j.retryIncomplete()
+}
+
+// retryIncomplete makes the stories that are incomplete due again.
+func (j *judge) retryIncomplete() {
 	for n := range j.incomplete {
 		j.pending[n] = struct{}{}
 	}
-	clear(j.frozen)
 	clear(j.incomplete)
 }
 
@@ -247,7 +252,7 @@ func (j *judge) beginAll() (round uint64) {
 // retryVerdict: otherwise it is not judged again before the index is opened anew. The fact is story.reopened if the story has open
 // obligations, story.settled if not.
 func (j *judge) verdicts(store storyReader, round uint64) (certain []storyNum, doubtful doubts) {
-	j.forgetRead(store.position, false, 0)
+	j.forgetRead(store, false, 0)
 	for _, n := range slices.Sorted(maps.Keys(j.frozen)) {
 		froze := j.frozen[n]
 		if froze > round {
@@ -276,11 +281,11 @@ type doubts struct {
 }
 
 // allRead is verdicts for when everything below the high watermarks of a round was passed to the judge: all candidates of that
-// round, and of earlier ones, are certain, but for those to which the marks say that an event belongs which was not read. The topic
-// of that event was deleted. It was handled by nobody, as far as anybody knows, so that the story does not settle: it becomes
-// incomplete.
+// round, and of earlier ones, are certain, but for those to which the marks say that an event belongs, or may belong, which was not read.
+// The topic of that event was deleted, or the event was removed from it. A reaction may not have handled it, so that the story does not
+// settle: it becomes incomplete.
 func (j *judge) allRead(store storyReader, round uint64) (certain []storyNum) {
-	j.forgetRead(store.position, true, round)
+	j.forgetRead(store, true, round)
 	for n, froze := range j.frozen {
 		switch {
 		case froze >= round:

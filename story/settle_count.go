@@ -69,14 +69,25 @@ type eventStore interface {
 	copies(at location) []int64
 	// standing returns the standing of story n. The judge may change it in place until the transaction ends.
 	standing(n storyNum) *standing
-	// position returns the offset below which all of a partition was read, or is gone.
+	logReader
+}
+
+// logReader says how far the log was read.
+type logReader interface {
+	// position returns the offset below which all of a partition was read, or was removed before it was.
 	position(p partition) int64
+	// missed returns what was removed of a partition before it was read.
+	missed(p partition) miss
+	// allMissed returns the offset after what was removed unread of each partition of which something was.
+	allMissed() []location
+	// marksRemoved reports whether marks were removed before they were read.
+	marksRemoved() bool
 }
 
 // storyReader has what is needed to judge a candidate. Like eventStore it returns no errors.
 type storyReader interface {
 	standing(n storyNum) *standing // must not be changed
-	position(p partition) int64
+	logReader
 	// eventsOf calls yield with where the records of a story are, until yield returns false.
 	eventsOf(n storyNum, yield func(at location) bool)
 }
@@ -132,7 +143,11 @@ func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, thr
 		return false
 	}
 	if e, ok := reachOf(m, through); ok {
-		j.addEmission(c, e, store.position)
+		j.addEmission(store, partition{li.topic, m.Partition}, c, e)
+	}
+	removed := store.missed(partition{li.topic, m.Partition}).Hi
+	if c.position < removed || slices.ContainsFunc(m.Done, func(r offsets.Range) bool { return r.Lo < removed }) {
+		j.retryIncomplete() // what was removed may be done
 	}
 	c.dirty = true // m.Epoch is not stored: only a seek changes the epoch of a coverage
 	c.position = max(c.position, m.Position)
@@ -206,6 +221,7 @@ func (j *judge) onSeek(store eventStore, li *listener, s *obligation.Seek) bool 
 	if !s.Follows(c.epoch) {
 		return false
 	}
+	j.retryIncomplete() // what was removed may be jumped
 	c.epoch, c.position, c.dirty = s.Epoch, s.To, true
 	at := partition{li.topic, s.Partition}
 	var undone offsets.Set
@@ -258,6 +274,7 @@ func (j *judge) onSubscription(store eventStore, li *listener, sub *obligation.S
 	if before.obligesAs(li) {
 		return
 	}
+	j.retryIncomplete() // what was removed may have been owed by this listener alone
 	for p, end := range ends {
 		// An event that is done is owed neither before nor after the change, so only the gaps between done offsets
 		// have to be scanned.

@@ -291,7 +291,8 @@ func TestAPublisherThatIsStuckLooksForWhatWasRemoved(t *testing.T) {
 		if p.removed < 1 || p.removed > 3 {
 			t.Errorf("the starts of the log were read %d times in 3 s", p.removed)
 		}
-		must(t, p.ix.advance(logclient.Offsets{"orders": {0: p.log.ends["orders/0"]}}))
+		removed := logclient.Offsets{"orders": {0: p.log.ends["orders/0"]}}
+		must(t, p.ix.advance(removed, removed))
 		p.run()
 		if len(p.appended) != 1 {
 			t.Errorf("%d facts", len(p.appended))

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"iter"
 	"slices"
 
 	"tidings.dev/internal/obligation"
@@ -26,9 +27,80 @@ const maxEmissions = 32
 // log.
 const maxTraced = 1024
 
-// read reports whether everything below the offset of a location was read.
-func (e *emission) read(position func(partition) int64) bool {
-	return !e.unknown && !slices.ContainsFunc(e.through, func(at location) bool { return position(at.partition) < at.offset })
+// passed reports whether everything below the offset of a location was read, or was removed before it was.
+func (e *emission) passed(log logReader) bool {
+	return !e.unknown && !slices.ContainsFunc(e.through, func(at location) bool { return log.position(at.partition) < at.offset })
+}
+
+// removal is what may have been removed of an emission from one partition before it was read.
+type removal struct {
+	partition
+	offsets.Range      // where it may have been
+	last          bool // the last of it was there, for certain
+}
+
+// removed yields what may have been removed of an emission before it was read. source is the partition of the events that it is for.
+func (e *emission) removed(log logReader, source partition) iter.Seq[removal] {
+	return func(yield func(removal) bool) {
+		if e.Lo >= log.missed(source).end {
+			return
+		}
+		through := e.through
+		if e.unknown {
+			through = log.allMissed()
+		}
+		for _, at := range through {
+			m := log.missed(at.partition)
+			r := removal{at.partition, offsets.Range{Lo: m.Lo, Hi: min(m.Hi, at.offset)}, at.offset <= m.Hi && !e.unknown}
+			if r.Lo < r.Hi && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// mayBeRemoved reports whether something of an emission may have been removed before it was read.
+func (e *emission) mayBeRemoved(log logReader, source partition) bool {
+	for range e.removed(log, source) {
+		return true
+	}
+	return false
+}
+
+// mayOwe returns a listener that may owe an event that was removed unread, of which nothing but r is known. It returns nil if there is none.
+func (j *judge) mayOwe(log logReader, r removal) *listener {
+	for _, li := range j.byTopic[r.topic] {
+		c := li.readCoverage(r.partition.partition)
+		from := max(r.Lo, li.obligedFrom(r.partition.partition))
+		switch done := c.done.Ranges(); {
+		case !r.last:
+			// A position is past what was not handled if a topic has lost what it had in memory. That must not hold up those who have
+			// emitted afterwards.
+			from = max(from, c.position)
+		case log.marksRemoved() && len(done) > 0:
+			from = max(from, min(c.position, done[0].Lo))
+		}
+		for range c.done.Gaps(from, r.Hi) {
+			return li
+		}
+	}
+	return nil
+}
+
+// mayBeLost reports whether something of an emission may have been removed before it was read, and before a listener had handled it.
+func (j *judge) mayBeLost(log logReader, source partition, e *emission) bool {
+	for r := range e.removed(log, source) {
+		if j.mayOwe(log, r) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// read reports whether nothing of an emission can keep its stories from settling any more: all was read, but for what was removed
+// before, which no listener owes. All subscriptions must have been read.
+func (j *judge) read(log logReader, source partition, e *emission) bool {
+	return e.passed(log) && !j.mayBeLost(log, source, e)
 }
 
 // reachOf returns the emission that marks tell of; ok is false if they say that there was none. through are their positions, or
@@ -49,31 +121,40 @@ func reachOf(m *obligation.Marks, through []location) (e emission, ok bool) {
 	return e, e.Lo < e.Hi
 }
 
-// addEmission keeps an emission of a coverage until it was read.
-func (j *judge) addEmission(c *coverage, e emission, position func(partition) int64) {
-	if e.read(position) {
+// addEmission keeps an emission of a coverage, for events of source, until it was read.
+func (j *judge) addEmission(log logReader, source partition, c *coverage, e emission) {
+	// Who owes what was removed is not asked: the subscriptions may not have been read yet.
+	read := func(e emission) bool { return e.passed(log) && !e.mayBeRemoved(log, source) }
+	if read(e) {
 		return
 	}
 	e.tick = j.tick
 	c.emitted = append(c.emitted, e)
 	if len(c.emitted) > maxEmissions {
-		c.forgetRead(position)
+		c.emitted = slices.DeleteFunc(c.emitted, read)
 	}
 	if len(c.emitted) > maxEmissions {
-		c.emitted[1].join(c.emitted[0])
-		c.emitted = slices.Delete(c.emitted, 0, 1)
+		i := 0
+		if c.emitted[0].mayBeRemoved(log, source) && !c.emitted[1].mayBeRemoved(log, source) {
+			i = 1 // what was not removed is not to wait for what was
+		}
+		c.emitted[i+1].join(log, c.emitted[i])
+		c.emitted = slices.Delete(c.emitted, i, i+1)
 	}
-	j.reaching[c] = struct{}{}
+	j.reaching[c] = source
 }
 
-// join makes e the emission of both.
-func (e *emission) join(o emission) {
+// join makes e the emission of both. Of a partition it names two offsets if the last of one was removed unread, and that of the other was not.
+func (e *emission) join(log logReader, o emission) {
 	e.Lo, e.Hi = min(e.Lo, o.Lo), max(e.Hi, o.Hi)
 	e.unknown = e.unknown || o.unknown
 	e.tick = max(e.tick, o.tick)
 	e.through = slices.Clone(e.through)
 	for _, at := range o.through {
-		if i := slices.IndexFunc(e.through, func(have location) bool { return have.partition == at.partition }); i < 0 {
+		if i := slices.IndexFunc(e.through, func(have location) bool {
+			removed := log.missed(at.partition).Hi
+			return have.partition == at.partition && (have.offset <= removed) == (at.offset <= removed)
+		}); i < 0 {
 			e.through = append(e.through, at)
 		} else {
 			e.through[i].offset = max(e.through[i].offset, at.offset)
@@ -81,20 +162,17 @@ func (e *emission) join(o emission) {
 	}
 }
 
-// forgetRead forgets the emissions that were read.
-func (c *coverage) forgetRead(position func(partition) int64) {
-	c.emitted = slices.DeleteFunc(c.emitted, func(e emission) bool { return e.read(position) })
-}
-
 // forgetRead forgets the emissions of all listeners that were read, and, with everything, those of which it is not recorded how
-// far they reach and whose marks were read before a tick. The rows of the index file keep them: an emission in a row that was read
-// is no harm.
-func (j *judge) forgetRead(position func(partition) int64, everything bool, before uint64) {
-	for c := range j.reaching {
-		c.forgetRead(position)
-		if everything {
-			c.emitted = slices.DeleteFunc(c.emitted, func(e emission) bool { return e.unknown && e.tick < before })
-		}
+// far they reach and whose marks were read before a tick. All subscriptions must have been read. The rows of the index file keep them: an
+// emission in a row that was read is no harm.
+func (j *judge) forgetRead(log logReader, everything bool, before uint64) {
+	for c, source := range j.reaching {
+		c.emitted = slices.DeleteFunc(c.emitted, func(e emission) bool {
+			if everything && e.unknown && e.tick < before {
+				return !j.mayBeLost(log, source, &e)
+			}
+			return j.read(log, source, &e)
+		})
 		if len(c.emitted) == 0 {
 			delete(j.reaching, c)
 		}
@@ -122,7 +200,7 @@ func (j *judge) doubtOf(store storyReader, n storyNum) doubt {
 		return noDoubt
 	}
 	worst := noDoubt
-	whole := j.emissionsOf(store, n, func(_ *listener, e *emission) bool {
+	whole := j.emissionsOf(store, n, func(_ *listener, _ partition, e *emission) bool {
 		if e.unknown {
 			worst = untraced
 		} else {
@@ -137,8 +215,9 @@ func (j *judge) doubtOf(store storyReader, n storyNum) doubt {
 }
 
 // emissionsOf calls yield with the emissions, not read when they were last looked at, that handlers may have made for the events
-// of a story, until yield returns false. It reports whether it has looked at all records of the story, or yield has returned false.
-func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener, *emission) bool) (whole bool) {
+// of a story, and with the partition of these, until yield returns false. It reports whether it has looked at all records of the story, or
+// yield has returned false.
+func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener, partition, *emission) bool) (whole bool) {
 	left := maxTraced
 	store.eventsOf(n, func(at location) bool {
 		if left--; left < 0 {
@@ -150,7 +229,7 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 				continue
 			}
 			for i := range c.emitted {
-				if e := &c.emitted[i]; e.Contains(at.offset) && !yield(li, e) {
+				if e := &c.emitted[i]; e.Contains(at.offset) && !yield(li, at.partition, e) {
 					return false
 				}
 			}
@@ -161,13 +240,13 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 }
 
 // missesEvents reports whether handlers have emitted something for the events of story n that was not read, although its place is
-// known. Once all of the log was read, it never will be: its topic was deleted.
+// known, or that may have been removed before it was read and handled. Once all of the log was read, it never will be.
 func (j *judge) missesEvents(store storyReader, n storyNum) (misses bool) {
 	if store.standing(n).open > 0 || len(j.reaching) == 0 {
 		return false
 	}
-	j.emissionsOf(store, n, func(_ *listener, e *emission) bool {
-		misses = !e.read(store.position) && !e.unknown
+	j.emissionsOf(store, n, func(_ *listener, source partition, e *emission) bool {
+		misses = !e.unknown && !e.passed(store) || j.mayBeLost(store, source, e)
 		return !misses
 	})
 	return misses

@@ -108,8 +108,11 @@ func (r *fileReader) story(n storyNum) *storyRow {
 // standing is of storyReader.
 func (r *fileReader) standing(n storyNum) *standing { return &r.story(n).standing }
 
-// position is of storyReader.
+// position, missed, allMissed and marksRemoved are of logReader.
 func (r *fileReader) position(p partition) int64 { return r.ix.positions[p] }
+func (r *fileReader) missed(p partition) miss    { return r.ix.missed[p] }
+func (r *fileReader) allMissed() []location      { return r.ix.allMissed() }
+func (r *fileReader) marksRemoved() bool         { return r.ix.marksRemoved() }
 
 // eventsOf is of storyReader.
 func (r *fileReader) eventsOf(n storyNum, yield func(location) bool) {

@@ -88,8 +88,8 @@ type Obligation struct {
 	// handled them, if State is Lost. Both are 0 if the topic was deleted.
 	LostFrom int64 `json:"lost_from,omitempty"`
 	LostTo   int64 `json:"lost_to,omitempty"`
-	// LostEmissions are the topics to which the handler has emitted what nobody can read any more: each was deleted before the index
-	// had read it. The story does not settle then.
+	// LostEmissions are the topics to which the handler has emitted what nobody can read any more: before the index had read it, the
+	// topic was deleted, or it may have been removed from the topic and not been handled. The story does not settle then.
 	LostEmissions []LostEmission `json:"lost_emissions,omitempty"`
 	// Mismatch lists the fields in which events of this kind differ from the Go type that the reaction decodes them
 	// into. It is nil if the reaction has recorded no difference. The index does not have this information: the
@@ -97,12 +97,16 @@ type Obligation struct {
 	Mismatch *FieldMismatch `json:"mismatch,omitempty"`
 }
 
-// LostEmission is what a handler has emitted to a topic that was deleted before the index had read it.
+// LostEmission is what a handler has emitted to a topic that was deleted, or from which it may have been removed, before the index had read it.
 type LostEmission struct {
 	Topic string `json:"topic"`
 	// Uncertain is true if the reaction has recorded what it emitted for several events together, so that it may have been emitted
-	// for another one of them.
+	// for another one of them, and if OwedBy is not empty.
 	Uncertain bool `json:"uncertain,omitempty"`
+	// OwedBy is a reaction that may not have handled it. Then the topic is there, and records of it were removed, by retention, DeleteRecords, or
+	// a restart of the broker that had them in memory. The story settles when no reaction can owe what was removed: each has moved its
+	// position past it, or has retired. OwedBy is empty if the topic was deleted.
+	OwedBy string `json:"owed_by,omitempty"`
 }
 
 // Open reports whether the obligation keeps its story from settling: the reaction has not handled the event, or it is
@@ -185,7 +189,7 @@ type Story struct {
 	// OpenStories is the number of open stories among those that the key leads to.
 	OpenStories int `json:"open_stories,omitempty"`
 	// IncompleteStories is the number of quiet stories among them that do not settle, since an event of theirs was, or may have been,
-	// lost with its topic: see Obligation.LostEmissions.
+	// lost: see Obligation.LostEmissions.
 	IncompleteStories int `json:"incomplete_stories,omitempty"`
 	// First is the time of the first event. Last is the latest time at which something is known to have happened: an
 	// event was emitted, or was handled, was skipped or failed.

@@ -3,10 +3,12 @@ package story
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/fields"
+	"tidings.dev/internal/offsets"
 )
 
 // tail describes the last records of a partition that the index has read. The index compares it with the log to
@@ -39,12 +41,14 @@ func (t *tail) add(r *kgo.Record) {
 
 // positionRow is a row of the bucket positions:
 //
-//	│ next 8 │ tail … │ forgotten int │ missed uint │
+//	│ next 8 │ tail … │ forgotten int │ missed uint │ from int │ to int │ end int │
+//	missed         1 if something was removed before the index had read it, else 0
+//	from, to, end  as in miss; earlier versions did not write them
 type positionRow struct {
 	next      int64 // offset of the next record to read
 	tail      *tail
 	forgotten int64 // offset below which events were forgotten
-	missed    bool  // retention has removed something before the index had read it
+	missed    miss
 }
 
 func (row positionRow) encode() []byte {
@@ -60,7 +64,10 @@ func (row positionRow) encode() []byte {
 	w.int(t.last)
 	w.b = binary.BigEndian.AppendUint64(w.b, t.sum)
 	w.int(row.forgotten)
-	w.uint(flagIf(row.missed, 1))
+	w.uint(flagIf(row.missed.Lo < row.missed.Hi, 1))
+	w.int(row.missed.Lo)
+	w.int(row.missed.Hi)
+	w.int(row.missed.end)
 	return w.b
 }
 
@@ -68,7 +75,14 @@ func decodePosition(b []byte) (row positionRow, err error) {
 	r := &rowReader{fields.NewReader(b, errRow)}
 	row.next = int64(r.Uint64())
 	row.tail = &tail{epoch: int32(r.Varint()), first: r.Varint(), before: int32(r.Varint()), end: r.Varint(), last: r.Varint(), sum: r.Uint64()}
-	row.forgotten, row.missed = r.Varint(), r.Uvarint() != 0
+	row.forgotten = r.Varint()
+	missed := r.Uvarint() != 0
+	switch {
+	case r.Len() > 0:
+		row.missed = miss{offsets.Range{Lo: r.Varint(), Hi: r.Varint()}, r.Varint()}
+	case missed:
+		row.missed = miss{offsets.Range{Hi: row.next}, math.MaxInt64}
+	}
 	return row, r.Err()
 }
 

@@ -308,8 +308,11 @@ func scanEvents(c *bolt.Cursor, p partition, lo, hi int64, yield func(int64, eve
 // standing implements eventStore.
 func (tx *writeTx) standing(n storyNum) *standing { return &tx.story(n).standing }
 
-// position is of eventStore.
+// position, missed, allMissed and marksRemoved are of logReader.
 func (tx *writeTx) position(p partition) int64 { return tx.ix.positions[p] }
+func (tx *writeTx) missed(p partition) miss    { return tx.ix.missed[p] }
+func (tx *writeTx) allMissed() []location      { return tx.ix.allMissed() }
+func (tx *writeTx) marksRemoved() bool         { return tx.ix.marksRemoved() }
 
 // flush writes the changes that were collected in the transaction. Nothing may be changed after flush.
 func (tx *writeTx) flush() {
