@@ -106,7 +106,7 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	}
 	b, err := r.boundsOf(ctx, tp.topic)
 	if err != nil {
-		r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
+		r.warnCannotRead(ctx, tp, err)
 		return
 	}
 	r.mu.Lock()
@@ -121,7 +121,7 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	case position < start:
 		switch memory, err := r.keptInMemory(ctx, tp.topic); {
 		case err != nil: // it is asked again when the next fetch fails
-			r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
+			r.warnCannotRead(ctx, tp, err)
 		case memory:
 			r.restart(&changed{tp.topic}) // the next session goes on at the start
 		default:
@@ -129,6 +129,13 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 		}
 	default:
 		r.restartLost(tp, next, end)
+	}
+}
+
+// warnCannotRead logs that a partition cannot be read, unless the session has ended.
+func (r *Reactor) warnCannotRead(ctx context.Context, tp topicPartition, err error) {
+	if ctx.Err() == nil {
+		r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func (r *Reactor) onFetchError(ctx context.Context, tp topicPartition, err error
 	case isSession:
 		r.spec.Log.Warn("the group session ended; joining again", "error", session.Err)
 	default:
-		r.spec.Log.Warn("cannot read", "topic", tp.topic, "partition", tp.partition, "error", err)
+		r.warnCannotRead(ctx, tp, err)
 	}
 }
 
