@@ -16,6 +16,9 @@ type memoryStore struct {
 	stories []*storedStory
 	byName  map[string]storyNum
 	read    snapshot
+	misses  map[partition]miss
+	removed map[location]bool // what was removed before it was read; records has an empty record in its place
+	ends    snapshot          // of the world when something was missed last
 }
 
 type storedRecord struct {
@@ -32,7 +35,7 @@ type storedStory struct {
 // scan calls yield for the events of p at offsets in [lo, hi), until it returns false.
 func (m *memoryStore) scan(p partition, lo, hi int64, yield func(int64, eventHead) bool) {
 	for o := lo; o < min(hi, int64(len(m.records[p]))); o++ {
-		if !yield(o, m.records[p][o].eventHead) {
+		if !m.removed[location{p, o}] && !yield(o, m.records[p][o].eventHead) {
 			return
 		}
 	}
@@ -53,16 +56,25 @@ func (m *memoryStore) standing(n storyNum) *standing { return &m.stories[n].stan
 
 func (m *memoryStore) position(p partition) int64 { return m.read[p] }
 
-func (m *memoryStore) missed(partition) miss { return miss{} }
+func (m *memoryStore) missed(p partition) miss {
+	of := m.misses[p]
+	of.end = m.ends[p]
+	return of
+}
 
-func (m *memoryStore) allMissed() []location { return nil }
+func (m *memoryStore) allMissed() (all []location) {
+	for p, of := range m.misses {
+		all = append(all, location{p, of.Hi})
+	}
+	return all
+}
 
 func (m *memoryStore) marksRemoved() bool { return false }
 
 func (m *memoryStore) eventsOf(n storyNum, yield func(location) bool) {
 	for p, log := range m.records {
 		for o, r := range log {
-			if r.story == n && !yield(location{p, int64(o)}) {
+			if at := (location{p, int64(o)}); r.story == n && !m.removed[at] && !yield(at) {
 				return
 			}
 		}
@@ -134,6 +146,8 @@ type sabotage struct {
 	noReach      bool       // nothing that marks have led to is waited for
 	emittedNone  bool       // marks that do not say what was emitted count as if nothing was
 	anybody      bool       // every story counts as traced
+	removing     bool       // nothing is wrong, but records are removed in each game
+	missNothing  bool       // what was removed unread counts as read
 
 	restoring      bool // nothing is wrong, but the log goes back often: the other faults are found sooner then
 	neverCompare   bool // the index is not compared with the log
@@ -145,7 +159,7 @@ type sabotage struct {
 // newModelIndexer returns a modelIndexer that has read nothing of w.
 func newModelIndexer(w *world, how sabotage) *modelIndexer {
 	read := make(snapshot)
-	return &modelIndexer{w: w, j: newJudge(), m: &memoryStore{records: make(map[partition][]storedRecord), byName: make(map[string]storyNum), read: read}, read: read, how: how,
+	return &modelIndexer{w: w, j: newJudge(), m: &memoryStore{records: make(map[partition][]storedRecord), byName: make(map[string]storyNum), read: read, misses: make(map[partition]miss), removed: make(map[location]bool)}, read: read, how: how,
 		ahead: make(map[string]obligation.Fact), tails: make(map[partition]*tail), topics: map[string]topicNum{"1": 1, "2": 2, "3": 3}, subs: make(map[string][]*obligation.Subscription)}
 }
 
@@ -388,6 +402,10 @@ func (x *modelIndexer) step() error {
 			x.crash()
 		case 1:
 			x.discover()
+		case 2:
+			if x.w.removes {
+				x.miss()
+			}
 		}
 	default:
 		x.takeSome(3)
@@ -434,7 +452,7 @@ func (x *modelIndexer) endMarks() error {
 		}
 	}
 	for _, n := range sure {
-		if missing := x.w.missingCause(cut, x.gone, x.m.stories[n].correlation); missing != "" && x.m.stories[n].open == 0 {
+		if missing := x.w.missingCause(cut, x.m.removed, x.gone, x.m.stories[n].correlation); missing != "" && x.m.stories[n].open == 0 {
 			return fmt.Errorf("settled %s falsely: %s was not read", x.m.stories[n].correlation, missing)
 		}
 	}
@@ -504,6 +522,42 @@ func (x *modelIndexer) barrier() snapshot {
 	return s
 }
 
+// miss removes the next records of a random partition, which the indexer has not read, and makes it pass them.
+func (x *modelIndexer) miss() {
+	parts := slices.DeleteFunc(x.w.parts(), func(p partition) bool { return p.topic >= worldSubscriptions || x.read[p] >= int64(len(x.w.logs[p])) })
+	if len(parts) == 0 {
+		return
+	}
+	p := parts[x.w.choose(len(parts), "removed from")]
+	from := x.read[p]
+	to := min(int64(len(x.w.logs[p])), from+1+int64(x.w.choose(4, "removed")))
+	for ; x.read[p] < to; x.read[p]++ {
+		x.m.removed[location{p, x.read[p]}] = true
+		x.m.records[p] = append(x.m.records[p], storedRecord{})
+	}
+	if x.how.missNothing {
+		return
+	}
+	of, ok := x.m.misses[p]
+	if !ok {
+		of.Lo = from
+	}
+	of.Hi = to
+	x.m.misses[p], x.m.ends = of, x.w.snapshot()
+}
+
+// lostOriginal reports whether a record of a story was removed unread of whose event another one was read. The index then takes that one for the
+// original, and reactions do not: it may be owed by those who began to read in between, and be left undone.
+func (x *modelIndexer) lostOriginal(correlation string) bool {
+	for at := range x.m.removed {
+		e := x.w.logs[at.partition][at.offset]
+		if e.correlation == correlation && slices.ContainsFunc(x.m.records[at.partition], func(r storedRecord) bool { return r.id == e.id }) {
+			return true
+		}
+	}
+	return false
+}
+
 // takeSome reads up to n entries of a random partition.
 func (x *modelIndexer) takeSome(n int) {
 	parts := slices.DeleteFunc(x.w.parts(), func(p partition) bool { return !x.follows(p.topic) })
@@ -567,14 +621,17 @@ func (x *modelIndexer) publish(sure []storyNum, cut snapshot) error {
 	}
 	for _, n := range sure {
 		s := x.m.stories[n]
-		events, owed, toCome := x.w.truth(cut, x.gone, s.correlation)
+		events, owed, toCome := x.w.truth(cut, x.m.removed, x.gone, s.correlation)
 		if s.open == 0 {
+			if what := x.w.missedOwed(x.read, x.m.removed, s.correlation); what != "" {
+				return fmt.Errorf("settled %s falsely: %s", s.correlation, what)
+			}
 			if s.events != events || len(owed) > 0 || len(toCome) > 0 {
 				return fmt.Errorf("settled %s falsely: %d events of %d, owed %q, to come %q", s.correlation, s.events, events, owed, toCome)
 			}
 			x.underWay = append(x.underWay, underWay{entry{fact: &obligation.Settled{Correlation: s.correlation, Episode: s.episode + 1, Events: s.records, Through: x.through(n)}}, n})
 		} else {
-			if len(owed) == 0 {
+			if len(owed) == 0 && !x.lostOriginal(s.correlation) {
 				return fmt.Errorf("reopened %s falsely", s.correlation)
 			}
 			x.underWay = append(x.underWay, underWay{entry{fact: &obligation.Reopened{Correlation: s.correlation, Episode: s.episode + 1}}, n})
@@ -650,11 +707,13 @@ func (x *modelIndexer) finish() error {
 		}
 	}
 	for n, s := range x.m.stories {
-		events, owed, toCome := x.w.truth(x.left(x.w.snapshot()), x.gone, s.correlation)
+		events, owed, toCome := x.w.truth(x.left(x.w.snapshot()), x.m.removed, x.gone, s.correlation)
 		_, told := x.j.incomplete[storyNum(n)]
 		settled := s.settled && s.current
 		incomplete, unsure := x.incomplete(s.correlation)
 		switch {
+		case x.lostOriginal(s.correlation):
+			continue
 		case s.open != len(owed) || s.events != events:
 		case len(owed) > 0: // lost with the topic
 			if !s.settled {

@@ -24,6 +24,7 @@ type world struct {
 	remakes       bool                // topics are deleted and made again
 	restores      bool                // the log goes back
 	restoresOften bool                // of six chances that it may, it takes all
+	removes       bool                // records are removed that the indexer has not read; reactions have fetched them before
 	made          map[string]topicNum // by name, the last topic that was made: also those that a restore has taken keep their numbers
 	taken         map[topicNum]bool   // topics that were made after the backup with which the broker has started: as if they were deleted
 	joined        int                 // number of reactions that have joined
@@ -509,8 +510,9 @@ func subscriptionTo(t topicNum, subs []*obligation.Subscription) (sub *obligatio
 // truth returns what was true of a story at the moment of s: the number of its events, the obligations that were not
 // met, and the events that runs which had already marked would still emit, or whose emission was lost: s has no more of a
 // partition of a topic that was deleted than what the indexer has read. Losses are known if the marks tell of them, as those of
-// earlier versions do not. gone reports whether the indexer knows that a topic was deleted.
-func (w *world) truth(s snapshot, gone func(topicNum) bool, correlation string) (events int, owed, toCome []string) {
+// earlier versions do not. gone reports whether the indexer knows that a topic was deleted. removed has what was removed before the indexer
+// read it: missedOwed tells of that.
+func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum) bool, correlation string) (events int, owed, toCome []string) {
 	subs := make(map[string][]*obligation.Subscription)
 	for _, e := range w.logs[partition{worldSubscriptions, 0}][:s[partition{worldSubscriptions, 0}]] {
 		sub := e.fact.(*obligation.Subscription)
@@ -580,7 +582,7 @@ func (w *world) truth(s snapshot, gone func(topicNum) bool, correlation string) 
 		}
 		for off := int64(0); off < n; off++ {
 			e := w.logs[p][off]
-			if e.correlation != correlation {
+			if e.correlation != correlation || removed[location{p, off}] {
 				continue
 			}
 			first := !seen[copies{p, e.id}]
@@ -599,7 +601,7 @@ func (w *world) truth(s snapshot, gone func(topicNum) bool, correlation string) 
 				}
 				met := false
 				jumped := false
-				for o := off; o < n; o++ {
+				for o := range n { // those below off were removed unread
 					if w.logs[p][o].id == e.id {
 						met = met || done[spot{a.name, p, o}]
 						jumped = jumped || skippedBySeek(a, p, o)
@@ -624,12 +626,16 @@ func (w *world) truth(s snapshot, gone func(topicNum) bool, correlation string) 
 // missingCause returns the id of an event that is not in a cut, though one is that has followed from it and from the event which has
 // begun the story; empty if there is none. Events do not count that were lost with their topics: truth tells of those. Nor do those of
 // handlers that have not marked: they owe nothing, if their reaction has retired or was made to jump over the event.
-func (w *world) missingCause(cut snapshot, gone func(topicNum) bool, correlation string) string {
+func (w *world) missingCause(cut snapshot, removed map[location]bool, gone func(topicNum) bool, correlation string) string {
 	there, lost := make(map[string]bool), make(map[string]bool)
 	for p, log := range w.logs {
 		read := min(cut[p], int64(len(log)))
-		for _, e := range log[:read] {
-			there[e.id] = true
+		for off, e := range log[:read] {
+			if removed[location{p, int64(off)}] {
+				lost[e.id] = true
+			} else {
+				there[e.id] = true
+			}
 		}
 		if gone(p.topic) {
 			for _, e := range log[read:] {
@@ -664,6 +670,73 @@ func (w *world) missingCause(cut snapshot, gone func(topicNum) bool, correlation
 			}
 			if by := strings.LastIndexByte(id, '>'); by < 0 || marked[id[:len(id)-1]] {
 				return id
+			}
+		}
+	}
+	return ""
+}
+
+// missedOwed returns what a reaction owes to an event of a story that was removed before the indexer had read it, and that has followed, by marks,
+// from one that it has read; empty if there is nothing. cut is what the indexer has read.
+func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation string) string {
+	there, copied, marked := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	done, epochs := make(map[string]*offsets.Set), make(map[string]int64)
+	set := func(reaction string, p partition) (string, *offsets.Set) {
+		k := fmt.Sprint(reaction, p)
+		if done[k] == nil {
+			done[k] = new(offsets.Set)
+		}
+		return k, done[k]
+	}
+	for p, log := range w.logs {
+		for off, e := range log[:min(cut[p], int64(len(log)))] {
+			there[e.id] = there[e.id] || !removed[location{p, int64(off)}]
+			if !removed[location{p, int64(off)}] {
+				copied[fmt.Sprint(p, e.id)] = true
+			}
+		}
+	}
+	for _, e := range w.logs[partition{worldReactions, 0}][:cut[partition{worldReactions, 0}]] {
+		switch f := e.fact.(type) {
+		case *obligation.Marks:
+			p := partition{topicWith(f.TopicID), f.Partition}
+			if k, d := set(f.Reaction, p); f.Epoch >= epochs[k] {
+				for _, r := range f.Done {
+					d.Add(r.Lo, r.Hi)
+					marked[w.logs[p][r.Lo].id+">"+f.Reaction] = len(f.Unhandled) == 0
+				}
+			}
+		case *obligation.Seek:
+			k, d := set(f.Reaction, partition{topicWith(f.TopicID), f.Partition})
+			epochs[k] = f.Epoch
+			if f.Back() {
+				d.CutFrom(f.To)
+			}
+			d.Add(f.From, max(f.From, f.To))
+		}
+	}
+	subs := make(map[string][]*obligation.Subscription)
+	for _, e := range w.logs[partition{worldSubscriptions, 0}][:cut[partition{worldSubscriptions, 0}]] {
+		sub := e.fact.(*obligation.Subscription)
+		subs[sub.Reaction] = append(subs[sub.Reaction], sub)
+	}
+	for at := range removed {
+		log := w.logs[at.partition]
+		e := log[at.offset]
+		by := strings.LastIndexByte(e.id, '>')
+		if e.correlation != correlation || by < 0 || !there[e.id[:by]] || !marked[e.id[:len(e.id)-1]] || copied[fmt.Sprint(at.partition, e.id)] {
+			continue
+		}
+		if slices.IndexFunc(log, func(o entry) bool { return o.id == e.id }) != int(at.offset) {
+			continue
+		}
+		for _, a := range w.reactions {
+			sub := subscriptionTo(at.topic, subs[a.name])
+			if topicName(a.topic) != topicName(at.topic) || sub == nil || sub.Retired || !subscribedThen(sub, at.partition.partition, at.offset, fmt.Sprint(e.typ)) {
+				continue
+			}
+			if _, d := set(a.name, at.partition); !d.Contains(at.offset) {
+				return fmt.Sprintf("%s owes %s at %v, which was removed", a.name, e.id, at)
 			}
 		}
 	}

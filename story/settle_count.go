@@ -145,9 +145,8 @@ func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, thr
 	if e, ok := reachOf(m, through); ok {
 		j.addEmission(store, partition{li.topic, m.Partition}, c, e)
 	}
-	removed := store.missed(partition{li.topic, m.Partition}).Hi
-	if c.position < removed || slices.ContainsFunc(m.Done, func(r offsets.Range) bool { return r.Lo < removed }) {
-		j.retryIncomplete() // what was removed may be done
+	if c.position < store.missed(partition{li.topic, m.Partition}).Hi {
+		j.retryIncomplete() // the position may be past what was removed
 	}
 	c.dirty = true // m.Epoch is not stored: only a seek changes the epoch of a coverage
 	c.position = max(c.position, m.Position)
@@ -162,6 +161,9 @@ func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, thr
 			j.markDone(store, li, m.Partition, copied.Offset, copied.Offset+1)
 		} else {
 			c.copies = append(c.copies, copied)
+			if copied.Offset < store.missed(partition{li.topic, m.Partition}).Hi {
+				j.retryIncomplete() // what was removed may be a copy
+			}
 		}
 	}
 	return true
@@ -175,6 +177,9 @@ func (j *judge) markDone(store eventStore, li *listener, p int32, lo, hi int64) 
 	var gaps []offsets.Range // collected first, because the set must not change while its gaps are iterated
 	for gapLo, gapHi := range c.done.Gaps(lo, hi) {
 		gaps = append(gaps, offsets.Range{Lo: gapLo, Hi: gapHi})
+	}
+	if len(gaps) > 0 && gaps[0].Lo < store.missed(at).Hi {
+		j.retryIncomplete() // what was removed may be done
 	}
 	for _, r := range gaps {
 		store.scan(at, r.Lo, r.Hi, func(offset int64, e eventHead) bool {

@@ -71,16 +71,22 @@ func (e *emission) mayBeRemoved(log logReader, source partition) bool {
 func (j *judge) mayOwe(log logReader, r removal) *listener {
 	for _, li := range j.byTopic[r.topic] {
 		c := li.readCoverage(r.partition.partition)
-		from := max(r.Lo, li.obligedFrom(r.partition.partition))
-		switch done := c.done.Ranges(); {
+		from, done := max(r.Lo, li.obligedFrom(r.partition.partition)), c.done
+		if len(c.copies) > 0 { // their originals are owed, if they are
+			done = done.Clone()
+			for _, copied := range c.copies {
+				done.Add(copied.Offset, copied.Offset+1)
+			}
+		}
+		switch ranges := done.Ranges(); {
 		case !r.last:
 			// A position is past what was not handled if a topic has lost what it had in memory. That must not hold up those who have
 			// emitted afterwards.
 			from = max(from, c.position)
-		case log.marksRemoved() && len(done) > 0:
-			from = max(from, min(c.position, done[0].Lo))
+		case log.marksRemoved() && len(ranges) > 0:
+			from = max(from, min(c.position, ranges[0].Lo))
 		}
-		for range c.done.Gaps(from, r.Hi) {
+		for range done.Gaps(from, r.Hi) {
 			return li
 		}
 	}

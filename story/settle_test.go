@@ -13,6 +13,7 @@ func play(choose func(int, string) int, steps int, how sabotage) error {
 	w := newWorld(choose)
 	w.remakes = !how.steady && choose(3, "remakes") == 2
 	w.restores, w.restoresOften = how.restoring || !how.steady && choose(3, "restores") == 2, how.restoring
+	w.removes = how.removing || !how.steady && !w.remakes && !w.restores && choose(3, "removes") == 2
 	w.markFirst = how.markFirst
 	x := newModelIndexer(w, how)
 	for range steps {
@@ -82,6 +83,7 @@ func TestTheModelFindsAWrongJudge(t *testing.T) {
 		"counts marks for the topic of the name":              {marksByName: true},
 		"looks for emissions in the topic of the name":        {throughByName: true},
 		"settles what has lost events, judging by marks":      {settleLosses: true},
+		"takes what was removed unread for read":              {steady: true, removing: true, missNothing: true},
 		"forgets who is subscribed to a topic made again":     {noRenewal: true},
 
 		"does not notice that the log has gone back":          {restoring: true, neverCompare: true},
