@@ -283,7 +283,7 @@ func TestNothingIsFoldedOfAPartitionThatIsLost(t *testing.T) {
 	given.fold = true
 	late := new(worker)
 	late.begin(given.turn)
-	late.tasks = []task{{given.item, t.Context()}}
+	late.tasks = []task{{given.item, t.Context(), nil}}
 	r.start(late, late)
 	r.stepLocked(lost{[]incarnation{1}})
 	r.mu.Unlock()

@@ -85,6 +85,6 @@ func (r *Reactor) throughOf(records ...*kgo.Record) []obligation.Position {
 
 // endOf returns the position after a durable record.
 func (r *Reactor) endOf(record *kgo.Record) obligation.Position {
-	known, _ := r.bound.Known(record.Topic) // without its id the position says too little, and is not relied on
+	known, _ := r.client.Known(record.Topic) // without its id the position says too little, and is not relied on
 	return obligation.Position{Topic: record.Topic, TopicID: obligation.TopicID(known.ID), Partition: record.Partition, Offset: record.Offset + 1}
 }

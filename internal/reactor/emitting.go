@@ -9,12 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/internal/cloudevent"
+	"tidings.dev/internal/logclient"
 )
 
 // emitting is an attempt whose handler has succeeded, while the records that it has emitted are on their way to the log.
 type emitting struct {
 	*Reactor
 	Outcome
+	to      *logclient.Client
 	handled handled // how the attempt has ended if all of them become durable, without through
 
 	left    atomic.Int32          // number of records that are neither acknowledged nor have failed
@@ -27,7 +29,7 @@ func (e *emitting) produce(ctx context.Context) {
 	e.left.Store(int32(len(e.Emit)))
 	for _, record := range e.Emit {
 		produced := func(err error) { e.produced(record, err) }
-		if err := e.bound.ProduceFitting(ctx, e.spec.EmitTimeout, record, produced); err != nil {
+		if err := e.to.ProduceFitting(ctx, e.spec.EmitTimeout, record, produced); err != nil {
 			produced(err)
 		}
 	}

@@ -149,7 +149,6 @@ type Reactor struct {
 	stateful   bool                       // a handler has a Fold
 	warned     sync.Map                   // names of the topics of which a record was not understood and logged
 	client     *logclient.Client          // for questions about the log, and for facts that stay true if it loses something
-	bound      *logclient.Client          // for emissions, marks and the group; ends when the log has lost something; set by begin
 	group      *kgo.Client                // the member of the reaction's group; set by join
 	joined     chan struct{}              // closed when group is set: kgo makes callbacks before it has returned the client
 	base       context.Context            // parent of the handlers' contexts; set by join
@@ -178,8 +177,11 @@ type Reactor struct {
 	// mu.
 	rounds sync.Mutex
 
-	mu         sync.Mutex
-	scheduler  *scheduler
+	mu        sync.Mutex
+	scheduler *scheduler
+	// bound is for what the session emits and marks, and for its group; it ends when the log has lost something. The goroutines of the
+	// session read it without mu, as begin sets it between sessions.
+	bound      *logclient.Client
 	owned      map[incarnation]*ownership
 	last       incarnation // the newest incarnation
 	membership membership
@@ -282,7 +284,9 @@ func (r *Reactor) begin(ctx context.Context) (subscriptions, error) {
 	if err != nil {
 		return subscriptions{}, err
 	}
+	r.mu.Lock()
 	r.bound = bound
+	r.mu.Unlock()
 	return r.subscribe(ctx)
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"tidings.dev/internal/logclient"
 )
 
 // worker runs the handlers of one turn after the other, on a goroutine of its own. What has succeeded in a turn it reports when
@@ -31,6 +33,7 @@ type worker struct {
 type task struct {
 	item *item
 	ctx  context.Context
+	to   *logclient.Client // that of the session: what the handler emits is appended by it
 }
 
 // begin makes a worker ready to be given the tasks of a turn. It must be idle, or have ended its turn.
@@ -198,12 +201,12 @@ func (r *Reactor) attempt(w *worker, i int, started time.Time) (over time.Time) 
 	w.emits.Store(true)
 	defer w.emits.Store(false)
 	for _, e := range out.Emit {
-		if _, err := r.bound.Topic(t.ctx, e.Topic); err != nil {
+		if _, err := r.client.Topic(t.ctx, e.Topic); err != nil {
 			r.report(w, i, r.failure(a, err))
 			return time.Now()
 		}
 	}
-	e := &emitting{Reactor: r, handled: handled{attempt: a, started: started, finished: over, emitted: len(out.Emit)}, Outcome: out}
+	e := &emitting{Reactor: r, to: t.to, handled: handled{attempt: a, started: started, finished: over, emitted: len(out.Emit)}, Outcome: out}
 	e.produce(t.ctx)
 	return time.Now()
 }
