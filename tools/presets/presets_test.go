@@ -94,7 +94,7 @@ func TestPresetsOfTheProduct(t *testing.T) {
 			short += " --buffered 500 --bytes 1MiB -d 100ms"
 		case "react":
 			short += map[string]string{
-				"backlog": " --backlog 2000", "latency": " -d 100ms --warmup 0s", "emit": " -d 100ms --warmup 0s",
+				"backlog": " --backlog 2000", "latency": " -d 100ms --warmup 0s", "emit": " -d 500ms --warmup 0s",
 				"memory": " --backlog 10 --reactions 3 --settle 10ms",
 			}[fields[1]]
 		case "story":
