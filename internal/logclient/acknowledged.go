@@ -29,8 +29,8 @@ type acknowledged struct {
 	lost   chan struct{} // closed when something is found to be lost; then there is another
 }
 
-// acknowledgedEnd is the offset after the newest record of a partition that was acknowledged or read, and a leader epoch that is not earlier than that
-// of the record, as far as epochs are known.
+// acknowledgedEnd is the offset after the newest record of a partition that was acknowledged or read, and a leader epoch that is not earlier
+// than that of the record; -1 if it is not known.
 type acknowledgedEnd struct {
 	offset int64
 	epoch  int32
@@ -186,8 +186,8 @@ func askEpochs(conn net.Conn, ends map[partition]acknowledgedEnd) (map[partition
 	return epochs, nil
 }
 
-// askEnds asks a broker how far the log has the records of the leader epochs of ends, or of epochs, where that has an earlier one. It
-// leaves out partitions that epochs does not have or that the broker does not lead.
+// askEnds asks a broker how far the log has the records of the leader epochs of ends, or of epochs, where that has an earlier one or none is
+// known. It leaves out partitions that epochs does not have or that the broker does not lead.
 func askEnds(conn net.Conn, ends map[partition]acknowledgedEnd, epochs map[partition]int32) (map[partition]int64, error) {
 	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	req.SetVersion(2) // the lowest that Apache Kafka 4 takes
@@ -196,11 +196,14 @@ func askEnds(conn net.Conn, ends map[partition]acknowledgedEnd, epochs map[parti
 		t.Topic = topic
 		for _, n := range numbers {
 			epoch, ok := epochs[partition{topic, n}]
-			if !ok {
-				continue
+			if !ok || epoch < 0 {
+				continue // the broker knows no epochs
+			}
+			if known := ends[partition{topic, n}].epoch; known >= 0 {
+				epoch = min(epoch, known)
 			}
 			p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
-			p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = n, -1, min(ends[partition{topic, n}].epoch, epoch)
+			p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = n, -1, epoch
 			t.Partitions = append(t.Partitions, p)
 		}
 		if len(t.Partitions) > 0 {
