@@ -75,8 +75,8 @@ func (c clientProgram) grouped(ctx context.Context, address, topic string, row c
 	return row.group(ctx, g)
 }
 
-// rebalance lets members come, leave and die. After each, the partitions are dealt out among those that are there, and
-// records written then are read.
+// rebalance starts, stops and kills members of a group. After each change it checks that every partition is assigned to one of the members
+// that are left, and that they read the records that are written then.
 func rebalance(ctx context.Context, g *groupOf) error {
 	for n := 1; n <= 3; n++ {
 		if _, err := g.join("classic", "-"); err != nil {
@@ -130,7 +130,7 @@ func staticMembers(ctx context.Context, g *groupOf) error {
 	return nil
 }
 
-// consumerProtocol lets members join and leave a group of KIP-848.
+// consumerProtocol checks that two members can join a group by the consumer protocol of KIP-848, and that one can leave it.
 func consumerProtocol(ctx context.Context, g *groupOf) error {
 	for n := 1; n <= 2; n++ {
 		if _, err := g.join("consumer", "-"); err != nil {
@@ -251,7 +251,7 @@ func (g *groupOf) await(ctx context.Context, holds func() bool) error {
 	}
 }
 
-// state says what each member has, and why those ended that did. g.mu must be held.
+// state returns a text with the partitions of each member, and the errors of members that have ended. g.mu must be held.
 func (g *groupOf) state() string {
 	var b bytes.Buffer
 	for _, m := range g.members {

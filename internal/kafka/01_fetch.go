@@ -221,8 +221,8 @@ func (c *conn) applySession(asked sessionOfRequest, r *fetchRequest) (*fetchSess
 	return s, none
 }
 
-// beginSession gives the connection a session with the partitions of r, which the engine has answered, if there is room
-// for one.
+// beginSession begins a fetch session of the connection with the partitions of r, which the engine has answered. It begins none if there
+// is no room for one.
 func (c *conn) beginSession(r *fetchRequest, byID bool) {
 	if len(r.partitions) > maxFetchPartitions {
 		return

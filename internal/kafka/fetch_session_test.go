@@ -51,8 +51,7 @@ func (r *fetchRequest) asked() string {
 	return strings.Join(all, " ")
 }
 
-// got gives r a result for each of its partitions: what results has for it, or an empty partition that begins and ends
-// at 0.
+// got sets r.results, one for each partition of r, and returns r. A partition that results lacks is empty, and begins and ends at 0.
 func (r *fetchRequest) got(results map[string]engine.Fetched) *fetchRequest {
 	r.results = nil
 	for _, t := range r.topics {

@@ -157,9 +157,9 @@ func (s *Server) closeUnread(overBytes int64) {
 	}
 }
 
-// turn lets its owner make a large response. There are few, so that however many clients ask for large responses, their
-// making leaves processors to those who append and read. scratch is the owner's: the response is encoded in it, and copied,
-// so that what waits for a slow client is not larger than it must be.
+// turn is the permission to make one large response. A server has few turns, so that clients who ask for large responses leave processor
+// time to those who append and read. The response is encoded in scratch, and then copied, so that what waits for a slow client is
+// not larger than it must be.
 type turn struct{ scratch []byte }
 
 // maxScratchBytes is the capacity up to which a turn keeps its scratch.
@@ -179,7 +179,7 @@ func (s *Server) takeTurn(ctx context.Context) *turn {
 	return nil
 }
 
-// giveTurn gives back a turn.
+// giveTurn makes a turn free for the next caller of takeTurn. The caller must not use it afterwards.
 func (s *Server) giveTurn(t *turn) {
 	if cap(t.scratch) > maxScratchBytes {
 		t.scratch = nil

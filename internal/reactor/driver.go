@@ -61,7 +61,7 @@ func (r *Reactor) performAll(effects []effect, free *worker) (used bool) {
 			used = used || last == free
 			last.begin(given.turn)
 		}
-		last.tasks = append(last.tasks, task{given.item, r.owned[given.partition.incarnation].ctx, r.bound})
+		last.tasks = append(last.tasks, task{given.item, r.owned[given.partition.incarnation].ctx, r.bound.Load()})
 	}
 	r.start(last, free)
 	return used

@@ -16,8 +16,8 @@ import (
 type emitting struct {
 	*Reactor
 	Outcome
-	to      *logclient.Client
-	handled handled // how the attempt has ended if all of them become durable, without through
+	to      *logclient.Client // appends the records
+	handled handled           // how the attempt has ended if all of them become durable, without through
 
 	left    atomic.Int32          // number of records that are neither acknowledged nor have failed
 	failure atomic.Pointer[error] // the first; nil if there was none

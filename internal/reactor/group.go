@@ -56,14 +56,14 @@ func (r *Reactor) join(ctx context.Context, subs subscriptions) error {
 	if r.spec.Instance != "" {
 		opts = append(opts, kgo.InstanceID(r.spec.Instance))
 	}
-	group, err := kgo.NewClient(r.bound.Kgo(opts...)...)
+	group, err := kgo.NewClient(r.bound.Load().Kgo(opts...)...)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.group = group
 	r.mu.Unlock()
-	r.committer = &atLeastOnce{reaction: r.spec.Name, instance: r.spec.Instance, log: begunTopics{r.bound, maps.Clone(r.topics)}, coordinator: r.group}
+	r.committer = &atLeastOnce{reaction: r.spec.Name, instance: r.spec.Instance, log: begunTopics{r.bound.Load(), maps.Clone(r.topics)}, coordinator: r.group}
 	close(r.joined)
 	return nil
 }

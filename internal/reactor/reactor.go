@@ -166,6 +166,10 @@ type Reactor struct {
 	epoch        time.Time // when the reactor was made
 	acknowledged acknowledged
 
+	// bound is the client of the session, for what it emits and marks and for its group: it ends when the log has lost something. It is
+	// the reactor's client until begin sets it.
+	bound atomic.Pointer[logclient.Client]
+
 	fetched   fetchHook
 	committer committer
 	dirty     chan struct{} // capacity 1; receives a value when a commit round is wanted
@@ -177,11 +181,8 @@ type Reactor struct {
 	// mu.
 	rounds sync.Mutex
 
-	mu        sync.Mutex
-	scheduler *scheduler
-	// bound is for what the session emits and marks, and for its group; it ends when the log has lost something. The goroutines of the
-	// session read it without mu, as begin sets it between sessions.
-	bound      *logclient.Client
+	mu         sync.Mutex
+	scheduler  *scheduler
 	owned      map[incarnation]*ownership
 	last       incarnation // the newest incarnation
 	membership membership
@@ -207,7 +208,6 @@ func New(client *logclient.Client, spec Spec) *Reactor {
 		spec:       spec,
 		handlers:   make(map[string]*Handler),
 		client:     client,
-		bound:      client, // until begin
 		derived:    derivations{reaction: spec.Name, client: client, from: make(map[derivedPartition]int64)},
 		ready:      make(chan struct{}),
 		fatal:      make(chan error, 1),
@@ -225,6 +225,7 @@ func New(client *logclient.Client, spec Spec) *Reactor {
 		epoch:      time.Now(),
 	}
 	r.subscribed.topics = r.topics
+	r.bound.Store(client)
 	close(r.polling)
 	for _, h := range spec.Handlers {
 		r.handlers[h.Type] = &h
@@ -284,20 +285,20 @@ func (r *Reactor) begin(ctx context.Context) (subscriptions, error) {
 	if err != nil {
 		return subscriptions{}, err
 	}
-	r.mu.Lock()
-	r.bound = bound
-	r.mu.Unlock()
+	r.bound.Store(bound)
 	return r.subscribe(ctx)
 }
 
 // logLost reports whether the log has lost something during the session. Then it has another past than the session knows, and the
 // session writes nothing more.
-func (r *Reactor) logLost() bool { return r.bound.Life().Err() != nil && r.client.Life().Err() == nil }
+func (r *Reactor) logLost() bool {
+	return r.bound.Load().Life().Err() != nil && r.client.Life().Err() == nil
+}
 
 // watchLog ends the session if the log loses something, until ctx is done.
 func (r *Reactor) watchLog(ctx context.Context) {
 	select {
-	case <-r.bound.Life().Done():
+	case <-r.bound.Load().Life().Done():
 	case <-ctx.Done():
 		return
 	}

@@ -80,7 +80,7 @@ func (r *Reactor) armRetry(e armRetry) {
 	if !r.timers.mayReport(e.wait, now) {
 		return
 	}
-	r.bound.Offer(recordOfFact(&obligation.Retrying{
+	r.bound.Load().Offer(recordOfFact(&obligation.Retrying{
 		Reaction: r.spec.Name, Topic: it.event.Topic, TopicID: obligation.TopicID(it.partition.topicID),
 		Partition: it.event.Partition, Offset: it.event.Offset,
 		Attempt: it.failures, First: it.firstFailed, Error: it.lastError, Next: now.Add(e.wait).UTC(), At: now.UTC(),

@@ -176,7 +176,7 @@ func (r *Reactor) awaitEmissions(going []incarnation) {
 		}
 		select {
 		case <-tick.C:
-		case <-r.bound.Life().Done():
+		case <-r.bound.Load().Life().Done():
 			return
 		}
 	}

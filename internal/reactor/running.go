@@ -131,7 +131,7 @@ func (r *Reactor) reportRunning(slow []*invocation, now time.Time) {
 		}
 		i.reported = now
 		e := &i.item.event
-		r.bound.Offer(recordOfFact(&obligation.Running{
+		r.bound.Load().Offer(recordOfFact(&obligation.Running{
 			Reaction: r.spec.Name, Topic: e.Topic, TopicID: obligation.TopicID(i.item.partition.topicID), Partition: e.Partition, Offset: e.Offset,
 			Attempt: i.attempt, Since: i.since.UTC(), First: i.item.firstFailed, At: now.UTC(),
 		}))

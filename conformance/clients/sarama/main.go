@@ -369,7 +369,7 @@ func member(ctx context.Context, m suite.Member) error {
 	return nil
 }
 
-// teller tells the test what a member is assigned and reads.
+// teller is the handler of a group of sarama. It reports to the test which partitions the member has, and what it reads.
 type teller struct{ topic string }
 
 func (t teller) Setup(s sarama.ConsumerGroupSession) error {

@@ -82,12 +82,12 @@ func within(ctx context.Context, run func(context.Context) error) error {
 	}
 }
 
-// Assigned tells the test all partitions that this member has now.
+// Assigned reports, to the test that has started the program, all partitions that the group has assigned to this member.
 func Assigned(partitions []int32) {
 	emit(map[string][]int32{"assigned": append([]int32{}, partitions...)})
 }
 
-// Got tells the test that this member has read a record.
+// Got reports, to the test that has started the program, that this member has read the record at an offset.
 func Got(partition int32, offset int64) {
 	emit(map[string][2]int64{"read": {int64(partition), offset}})
 }
