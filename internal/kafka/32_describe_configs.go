@@ -62,7 +62,9 @@ func (c *conn) configsOf(ask *kmsg.DescribeConfigsRequestResource) (entries []me
 		if id, err := strconv.Atoi(ask.ResourceName); err != nil || int32(id) != c.server.config.NodeID {
 			return nil, invalidRequest, "there is no broker " + strconv.Quote(ask.ResourceName)
 		}
-		return meta.DescribeBroker(c.server.config.BrokerSettings), none, ""
+		settings := c.server.config.BrokerSettings
+		settings.MaxFetchSessions = c.server.config.MaxFetchSessions
+		return meta.DescribeBroker(settings), none, ""
 	case kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
 		return nil, none, "" // they have no configurations
 	default:

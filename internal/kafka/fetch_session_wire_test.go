@@ -172,6 +172,29 @@ func TestFetchSessionEndsWithItsConnection(t *testing.T) {
 	}
 }
 
+// TestFetchSessionSlotsAreDescribed asks the broker for the configuration that says how many sessions there may be.
+func TestFetchSessionSlotsAreDescribed(t *testing.T) {
+	const slots = "max.incremental.fetch.session.cache.slots"
+	for _, x := range []struct {
+		maxSessions int // 0: the default
+		value       string
+		source      kmsg.ConfigSource
+	}{
+		{0, "1000", kmsg.ConfigSourceDefaultConfig},
+		{7, "7", kmsg.ConfigSourceStaticBrokerConfig},
+	} {
+		h := newTestServer(t, func(c *Config) { c.MaxFetchSessions = x.maxSessions })
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		broker := kmsg.NewDescribeConfigsRequestResource()
+		broker.ResourceType, broker.ResourceName, broker.ConfigNames = kmsg.ConfigResourceTypeBroker, "1", []string{slots}
+		req.Resources = append(req.Resources, broker)
+		got := roundTrip[*kmsg.DescribeConfigsResponse](h.dial(), req, 4).Resources[0].Configs
+		if len(got) != 1 || got[0].Name != slots || *got[0].Value != x.value || got[0].Source != x.source || !got[0].ReadOnly {
+			t.Errorf("with MaxFetchSessions %d: %+v", x.maxSessions, got)
+		}
+	}
+}
+
 // TestFetchSessionWaits has an incremental fetch wait for records, and no longer.
 func TestFetchSessionWaits(t *testing.T) {
 	h := newTestServer(t)

@@ -27,7 +27,8 @@ type Config struct {
 	// DataDir is the name of the directory that DescribeLogDirs reports; default "memory".
 	DataDir string
 
-	// TopicDefaults and BrokerSettings are the values that DescribeConfigs reports. The server does not apply them.
+	// TopicDefaults and BrokerSettings are the values that DescribeConfigs reports. The server does not apply them. It
+	// reports its own MaxFetchSessions in place of that of BrokerSettings.
 	TopicDefaults  meta.Defaults
 	BrokerSettings meta.BrokerSettings
 

@@ -47,6 +47,7 @@ type BrokerSettings struct {
 	MaxSessionTimeout     time.Duration
 	OffsetRetention       time.Duration
 	MaxOffsetMetadata     int
+	MaxFetchSessions      int
 	Topics                map[string]string // defaults of topic configurations that were set, by the names of those
 }
 
@@ -87,6 +88,7 @@ func DescribeBroker(b BrokerSettings) []ConfigEntry {
 		ofTopic("log.retention.ms", RetentionMS, 0, TypeLong),
 		ofTopic("log.roll.ms", SegmentMS, 0, TypeLong),
 		ofTopic("log.segment.bytes", SegmentBytes, b.SegmentBytes, TypeInt),
+		number("max.incremental.fetch.session.cache.slots", int64(b.MaxFetchSessions), 1000, TypeInt, "How many fetch sessions there may be; clients beyond them fetch in full."),
 		ofTopic("message.max.bytes", MaxMessageBytes, b.MaxMessageBytes, TypeInt),
 		number("min.insync.replicas", 1, 1, TypeInt, "There is one replica."),
 		number("node.id", int64(b.NodeID), 1, TypeInt, "The id of this broker."),
