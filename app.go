@@ -36,6 +36,7 @@ type App struct {
 	// ready is closed when all reactions are ready: see Ready.
 	ready      chan struct{}
 	onTheirWay onTheirWay
+	declared   sync.Map // has the *definition of each fact that declare was called for
 	runs       handlerRuns
 	// detached is the number that DetachedEmissions returns.
 	detached atomic.Int64

@@ -14,17 +14,18 @@ type outgoing struct {
 	meta     Meta
 	reaction string // the name of the emitting reaction; empty for a root emission
 	payload  []byte
+	options  emission
 }
 
-// record returns the event as a Kafka record. The producer sets the record's partition and offset.
-func (e *outgoing) record() *kgo.Record {
+// recordIn returns the event as a Kafka record in room. The producer sets the record's partition and offset.
+func (e *outgoing) recordIn(room *cloudevent.RecordRoom) *kgo.Record {
 	m := &e.meta
 	ev := cloudevent.Event{
 		ID: m.ID, Type: m.Type, Source: m.Source, Subject: m.Subject, Time: m.Time, SchemaVersion: m.Version,
 		Correlation: m.Correlation, Causation: m.Causation, Reaction: e.reaction, TraceParent: m.TraceParent,
 		ContentType: "application/json", Data: e.payload,
 	}
-	return ev.Record(m.Topic)
+	return ev.RecordIn(room, m.Topic)
 }
 
 // anyOf returns a received event in the form that handlers get, without its handling field, which the caller sets. The

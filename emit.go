@@ -50,18 +50,22 @@ func At(t time.Time) EmitOption { return func(e *emission) { e.at = t } }
 // Other errors match [ErrNoApp], [ErrClosed], [ErrUnreachable] or ctx's error, are those of encoding/json, or are the
 // error with which the log refused the event. [Fact.EmitAsync] emits without waiting.
 func (f *Fact[T]) Emit(ctx context.Context, v T, opts ...EmitOption) (Receipt, error) {
-	out, err := f.outgoing(v, opts)
-	if err != nil {
+	run, app := runOf(ctx), appOf(ctx)
+	if run == nil && app != nil {
+		e := rootEmissions.Get().(*rootEmission)
+		if err := f.outgoing(&e.outgoing, v, opts); err != nil {
+			return Receipt{}, err
+		}
+		return app.emitRoot(ctx, &f.def, e)
+	}
+	var out outgoing
+	if err := f.outgoing(&out, v, opts); err != nil {
 		return Receipt{}, err
 	}
-	if run := runOf(ctx); run != nil {
-		return run.emit(ctx, &f.def, &out)
-	}
-	app := appOf(ctx)
-	if app == nil {
+	if run == nil {
 		return Receipt{}, fmt.Errorf("%s not emitted: %w", f.def.name, ErrNoApp)
 	}
-	return app.emitRoot(ctx, &f.def, &out)
+	return run.emit(ctx, &f.def, &out)
 }
 
 // EmitAsync announces that the fact v has happened, as [Fact.Emit] does, but does not wait until the event is durable,
@@ -85,49 +89,46 @@ func (f *Fact[T]) EmitAsync(ctx context.Context, v T, done func(Receipt, error),
 	if done == nil {
 		done = func(Receipt, error) {}
 	}
-	out, err := f.outgoing(v, opts)
-	if err != nil {
+	app := appOf(ctx)
+	if app == nil || runOf(ctx) != nil {
+		done(f.Emit(ctx, v, opts...))
+		return
+	}
+	e := rootEmissions.Get().(*rootEmission)
+	if err := f.outgoing(&e.outgoing, v, opts); err != nil {
 		done(Receipt{}, err)
 		return
 	}
-	if run := runOf(ctx); run != nil {
-		done(run.emit(ctx, &f.def, &out))
-		return
-	}
-	app := appOf(ctx)
-	if app == nil {
-		done(Receipt{}, fmt.Errorf("%s not emitted: %w", f.def.name, ErrNoApp))
-		return
-	}
-	app.emitRootAsync(ctx, &f.def, &out, done)
+	app.emitRootAsync(ctx, &f.def, e, done)
 }
 
-// outgoing returns the event that says that v has happened. Its source, correlation, causation and trace, and its id
-// if opts set none, are left for the caller to set.
-func (f *Fact[T]) outgoing(v T, opts []EmitOption) (outgoing, error) {
-	var o emission
+// outgoing sets out, which must be zero, to the event that says that v has happened. Its source, correlation, causation and trace, and
+// its id if opts set none, are left for the caller to set.
+func (f *Fact[T]) outgoing(out *outgoing, v T, opts []EmitOption) error {
+	o := &out.options
 	for _, opt := range opts {
-		opt(&o)
+		opt(o)
 	}
 	payload, err := f.encode(v)
 	if err != nil {
-		return outgoing{}, err
+		return err
 	}
 	var subject string
 	if f.subject != nil {
 		subject = f.subject(v)
 	}
 	if err := checkNames(o.id, subject); err != nil {
-		return outgoing{}, fmt.Errorf("%s not emitted: %w", f.def.name, err)
+		return fmt.Errorf("%s not emitted: %w", f.def.name, err)
 	}
-	begun := time.Now()
+	out.begun, out.payload = time.Now(), payload
 	if o.at.IsZero() {
-		o.at = begun
+		o.at = out.begun
 	}
-	return outgoing{begun: begun, payload: payload, meta: Meta{
+	out.meta = Meta{
 		ID: o.id, Type: f.def.name, Subject: subject, Time: o.at, Version: f.def.version,
 		Topic: f.def.topic, Partition: -1, Offset: -1,
-	}}, nil
+	}
+	return nil
 }
 
 // encode returns the JSON of v, which is valid UTF-8.

@@ -55,6 +55,9 @@ func TestEventsOnTheirWayKeepTheirOrder(t *testing.T) {
 			t.Fatalf("order %s: event %d, want %d", o.ID, o.Seq, before)
 		}
 		next[o.ID] = o.Seq + subjects
+		if id, subject := header(r, "ce_id"), header(r, "ce_subject"); id != fmt.Sprint(o.Seq) || subject != "order/"+o.ID || string(r.Key) != subject {
+			t.Fatalf("event %d has the headers of %q, about %q, and the key %q", o.Seq, id, subject, r.Key)
+		}
 		if id := at[fmt.Sprint(r.Partition, "@", r.Offset)]; id != fmt.Sprint(o.Seq) {
 			t.Fatalf("event %d is where the receipt of %q says that it is", o.Seq, id)
 		}

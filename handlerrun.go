@@ -69,8 +69,8 @@ func (r *handlerRun) emit(ctx context.Context, d *definition, e *outgoing) (Rece
 	e.meta.TraceParent = cloudevent.ChildTraceParent(r.event.TraceParent)
 	e.reaction = r.reaction.name
 	app := r.reaction.app
-	app.client.Declare(d.topic, d.partitions, nil)
-	record := e.record()
+	app.declare(d)
+	record := e.recordIn(new(cloudevent.RecordRoom))
 	if err := app.client.Fits(ctx, app.opts.emitTimeout, record); err != nil {
 		return Receipt{}, notEmitted(e, err)
 	}
@@ -196,10 +196,11 @@ func (r *handlerRuns) end(run *handlerRun) []*kgo.Record {
 func (r *handlerRuns) any() bool { return r.running.Load() > 0 }
 
 // appended notes that a record of a story is durable that was emitted without a handler's context. If a handler runs for an event of
-// that story it may be the one that has emitted it: then the story must not settle before the record was read.
-func (r *handlerRuns) appended(correlation string, record *kgo.Record) {
+// that story it may be the one that has emitted it: then the story must not settle before the record was read. appended reports whether
+// it has kept the record.
+func (r *handlerRuns) appended(correlation string, record *kgo.Record) (kept bool) {
 	if !r.any() {
-		return
+		return false
 	}
 	b := r.bucketOf(correlation)
 	b.mu.Lock()
@@ -207,8 +208,10 @@ func (r *handlerRuns) appended(correlation string, record *kgo.Record) {
 	for run := b.last; run != nil; run = run.earlier {
 		if run.event.Correlation == correlation {
 			run.detached = append(run.detached, record)
+			kept = true
 		}
 	}
+	return kept
 }
 
 // handlerFrame is the name by which callHandler appears on a goroutine's stack: see insideHandler.

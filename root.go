@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,51 +15,81 @@ import (
 	"tidings.dev/internal/logclient"
 )
 
+// rootEmission is an event that is emitted outside handlers, on its way to the log, and the memory of its record. It is used again
+// for another event after free.
+type rootEmission struct {
+	outgoing
+	room   cloudevent.RecordRoom
+	record *kgo.Record // in room
+
+	// The following are of emitRootAsync.
+	app      *App
+	def      *definition
+	bytes    int // counted by App.onTheirWay
+	done     func(Receipt, error)
+	produced func(error) // answered, as the client takes it; the emission's for good
+}
+
+// rootEmissions has emissions that are not in use.
+var rootEmissions = sync.Pool{New: func() any { return new(rootEmission) }}
+
+// free makes the emission ready for another event. The client must not have its record any more.
+func (e *rootEmission) free() {
+	e.room.Clear()
+	e.outgoing, e.record, e.app, e.def, e.done = outgoing{}, nil, nil, nil, nil
+	rootEmissions.Put(e)
+}
+
 // emitRoot emits a root event and waits until it is durable. It takes the steps that Emit documents for calls outside
 // handlers.
-func (a *App) emitRoot(ctx context.Context, d *definition, e *outgoing) (Receipt, error) {
-	r, err := a.root(ctx, d, e)
-	if err != nil {
+func (a *App) emitRoot(ctx context.Context, d *definition, e *rootEmission) (Receipt, error) {
+	if err := a.root(ctx, d, e); err != nil {
 		return Receipt{}, err
 	}
-	if err := a.client.ProduceSyncWithin(ctx, a.opts.emitTimeout, r); err != nil {
-		return Receipt{}, notEmitted(e, err)
+	if err := a.client.ProduceSyncWithin(ctx, a.opts.emitTimeout, e.record); err != nil {
+		return Receipt{}, notEmitted(&e.outgoing, err)
 	}
-	return a.receipt(d, e, r), nil
+	return a.receipt(d, e), nil
 }
 
 // emitRootAsync emits a root event without waiting until it is durable. It calls done as EmitAsync documents for calls
 // outside handlers.
-func (a *App) emitRootAsync(ctx context.Context, d *definition, e *outgoing, done func(Receipt, error)) {
-	r, err := a.root(ctx, d, e)
-	if err != nil {
+func (a *App) emitRootAsync(ctx context.Context, d *definition, e *rootEmission, done func(Receipt, error)) {
+	if err := a.root(ctx, d, e); err != nil {
 		done(Receipt{}, err)
 		return
 	}
-	bytes := len(r.Key) + len(r.Value)
-	if err := a.onTheirWay.begin(ctx, bytes, a.opts.emitTimeout); err != nil {
-		done(Receipt{}, notEmitted(e, &logclient.Unacknowledged{
+	r := e.record
+	e.app, e.def, e.done, e.bytes = a, d, done, len(r.Key)+len(r.Value)
+	if e.produced == nil {
+		e.produced = e.answered
+	}
+	if err := a.onTheirWay.begin(ctx, e.bytes, a.opts.emitTimeout); err != nil {
+		done(Receipt{}, notEmitted(&e.outgoing, &logclient.Unacknowledged{
 			Topic: r.Topic, Partition: -1, Addresses: a.link.Addresses, Tried: time.Since(e.begun), Err: err,
 		}))
 		return
 	}
-	err = a.client.ProduceWithin(ctx, a.opts.emitTimeout, r, func(err error) {
-		defer a.onTheirWay.end(bytes)
-		if err != nil { // do not read r here: the Kafka client may still write to it
-			done(Receipt{}, notEmitted(e, err))
-			return
-		}
-		done(a.receipt(d, e, r), nil)
-	})
-	if err != nil {
-		a.onTheirWay.end(bytes)
-		done(Receipt{}, notEmitted(e, err))
+	if err := a.client.ProduceWithin(ctx, a.opts.emitTimeout, r, e.produced); err != nil {
+		a.onTheirWay.end(e.bytes)
+		done(Receipt{}, notEmitted(&e.outgoing, err))
 	}
 }
 
-// root sets what a root event needs (id, source, correlation and trace) and returns its record. If it is called by a
+// answered is called with the result of the record of emitRootAsync.
+func (e *rootEmission) answered(err error) {
+	app, bytes, done := e.app, e.bytes, e.done
+	defer app.onTheirWay.end(bytes)
+	if err != nil { // do not read the record here: the Kafka client may still write to it
+		done(Receipt{}, notEmitted(&e.outgoing, err))
+		return
+	}
+	done(app.receipt(e.def, e), nil)
+}
+
+// root sets what a root event needs (id, source, correlation and trace) and makes its record. If it is called by a
 // running handler, on the handler's goroutine, it logs a warning and counts a detached emission.
-func (a *App) root(ctx context.Context, d *definition, e *outgoing) (*kgo.Record, error) {
+func (a *App) root(ctx context.Context, d *definition, e *rootEmission) error {
 	if a.runs.any() && insideHandler() {
 		a.detached.Add(1)
 		a.log.Warn("an emission inside a handler without the handler's context begins a story of its own and is not undone when the handler fails: pass on the ctx that the handler got",
@@ -70,26 +101,39 @@ func (a *App) root(ctx context.Context, d *definition, e *outgoing) (*kgo.Record
 	e.meta.Source = a.name
 	e.meta.Correlation = Correlation(ctx)
 	if err := checkName("correlation", e.meta.Correlation); err != nil {
-		return nil, fmt.Errorf("%s not emitted: %w", d.name, err)
+		return fmt.Errorf("%s not emitted: %w", d.name, err)
 	}
 	if e.meta.Correlation == "" {
 		e.meta.Correlation = e.meta.ID
 	}
 	e.meta.TraceParent = cloudevent.ChildTraceParent(TraceParent(ctx))
-	a.client.Declare(d.topic, d.partitions, nil)
-	return e.record(), nil
+	a.declare(d)
+	e.record = e.recordIn(&e.room)
+	return nil
 }
 
-// receipt returns the receipt of event e, whose record r is durable. It also has the topic of the fact compared with
-// that of other apps.
-func (a *App) receipt(d *definition, e *outgoing, r *kgo.Record) Receipt {
+// declare has the client make the topic of a fact as its definition says, if the topic does not exist when it is first used.
+func (a *App) declare(d *definition) {
+	if _, ok := a.declared.Load(d); !ok {
+		a.client.Declare(d.topic, d.partitions, nil)
+		a.declared.Store(d, true)
+	}
+}
+
+// receipt returns the receipt of an event whose record is durable. It also has the topic of the fact compared with
+// that of other apps. The caller must not use e any more.
+func (a *App) receipt(d *definition, e *rootEmission) Receipt {
 	a.defs.emits(d.name, d.topic, e.begun)
-	a.runs.appended(e.meta.Correlation, r)
+	r := e.record
 	topic, _ := a.client.Known(r.Topic) // unless it was deleted since
-	return Receipt{
+	receipt := Receipt{
 		ID: e.meta.ID, Correlation: e.meta.Correlation, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
 		app: a, topicID: topic.ID, emitted: e.begun, losses: a.client.Losses(),
 	}
+	if !a.runs.appended(e.meta.Correlation, r) {
+		e.free()
+	}
+	return receipt
 }
 
 // NewID returns a new id: a random UUID (RFC 9562, version 4). Emissions without [ID] get such an id. Call NewID

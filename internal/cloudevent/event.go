@@ -2,6 +2,7 @@ package cloudevent
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -220,17 +221,35 @@ func intern(b []byte, usual string) string {
 //
 // Attributes that are empty or zero are left out, so that FromRecord gives them their defaults. So is a ContentType
 // that announces an event in the value, because binary mode cannot express such data.
-func (e *Event) Record(topic string) *kgo.Record {
-	var m struct { // one allocation
-		record  kgo.Record
-		headers [maxHeaders]kgo.RecordHeader
+func (e *Event) Record(topic string) *kgo.Record { return e.RecordIn(new(RecordRoom), topic) }
+
+// RecordRoom is the memory of a record that [Event.RecordIn] makes. The zero value is ready for use.
+type RecordRoom struct {
+	record  kgo.Record
+	headers [maxHeaders]kgo.RecordHeader
+	text    []byte
+}
+
+// maxRoomText is how many bytes of text Clear keeps, so that a long subject does not hold memory for ever.
+const maxRoomText = 4 << 10
+
+// Clear drops the record, so that its data can be collected. The memory of the headers is kept for the next one.
+func (r *RecordRoom) Clear() {
+	r.record = kgo.Record{}
+	if cap(r.text) > maxRoomText {
+		clear(r.headers[:])
+		r.text = nil
 	}
-	text := attributeText{text: make([]byte, 0, e.textBytes()), headers: m.headers[:0]}
+}
+
+// RecordIn is like Record, but the record and its headers are in room, which must not be used again while anybody has the record.
+func (e *Event) RecordIn(room *RecordRoom, topic string) *kgo.Record {
+	text := attributeText{text: slices.Grow(room.text[:0], e.textBytes()), headers: room.headers[:0]}
 	text.add(HeaderSpecVersion, specVersion)
 	text.add(HeaderID, e.ID)
 	text.add(HeaderType, e.Type)
 	text.add(HeaderSource, e.Source)
-	m.record = kgo.Record{Topic: topic, Value: e.Data, Key: text.add(HeaderSubject, e.Subject)}
+	room.record = kgo.Record{Topic: topic, Value: e.Data, Key: text.add(HeaderSubject, e.Subject)}
 	if !e.Time.IsZero() {
 		text.end(HeaderTime, e.Time.UTC().AppendFormat(text.text, time.RFC3339Nano))
 	}
@@ -244,8 +263,8 @@ func (e *Event) Record(topic string) *kgo.Record {
 	if !isEventFormat(e.ContentType) {
 		text.add(HeaderContentType, e.ContentType)
 	}
-	m.record.Headers = text.headers
-	return &m.record
+	room.record.Headers, room.text = text.headers, text.text
+	return &room.record
 }
 
 // maxHeaders is how many headers Record writes at most.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,6 +27,7 @@ type acknowledged struct {
 	ends   map[partition]acknowledgedEnd
 	epoch  int32         // the highest leader epoch that a check has found; -1 if there was none
 	losses []loss        // what was lost, in the order in which that was found
+	found  atomic.Int64  // the length of losses, for count
 	lost   chan struct{} // closed when something is found to be lost; then there is another
 }
 
@@ -80,11 +82,7 @@ func (a *acknowledged) loss() <-chan struct{} {
 }
 
 // count returns how often something was lost.
-func (a *acknowledged) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.losses)
-}
+func (a *acknowledged) count() int { return int(a.found.Load()) }
 
 // lostSince reports whether the record at an offset was lost that was acknowledged when count returned the number losses.
 func (a *acknowledged) lostSince(losses int, p partition, offset int64) bool {
@@ -155,6 +153,7 @@ func (a *acknowledged) judge(ends map[partition]acknowledgedEnd, losses int, epo
 	if len(lost) > 0 {
 		clear(a.ends)
 		a.losses = append(a.losses, lost)
+		a.found.Store(int64(len(a.losses)))
 		close(a.lost)
 		a.lost = make(chan struct{})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,11 @@ import (
 // kgo sends a record again by itself, without limit. It gives a record up only if it knows that no broker can have it,
 // and then it also gives up all other records that wait for the same partition. A delivery passes its record to kgo
 // again if its own time is not over. Its sequence says when: see [sequence].
+//
+// A delivery is used again for another record when nobody has it any more: see finish.
 type delivery struct {
+	promise func(*kgo.Record, error) // answered, as kgo takes it: the delivery's for good
+
 	c       *Client
 	record  *kgo.Record
 	begun   time.Time     // when the delivery began
@@ -38,8 +43,13 @@ type delivery struct {
 // deliver takes a slot and passes a record to kgo. timeout, if it is not 0, counts from begun. It blocks and calls
 // done as Produce and ProduceWithin document.
 func (c *Client) deliver(ctx context.Context, r *kgo.Record, begun time.Time, timeout time.Duration, done func(error)) error {
-	d := &delivery{c: c, record: r, begun: begun, timeout: timeout, done: done, seq: c.sequenceOf(r)}
+	d := deliveries.Get().(*delivery)
+	if d.promise == nil {
+		d.promise = d.answered
+	}
+	d.c, d.record, d.begun, d.timeout, d.done, d.seq = c, r, begun, timeout, done, c.sequenceOf(r)
 	if err := d.takeSlot(ctx); err != nil {
+		d.free()
 		return err
 	}
 	if timeout > 0 {
@@ -132,10 +142,20 @@ func (d *delivery) giveUpUnsent(reason error) {
 // finish ends a delivery whose record kgo does not have any more.
 func (d *delivery) finish(err error) {
 	<-d.c.slots
-	if d.timeout > 0 {
-		d.c.expiries.remove(d)
-	}
+	last := d.timeout == 0 || d.c.expiries.remove(d)
 	d.end(err)
+	if last { // otherwise the timer may have it
+		d.free()
+	}
+}
+
+// deliveries has deliveries that are not in use.
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+// free makes the delivery ready for another record. Nobody else may have it.
+func (d *delivery) free() {
+	*d = delivery{promise: d.promise}
+	deliveries.Put(d)
 }
 
 // expire ends a delivery, by its timer, whose record kgo has neither delivered nor given up. kgo keeps the record and

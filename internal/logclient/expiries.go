@@ -44,13 +44,16 @@ func (x *expiries) add(d *delivery) {
 	}
 }
 
-// remove undoes add. A delivery whose timeout is over, or that was not added, is left as it is.
-func (x *expiries) remove(d *delivery) {
+// remove undoes add. It returns false, and leaves the delivery as it is, if the delivery's timeout is over: d.expire was called then, or
+// will be.
+func (x *expiries) remove(d *delivery) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.queue != nil {
-		d.queue.unlink(d)
+	if d.queue == nil {
+		return false
 	}
+	d.queue.unlink(d)
+	return true
 }
 
 // due returns the sequences of the deliveries that kgo is to give up at the time when or earlier.

@@ -53,8 +53,12 @@ func (l limit) changed() bool { return l.applied != 0 && l.applied != l.or() }
 
 // knownLimit returns what is known of the limit of a topic that Topic has found before; false if it has not.
 func (c *Client) knownLimit(topic string) (l limit, ok bool) {
-	_, ok = c.knownTopic(topic)
-	return c.limitOf(topic), ok
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	_, ok = c.topics.known[topic]
+	return c.limitLocked(topic), ok
 }
 
 // limitOf returns what is known of the limit of a topic.
@@ -68,6 +72,11 @@ func (c *Client) limitOf(topic string) limit {
 func (c *Client) limit(topic string) limit {
 	c.topics.mu.Lock()
 	defer c.topics.mu.Unlock()
+	return c.limitLocked(topic)
+}
+
+// limitLocked is limitOf with c.mu and c.topics.mu held.
+func (c *Client) limitLocked(topic string) limit {
 	l := c.topics.limits[topic]
 	l.applied = c.applied[topic]
 	return l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,7 +33,8 @@ type sequence struct {
 	waiting []*delivery
 
 	watched  bool      // look will be called
-	progress time.Time // when kgo last gave an answer, or got a record while it had none
+	moved    bool      // kgo has given an answer since look was last called, or since the first record
+	progress time.Time // when look last found moved, or kgo got a record while it had none
 }
 
 // errOvertaken is the reason why a record fails that kgo has given back and that a later record has overtaken.
@@ -69,7 +71,7 @@ func (s *sequence) pass(d *delivery) {
 		c, topic := d.c, d.record.Topic
 		time.AfterFunc(stuckAfter, func() { s.look(c, topic) })
 	}
-	d.c.kgo.Produce(d.giveUpContext(), d.record, d.answered)
+	d.c.kgo.Produce(d.giveUpContext(), d.record, d.promise)
 }
 
 // answered is called for a delivery that is over and whose record kgo does not have any more. acked says whether the
@@ -79,7 +81,7 @@ func (s *sequence) answered(d *delivery, acked bool) {
 	if acked {
 		s.acked = max(s.acked, d.number)
 	}
-	s.progress = time.Now()
+	s.moved = true
 	s.out--
 	s.resume()
 }
@@ -92,7 +94,7 @@ func (s *sequence) putBack(d *delivery) {
 	if !late {
 		s.waiting = append(s.waiting, d)
 	}
-	s.progress = time.Now()
+	s.moved = true
 	s.out--
 	s.resume()
 	if late {
@@ -161,13 +163,15 @@ func (s *sequence) resume() {
 // sequences has the sequences of all topics. The zero value is ready for use, and its methods are safe for concurrent
 // use.
 type sequences struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // protects topics
 	topics map[string]*topicSequences
+	last   atomic.Pointer[topicSequences] // those that sequenceOf found last; nil before
 }
 
 // topicSequences has the sequences of one topic. Which of them a key has does not change, even if the topic gets more
 // partitions.
 type topicSequences struct {
+	topic   string
 	chooser kgo.TopicPartitioner
 	byKey   []sequence // one for each partition that the topic had when it was first used; one if that was not known
 	keyless sequence   // of records without a key
@@ -175,22 +179,32 @@ type topicSequences struct {
 
 // sequenceOf returns the sequence of a record.
 func (c *Client) sequenceOf(r *kgo.Record) *sequence {
-	s := &c.sequences
-	s.mu.Lock()
-	t := s.topics[r.Topic]
-	if t == nil {
-		topic, _ := c.knownTopic(r.Topic)
-		t = &topicSequences{chooser: partitioner.ForTopic(r.Topic), byKey: make([]sequence, max(1, topic.Partitions))}
-		if s.topics == nil {
-			s.topics = make(map[string]*topicSequences)
-		}
-		s.topics[r.Topic] = t
+	t := c.sequences.last.Load()
+	if t == nil || t.topic != r.Topic {
+		t = c.sequencesOf(r.Topic)
+		c.sequences.last.Store(t)
 	}
-	s.mu.Unlock()
 	if r.Key == nil {
 		return &t.keyless
 	}
 	return &t.byKey[t.chooser.Partition(r, len(t.byKey))]
+}
+
+// sequencesOf returns the sequences of a topic.
+func (c *Client) sequencesOf(name string) *topicSequences {
+	s := &c.sequences
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[name]
+	if t == nil {
+		topic, _ := c.knownTopic(name)
+		t = &topicSequences{topic: name, chooser: partitioner.ForTopic(name), byKey: make([]sequence, max(1, topic.Partitions))}
+		if s.topics == nil {
+			s.topics = make(map[string]*topicSequences)
+		}
+		s.topics[name] = t
+	}
+	return t
 }
 
 // shut makes all deliveries to a topic wait until open is called.

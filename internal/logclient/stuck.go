@@ -28,6 +28,9 @@ func (s *sequence) look(c *Client, topic string) {
 		return
 	}
 	time.AfterFunc(stuckAfter, func() { s.look(c, topic) })
+	if s.moved {
+		s.moved, s.progress = false, time.Now()
+	}
 	if since := s.progress; time.Since(since) >= stuckAfter {
 		c.stuck.ask(topic, func() { c.findOut(topic, since) })
 	}
