@@ -34,7 +34,8 @@ type response struct {
 // writes its response itself, which saves a switch of goroutines for a client that sends one request at a time; else
 // the goroutine of run writes.
 //
-// The field mu protects all fields below it except enc and bufs, which belong to the goroutine that has set writing.
+// The field mu protects all fields below it except enc and those after it, which belong to the goroutine that has set
+// writing.
 // Invariants:
 //
 //   - queue is in the order of requests. Responses are written from its head, and removed when they are written.
@@ -60,8 +61,10 @@ type responseWriter struct {
 	closed      bool // no response will be reserved any more
 	failed      bool // the connection has failed
 
-	enc  responseEncoder
-	bufs net.Buffers
+	enc       responseEncoder
+	bufs      net.Buffers
+	gather    gatherWriter // unset (zero) if the connection is not TCP
+	stepBytes int          // bytes written since blockedSince was set
 }
 
 // Bounds on one responseWriter. A new response is reserved only while the queue is below the first two, so that the
@@ -76,7 +79,9 @@ const (
 // before any other method.
 func (w *responseWriter) init(conn net.Conn, b *responseBudget, onError func(error)) {
 	w.net, w.budget, w.onError = conn, b, onError
-	w.tcp, _ = conn.(*net.TCPConn)
+	if w.tcp, _ = conn.(*net.TCPConn); w.tcp != nil {
+		w.gather.init(w.tcp, w.wrote)
+	}
 	w.notFull.L, w.wake.L = &w.mu, &w.mu
 }
 
@@ -211,6 +216,7 @@ func (w *responseWriter) write(responses []*response) error {
 	now := time.Now()
 	w.net.SetWriteDeadline(now.Add(frameTimeout(e.size())))
 	w.blockedSince.Store(now.UnixNano())
+	w.stepBytes = 0
 	defer w.blockedSince.Store(0)
 	if len(e.parts) == 0 && len(e.buf) <= unreadStepBytes {
 		_, err := w.net.Write(e.buf)
@@ -239,32 +245,43 @@ func (w *responseWriter) write(responses []*response) error {
 	return w.writeBufs()
 }
 
-// writeBufs writes the byte slices in bufs to the connection, and empties bufs. It writes about unreadStepBytes at a time,
-// and notes when that has gone on.
+// writeBufs writes the byte slices in bufs to the connection, and empties bufs. Each time that the connection has taken
+// unreadStepBytes, blockedSince is set anew.
 func (w *responseWriter) writeBufs() error {
 	rest := w.bufs
 	w.bufs = w.bufs[:0]
+	if w.gather.usable() {
+		return w.gather.write(rest)
+	}
 	for len(rest) > 0 {
-		n, bytes := 0, 0
-		for n < len(rest) && bytes+len(rest[n]) <= unreadStepBytes {
-			bytes += len(rest[n])
+		n, roomBytes := 0, unreadStepBytes
+		for n < len(rest) && len(rest[n]) <= roomBytes {
+			roomBytes -= len(rest[n])
 			n++
 		}
-		if n == 0 { // one that is larger by itself
-			if _, err := w.net.Write(rest[0][:unreadStepBytes]); err != nil {
-				return err
-			}
-			rest[0] = rest[0][unreadStepBytes:]
-		} else {
-			step := rest[:n:n] // WriteTo consumes step and clears its elements
-			rest = rest[n:]
-			if _, err := step.WriteTo(w.net); err != nil {
-				return err
-			}
+		step, after := rest[:n:n], []byte(nil)
+		if n < len(rest) { // the step ends within a slice
+			step, after = rest[:n+1:n+1], rest[n][roomBytes:]
+			rest[n] = rest[n][:roomBytes]
 		}
-		w.blockedSince.Store(time.Now().UnixNano())
+		written, err := step.WriteTo(w.net) // it consumes step and clears its elements
+		if err != nil {
+			return err
+		}
+		w.wrote(int(written))
+		if rest = rest[n:]; len(rest) > 0 {
+			rest[0] = after
+		}
 	}
 	return nil
+}
+
+// wrote counts bytes that the connection has taken, and notes the time when they are unreadStepBytes.
+func (w *responseWriter) wrote(bytes int) {
+	if w.stepBytes += bytes; w.stepBytes >= unreadStepBytes {
+		w.stepBytes = 0
+		w.blockedSince.Store(time.Now().UnixNano())
+	}
 }
 
 // close makes run return once all reserved responses are written. No response may be reserved afterwards.
