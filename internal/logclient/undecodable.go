@@ -80,7 +80,7 @@ func (p *passing) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte
 	}
 	n, whole := countRecords(out)
 	switch {
-	case !whole:
+	case !whole || n == 0:
 		return standIns(), nil
 	case p.sees(src) > comesAgain && n < maxStandIns:
 		return append(out[:len(out):len(out)], standIns()[standInBytes(n):]...), nil

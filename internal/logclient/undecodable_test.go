@@ -3,9 +3,12 @@ package logclient_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -145,5 +148,78 @@ func TestBatchesThatHoldUpReadersArePassed(t *testing.T) {
 	slices.Sort(said.offsets) // kgo went past one in the first reading, as another was behind it in the same response
 	if got := fmt.Sprint(said.offsets); got != "[1 5 100008 2000100009]" {
 		t.Errorf("said of the offsets %s", got)
+	}
+}
+
+// The log has batches that claim records and have no bytes of any. They are passed over like the others that cannot be decoded.
+func TestBatchesWithoutRecordBytesArePassed(t *testing.T) {
+	nothing := func([]byte) []byte { return nil }
+	zippedNothing := func([]byte) []byte { return oldlog.Zipped(nil) }
+	good := oldlog.Batch{Records: 1, Claimed: 1, Of: oldlog.AsTheyAre}
+	dir := oldlog.Make(t,
+		good,
+		oldlog.Batch{Records: 1, Claimed: 3, Codec: batch.Gzip, Of: zippedNothing}, // offsets 1 to 3
+		good, // 4
+		oldlog.Batch{Records: 1, Claimed: 2, Codec: batch.Zstd, Of: nothing}, // 5 and 6
+		good, // 7
+		oldlog.Batch{Records: 1, Claimed: 100_000, Codec: batch.Gzip, Of: zippedNothing}, // to 100,007
+		good, // 100,008
+		oldlog.Batch{Records: 1, Claimed: 2, Codec: batch.Snappy, Of: nothing}, // and 100,010: not compressed
+		good, // 100,011
+		oldlog.Batch{Records: 1, Claimed: 4, Codec: batch.Snappy, Of: nothing}, // to 100,015: not compressed
+		good, // 100,016
+	)
+	decompress(t, dir, batch.Snappy, 2)
+	c, said := readerOf(t, dir)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		var good []int64
+		last := int64(-1)
+		for r, err := range c.ReadAll(ctx, oldlog.Topic, 0) {
+			if err != nil {
+				t.Fatalf("after %d: %v", last, err)
+			}
+			if last = r.Offset; !logclient.Undecodable(r) {
+				good = append(good, r.Offset)
+			}
+		}
+		cancel()
+		if got, want := fmt.Sprint(good), "[0 4 7 100008 100011 100016]"; got != want {
+			t.Errorf("records at %s, want %s", got, want)
+		}
+	}
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	slices.Sort(said.offsets)
+	if got := fmt.Sprint(said.offsets); got != "[1 5 8 100009 100012]" {
+		t.Errorf("said of the offsets %s", got)
+	}
+}
+
+// decompress makes those batches of a log say that they are not compressed which say that they are by codec. There must be
+// n of them, without records, and none may be the first or the last of the log, by which the broker knows its files.
+func decompress(t *testing.T, dir string, codec batch.Codec, n int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".log" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for at := 0; at+batch.HeaderBytes <= len(content); {
+			size, _ := batch.Length(content[at:])
+			if v := batch.View(content[at : at+size]); v.Codec() == codec && size == batch.HeaderBytes {
+				v[22] = byte(batch.None)
+				binary.BigEndian.PutUint32(v[17:], v.Checksum())
+				n--
+			}
+			at += size
+		}
+		return os.WriteFile(path, content, 0o600)
+	})
+	if err != nil || n != 0 {
+		t.Fatalf("%d batches were not found: %v", n, err)
 	}
 }

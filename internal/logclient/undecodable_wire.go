@@ -25,6 +25,7 @@ type held struct {
 	fresh    bool // while watched: a record came since
 	watched  bool // again is above 0, or lost is set: sawRecord is to look
 
+	bare bool  // the last batch had no bytes of records
 	lost bool  // kgo has gone past a batch of which it has decoded nothing
 	next int64 // while lost: the offset after the record that came last; 0 if none has come since the response began
 }
@@ -68,6 +69,7 @@ func (p *passing) OnFetchBatchRead(_ kgo.BrokerMetadata, topic string, number in
 	if m.NumRecords == 0 && m.CompressedBytes > 0 {
 		h.lost = true // or it comes again
 	}
+	h.bare = m.NumRecords == 0 && m.CompressedBytes == 0
 	if h.response != response { // the first batch of a response is the one that may come again
 		h.response = response
 		if h.first == m && !h.fresh {
@@ -80,6 +82,15 @@ func (p *passing) OnFetchBatchRead(_ kgo.BrokerMetadata, topic string, number in
 	if h.again >= heldUpAfter {
 		p.lookUntil.Store(response + lookFor)
 	}
+}
+
+// willPass reports whether an error of kgo in a fetch from a partition may be about a batch that claims records and has no
+// bytes of any, and which will be passed over when it has come a few times more.
+func (p *passing) willPass(topic string, number int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.held[partition{topic, number}]
+	return h != nil && h.bare && h.again <= heldUpAfter
 }
 
 // sawRecord notes that a record came. If batches were lost before it, it logs where. kgo goes past such a batch by itself if
