@@ -233,3 +233,7 @@ func callHandler(run *handlerRun, h *handler, folded any) (out reactor.Outcome) 
 	}
 	return reactor.Outcome{}
 }
+
+// panicText returns the text of an error for a recovered panic value. It does not panic itself: fmt recovers if a
+// method of value panics.
+func panicText(value any) string { return fmt.Sprintf("panic: %v", value) }

@@ -2,10 +2,12 @@ package tidings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"sync"
 )
@@ -183,7 +185,7 @@ func (t *States[S]) read(k *kept[S]) (S, error) {
 }
 
 // fold folds an event into the state of its subject with the user's function. If the state is broken already, or the
-// function fails, the result's state is broken.
+// function fails, the result's state is broken. If the function ends the goroutine, fold does not return; the state is broken then.
 func (t *States[S]) fold(e Any, fold func(*S, Any)) folded[S] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -201,21 +203,44 @@ func (t *States[S]) fold(e Any, fold func(*S, Any)) folded[S] {
 		return folded[S]{kept: k}
 	}
 	e.unread = new(unread)
-	if err := isolated(func() { fold(&k.state, e) }); err != nil {
-		k.broken = &FoldError{Meta: e.Meta, Err: err}
-		var stack []byte
-		if panicked, ok := err.(*failedRun); ok {
-			stack = panicked.stack
-		}
-		t.log.Error("the state of a subject is broken: its events wait until it is built anew by a program that can fold them",
-			"error", k.broken, "event", e.ID, "type", e.Type, "subject", e.Subject, "topic", e.Topic, "partition", e.Partition, "offset", e.Offset, "stack", string(stack))
-	}
+	t.call(k, &e, fold)
 	failed := e.unread.failed.Load()
 	if failed != nil {
 		t.log.Warn("an event does not decode: the state of its subject is without it",
 			"error", failed, "event", e.ID, "type", e.Type, "subject", e.Subject, "topic", e.Topic, "partition", e.Partition, "offset", e.Offset)
 	}
 	return folded[S]{k, failed}
+}
+
+// errGoexit is the error of a fold that ends its goroutine instead of returning.
+var errGoexit = errors.New("it ended its goroutine (runtime.Goexit, as testing's FailNow does) in place of returning")
+
+// call calls the user's function with the state k and an event. If the function panics or ends the goroutine, k is broken.
+func (t *States[S]) call(k *kept[S], e *Any, fold func(*S, Any)) {
+	err := errGoexit
+	defer func() {
+		if err != nil {
+			t.breaks(k, e, err)
+		}
+	}()
+	defer func() { // of its own, since methods of the value may end the goroutine, too
+		if p := recover(); p != nil {
+			err = &failedRun{text: panicText(p), stack: debug.Stack()}
+		}
+	}()
+	fold(&k.state, *e)
+	err = nil
+}
+
+// breaks makes the state k broken because its fold has failed with an event, and says so in the log.
+func (t *States[S]) breaks(k *kept[S], e *Any, err error) {
+	k.broken = &FoldError{Meta: e.Meta, Err: err}
+	var stack []byte
+	if panicked, ok := err.(*failedRun); ok {
+		stack = panicked.stack
+	}
+	t.log.Error("the state of a subject is broken: its events wait until it is built anew by a program that can fold them",
+		"error", k.broken, "event", e.ID, "type", e.Type, "subject", e.Subject, "topic", e.Topic, "partition", e.Partition, "offset", e.Offset, "stack", string(stack))
 }
 
 // drop forgets the states of the partitions with this number, which this instance does not own any more.

@@ -47,7 +47,12 @@ func (r *Reactor) stepLocked(ev event) {
 // the others to new ones. performAll reports whether free was given one. r.mu must be held.
 func (r *Reactor) performAll(effects []effect, free *worker) (used bool) {
 	var last *worker // to whom the last run was given
-	for _, e := range effects {
+	for i := 0; i < len(effects); i++ {
+		e := effects[i]
+		if n := r.foldAll(effects[i:]); n > 0 {
+			i += n - 1
+			continue
+		}
 		given, isRun := e.(run)
 		if !isRun {
 			r.perform(e)
@@ -67,12 +72,34 @@ func (r *Reactor) performAll(effects []effect, free *worker) (used bool) {
 	return used
 }
 
-// perform performs an effect, except for run, commit, refetch and checkTypes, which the callers of the scheduler's step
+// foldAll performs the folds that effects begin with, and returns their number. They are called on another goroutine, since a Fold
+// may end its goroutine; then another one goes on with the next. r.mu must be held, and is held meanwhile.
+func (r *Reactor) foldAll(effects []effect) (n int) {
+	for n < len(effects) {
+		if _, isFold := effects[n].(fold); !isFold {
+			break
+		}
+		n++
+	}
+	for next := 0; next < n; {
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for next < n {
+				e := effects[next].(fold)
+				next++ // before the call, which may not return
+				e.handler.Fold(e.event)
+			}
+		}()
+		<-over
+	}
+	return n
+}
+
+// perform performs an effect, except for run, fold, commit, refetch and checkTypes, which the callers of the scheduler's step
 // handle themselves. r.mu must be held.
 func (r *Reactor) perform(e effect) {
 	switch e := e.(type) {
-	case fold:
-		e.handler.Fold(e.event)
 	case pauseFetch:
 		r.group.PauseFetchPartitions(e.asMap())
 		if e.full {

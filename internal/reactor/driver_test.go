@@ -293,6 +293,49 @@ func TestNothingIsFoldedOfAPartitionThatIsLost(t *testing.T) {
 	}
 }
 
+// TestAFoldThatEndsItsGoroutine folds several events at a time, and one before its handler is called. A Fold that calls
+// runtime.Goexit costs no other event its fold, nor a worker its tasks; before a handler it is called once more.
+func TestAFoldThatEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // protects handled
+		var handled, folded []string
+		r := newTestReactor(t, func(_ context.Context, e *cloudevent.Event, result any) Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			handled = append(handled, e.ID+":"+result.(string))
+			return Outcome{}
+		})
+		h := r.handlers["placed"]
+		calls := 0
+		h.Fold = func(e *cloudevent.Event) any {
+			folded = append(folded, e.ID)
+			if e.Subject == "bad" {
+				if calls++; calls%2 == 1 {
+					runtime.Goexit()
+				}
+			}
+			return "of " + e.ID
+		}
+		var effects []effect
+		for _, subject := range []string{"a", "bad", "b"} {
+			effects = append(effects, fold{h, &cloudevent.Event{ID: subject, Subject: subject}})
+		}
+		r.mu.Lock()
+		n := r.foldAll(append(effects, wantRound{}, fold{h, &cloudevent.Event{ID: "too much"}}))
+		r.mu.Unlock()
+		if n != 3 || !slices.Equal(folded, []string{"a", "bad", "b"}) {
+			t.Errorf("%d folds: %q", n, folded)
+		}
+		calls, folded = 0, nil
+		r.receive(cloudevent.Event{ID: "1", Subject: "bad"}, cloudevent.Event{ID: "2", Subject: "good"})
+		synctest.Wait()
+		slices.Sort(handled)
+		if !slices.Equal(handled, []string{"1:of 1", "2:of 2"}) || r.Stats().Handled != 2 {
+			t.Errorf("handled %q, folded %q, %+v", handled, folded, r.Stats())
+		}
+	})
+}
+
 // TestTheLastRoundWaitsForTheNextGeneration refuses commits as a group does between two generations. The round that
 // gives up a partition must be repeated until the next generation is known, but not longer than lastRoundTimeout.
 func TestTheLastRoundWaitsForTheNextGeneration(t *testing.T) {

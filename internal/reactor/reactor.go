@@ -64,8 +64,9 @@ type Handler struct {
 	Topic, Type string
 	// Fold, if not nil, is called once for each event in each incarnation of its partition, in the order of the log
 	// within a subject, with the reactor's lock held. If Handle is called for the event, Fold is called before. Fold
-	// must neither panic nor end its goroutine. The event is only valid during the call. The result is passed to
-	// Handle with each attempt to handle the event.
+	// must not panic. If it ends its goroutine (runtime.Goexit) and Handle is to be called, it is called once more, and
+	// must return then. The event is only valid during the call. The result is passed to Handle with each attempt to
+	// handle the event.
 	Fold func(*cloudevent.Event) any
 	// Handle is called for each event, and again after each failure, on a worker's goroutine. It must not panic; if it
 	// ends its goroutine (runtime.Goexit), the attempt has failed. ctx has the values of Run's context but does not

@@ -82,13 +82,20 @@ func (r *Reactor) start(w, running *worker) {
 }
 
 // work does the tasks of a worker, turn after turn, until the scheduler gives it none, so that an idle reaction has no workers.
-func (r *Reactor) work(w *worker) {
-	for more := true; more; more = r.endTurn(w) {
+func (r *Reactor) work(w *worker) { r.workFrom(w, w.claims.next()) }
+
+// workFrom is work that begins with task i, which the worker has claimed; -1 if it could claim none.
+func (r *Reactor) workFrom(w *worker, i int) {
+	for {
 		at := time.Now()
-		for i := w.claims.next(); i >= 0; i = w.claims.next() {
+		for ; i >= 0; i = w.claims.next() {
 			w.since.Store(int64(at.Sub(r.epoch)))
 			at = r.attempt(w, i, at)
 		}
+		if !r.endTurn(w) {
+			return
+		}
+		i = w.claims.next()
 	}
 }
 
@@ -181,7 +188,7 @@ func (r *Reactor) attempt(w *worker, i int, started time.Time) (over time.Time) 
 	w.ended[i] = handled{}
 	t := w.tasks[i]
 	a := attempt{item: t.item}
-	if t.ctx.Err() != nil || t.item.fold && !r.foldOwned(t.item) {
+	if t.ctx.Err() != nil || t.item.fold && !r.foldOwned(w, i) {
 		r.report(w, i, abandoned{a})
 		return time.Now()
 	}
@@ -245,15 +252,23 @@ func (r *Reactor) handle(w *worker, i int) Outcome {
 	return out
 }
 
-// foldOwned folds an item's event, unless its partition was lost after the item was given out: then the partition's
-// states are dropped, or belong to a later incarnation, which folds the event itself. It reports whether the handler
-// may run.
-func (r *Reactor) foldOwned(it *item) bool {
+// foldOwned folds the event of a worker's task i, unless its partition was lost after the item was given out: then the
+// partition's states are dropped, or belong to a later incarnation, which folds the event itself. It reports whether the handler
+// may run. If Fold ends the goroutine, foldOwned has the worker go on with the task on another one.
+func (r *Reactor) foldOwned(w *worker, i int) bool {
+	it := w.tasks[i].item
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.owned[it.partition.incarnation] == nil {
 		return false
 	}
-	it.result, it.fold = it.handler.Fold(&it.event), false
+	returned := false
+	defer func() {
+		if !returned {
+			go r.workFrom(w, i)
+		}
+	}()
+	it.result = it.handler.Fold(&it.event)
+	returned, it.fold = true, false
 	return true
 }
