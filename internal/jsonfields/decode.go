@@ -10,8 +10,8 @@ import (
 )
 
 // Decoder decodes JSON objects into a struct type as [json.Unmarshal] does, in one pass and several times as fast. It decodes only what
-// is plain, such as strings, numbers, booleans and structs of those, and leaves the values of other fields to encoding/json. What it
-// is not sure about it does not decode at all. It is immutable.
+// is plain, such as strings, numbers, booleans, and structs and lists of those, and leaves the values of other fields to encoding/json.
+// What it is not sure about it does not decode at all. It is immutable.
 type Decoder struct {
 	fields []plainField
 	byName map[string]int // index in fields
@@ -23,7 +23,8 @@ type plainField struct {
 	name  string
 	index int // of the field in the struct
 	as    plainKind
-	inner *Decoder // of asObject
+	inner *Decoder    // of asObject
+	elem  *plainField // of asList; without name and index
 }
 
 // plainKind is the kind of a Go value that is decoded without encoding/json.
@@ -36,6 +37,7 @@ const (
 	asFloat
 	asBool
 	asObject
+	asList   // a slice
 	asItself // its UnmarshalJSON
 	asOther  // json.Unmarshal
 )
@@ -57,12 +59,8 @@ func decoderOf(t reflect.Type, outer []reflect.Type) *Decoder {
 		}
 	}
 	for _, f := range structFields(t) {
-		p := plainField{name: f.name, index: f.Index[0], as: plainKindOf(f.Type)}
-		if p.as == asObject {
-			if p.inner = decoderOf(f.Type, append(outer, t)); p.inner == nil {
-				p.as = asOther
-			}
-		}
+		p := plainFieldOf(f.Type, append(outer, t))
+		p.name, p.index = f.name, f.Index[0]
 		if p.as == asOther {
 			others++
 		}
@@ -73,6 +71,23 @@ func decoderOf(t reflect.Type, outer []reflect.Type) *Decoder {
 		return nil
 	}
 	return d
+}
+
+// plainFieldOf returns how values of a type within others are decoded.
+func plainFieldOf(t reflect.Type, outer []reflect.Type) plainField {
+	p := plainField{as: plainKindOf(t)}
+	switch p.as {
+	case asObject:
+		if p.inner = decoderOf(t, outer); p.inner == nil {
+			p.as = asOther
+		}
+	case asList:
+		elem := plainFieldOf(t.Elem(), outer)
+		if p.elem = &elem; elem.as == asOther {
+			p.as = asOther
+		}
+	}
+	return p
 }
 
 // plainKindOf returns by what values of a type are decoded.
@@ -101,6 +116,10 @@ func plainKindOf(t reflect.Type) plainKind {
 		return asBool
 	case reflect.Struct:
 		return asObject
+	case reflect.Slice:
+		if t.Elem().Kind() != reflect.Uint8 { // bytes are base64
+			return asList
+		}
 	}
 	return asOther
 }
@@ -212,7 +231,7 @@ func (p *plainDecoding) raw(i int) (value []byte, end int) {
 // value decodes the value that begins at i into a field.
 func (p *plainDecoding) value(f *plainField, i int, v reflect.Value) int {
 	data := p.data
-	if data[i] == 'n' && f.as < asItself {
+	if data[i] == 'n' && f.as < asList {
 		return literal(data, i, "null") // changes nothing
 	}
 	switch f.as {
@@ -246,6 +265,8 @@ func (p *plainDecoding) value(f *plainField, i int, v reflect.Value) int {
 		return literal(data, i, "false")
 	case asObject:
 		return p.object(f.inner, i, v)
+	case asList:
+		return p.list(f.elem, i, v)
 	}
 	value, end := p.raw(i)
 	switch {
@@ -261,6 +282,43 @@ func (p *plainDecoding) value(f *plainField, i int, v reflect.Value) int {
 		return -1
 	}
 	return end
+}
+
+// list decodes the array that begins at i, or null, into the slice v. It does not if v is not nil, because of an earlier field of the same
+// name: encoding/json uses the elements of that one.
+func (p *plainDecoding) list(elem *plainField, i int, v reflect.Value) int {
+	data := p.data
+	switch {
+	case !v.IsNil():
+		return -1
+	case data[i] == 'n':
+		return literal(data, i, "null")
+	case data[i] != '[':
+		return -1
+	}
+	if i = blanks(data, i+1); i < len(data) && data[i] == ']' {
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		return i + 1
+	}
+	for n := 0; i < len(data); n++ {
+		v.Grow(1)
+		v.SetLen(n + 1)
+		if i = p.value(elem, i, v.Index(n)); i < 0 {
+			return -1
+		}
+		if i = blanks(data, i); i >= len(data) {
+			return -1
+		}
+		switch data[i] {
+		case ',':
+			i = blanks(data, i+1)
+		case ']':
+			return i + 1
+		default:
+			return -1
+		}
+	}
+	return -1
 }
 
 // string decodes the string that begins at i.
