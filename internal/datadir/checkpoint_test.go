@@ -7,11 +7,13 @@ import (
 	"hash/crc32"
 	"slices"
 	"testing"
+	"time"
 
 	"tidings.dev/internal/batch"
 	"tidings.dev/internal/faults"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
+	"tidings.dev/internal/txn"
 )
 
 func sampleCheckpoint() *Checkpoint {
@@ -100,4 +102,26 @@ func FuzzDecode(f *testing.F) {
 			faults.Bound(t, len(b), 256<<10, 512, func() { decode(t, sealed) })
 		}
 	})
+}
+
+// A copy skips the ids that the original may have given by now, and none that the clock has yet to come to, but where the clock is behind.
+func TestSkippedProducerIDs(t *testing.T) {
+	now := time.Date(2026, time.January, 2, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		reserved time.Duration // after now
+		last     int64         // first id of the skipped block
+	}{
+		"the clock is ahead":  {-time.Second, 86400e6},
+		"the clock is behind": {time.Hour, 86400e6 + 3600e6 + 2*txn.BlockSize + SkippedProducerIDs},
+	} {
+		var ids txn.IDs
+		ids.Reserve(now.Add(c.reserved))
+		payload, err := EncodeSkippedProducerIDs(ids.Snapshot(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if block, err := txn.DecodeBlock(payload); err != nil || block.First != c.last {
+			t.Errorf("%s: %v, %v; want %d", name, block, err, c.last)
+		}
+	}
 }

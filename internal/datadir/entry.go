@@ -3,6 +3,7 @@ package datadir
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"tidings.dev/internal/batch"
 	"tidings.dev/internal/journal"
@@ -97,19 +98,23 @@ func ParseEpoch(b []byte) (int32, error) {
 	return int32(binary.BigEndian.Uint32(b)), nil
 }
 
-// SkippedProducerIDs is the number of producer ids that are skipped in a copy of a log, and in a log whose journal has
-// lost entries. It is larger than the number of ids that the original will give while clients may still use ids of
-// both.
+// SkippedProducerIDs is the number of producer ids that are skipped in a backup, and in a log whose journal has lost
+// entries, if the clock is behind the ids that are reserved. It is larger than the number of ids that the original will
+// give while clients may still use ids of both.
 const SkippedProducerIDs = 1 << 20
 
-// EncodeSkippedProducerIDs returns the payload of a KindProducerIDs entry that skips SkippedProducerIDs ids after those
-// that are reserved. reserved is a result of txn.IDs.Snapshot. An error means that reserved cannot be decoded.
-func EncodeSkippedProducerIDs(reserved []byte) ([]byte, error) {
+// EncodeSkippedProducerIDs returns the payload of a KindProducerIDs entry that skips the ids that the original may have
+// given by now after those that are reserved. These are the ones that the clock stands for (ADR 41); those that the clock has yet
+// to come to are left, since by these it tells the ids of several copies apart. If it is behind, SkippedProducerIDs ids
+// are skipped. reserved is a result of txn.IDs.Snapshot. An error means that reserved cannot be decoded.
+func EncodeSkippedProducerIDs(reserved []byte, now time.Time) ([]byte, error) {
 	var ids txn.IDs
 	if err := ids.Load(reserved); err != nil {
 		return nil, err
 	}
-	block := ids.Reserve()
-	block.First += SkippedProducerIDs
+	last, block := ids.Reserve(time.Time{}), ids.Reserve(now)
+	if block.First == last.End() {
+		block.First += SkippedProducerIDs
+	}
 	return block.Encode(), nil
 }

@@ -92,7 +92,7 @@ func (b *journalRebuild) run() error {
 	if err := b.write(datadir.KindEpoch, datadir.EncodeEpoch(b.replay.Epoch()+1)); err != nil {
 		return err
 	}
-	block, err := datadir.EncodeSkippedProducerIDs(b.replay.ProducerIDs())
+	block, err := datadir.EncodeSkippedProducerIDs(b.replay.ProducerIDs(), time.Now())
 	if err != nil {
 		return err
 	}

@@ -365,11 +365,15 @@ func TestAuditFindsBrokenPromises(t *testing.T) {
 	appendNow(e, id, newBatch(-1, -1, faults.Payload("a", 1)))
 	appendNow(e, id, newBatch(77, 0, faults.Payload("b", 0)))
 	e.topics.parts.get(id).producers = txn.Producers{} // as if recovery had forgotten it
+	given, _, err := e.InitProducerID(noWait, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	lost := meta.Topic{Name: "lost", ID: meta.TopicID{1}, Partitions: 1}
 	key := groupKey{"g", group.TopicPartition{Topic: "orders"}, 7}
 	told := []any{
 		topicMade{topic}, topicMade{lost}, recordShown{recordAt{id, 0, faults.Payload("a", 2)}}, recordShown{recordAt{id, 9, faults.Payload("a", 9)}},
-		offsetAsked{key}, offsetAcked{key}, producerMade{0},
+		offsetAsked{key}, offsetAcked{key}, producerMade{given + 1},
 		batchAcked{sentBatch{p: id, base: 1, records: []string{faults.Payload("b", 5)}}},
 	}
 	broken := strings.Join(audit(e, expect(told), expect(told)), "\n")

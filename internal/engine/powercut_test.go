@@ -117,11 +117,16 @@ func (l *cutLife) round(round int, rng *rand.Rand, chance *mathrand.Rand) error 
 	return nil
 }
 
+// cutTime is the time of engines that have a cutConfig.
+var cutTime = time.Now()
+
 // cutConfig makes everything small, so that a run of milliseconds has checkpoints, rolls, evictions and retention.
 func cutConfig(fs vfs.FS) Config {
 	return Config{
 		FS: fs, JournalFileBytes: 32 << 10, CheckpointBytes: 12 << 10, TailBytes: 8 << 10, SegmentBytes: 4 << 10,
 		RetentionInterval: 2 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		// The clock stands still, so that it does not tell leader epochs and producer ids apart: the engine has to remember them.
+		Now: func() time.Time { return cutTime },
 	}
 }
 

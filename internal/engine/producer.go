@@ -36,7 +36,7 @@ func (e *Engine) InitProducerID(_ context.Context, _ int64, _ int16) (int64, int
 		if id, ok := e.producerIDs.next.Next(); ok {
 			return id, 0, nil
 		}
-		block := e.producerIDs.next.Reserve()
+		block := e.producerIDs.next.Reserve(e.config.Now())
 		if err := e.commit(datadir.KindProducerIDs, block.Encode()); err != nil {
 			return -1, -1, err
 		}

@@ -199,7 +199,7 @@ func (s *snapshot) takeJournal(last journal.LSN) (err error) {
 		reserved := s.producerIDs.next.Snapshot()
 		s.producerIDs.mu.Unlock()
 		var block []byte
-		if block, err = datadir.EncodeSkippedProducerIDs(reserved); err == nil {
+		if block, err = datadir.EncodeSkippedProducerIDs(reserved, s.config.Now()); err == nil {
 			err = appendCopy(0, datadir.KindProducerIDs, block)
 		}
 	}

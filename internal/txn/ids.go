@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 )
 
 // BlockSize is the number of producer ids that one journal entry reserves. Ids of a block that are not used before a
@@ -43,10 +44,21 @@ func (a *IDs) Next() (int64, bool) {
 	return id, true
 }
 
-// Reserve returns the next block. The caller appends the block's encoding to the journal, and calls Grant when it is
-// durable; it may reserve further blocks meanwhile. The ids of a block that is never granted are not used.
-func (a *IDs) Reserve() Block {
-	b := Block{First: a.reserved}
+// idsBegin is the moment from which on producer ids count microseconds.
+var idsBegin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// maxTimeID is the largest first id of a block that is taken from the clock, which is that of the year 2168. A clock that has gone wrong
+// leaves as many ids again that a client can hold in a float64.
+const maxTimeID = 1 << 52
+
+// Reserve returns the next block. It begins at the number of microseconds from idsBegin to now, so that IDs that go on from copies of one
+// state do not give the same ids (ADR 41), or at the first id that is not reserved if that is higher. The zero Time means the
+// latter.
+//
+// The caller appends the block's encoding to the journal, and calls Grant when it is durable; it may reserve further
+// blocks meanwhile. The ids of a block that is never granted are not used.
+func (a *IDs) Reserve(now time.Time) Block {
+	b := Block{First: max(a.reserved, min(now.UnixMicro()-idsBegin.UnixMicro(), maxTimeID))}
 	a.reserved = b.End()
 	return b
 }

@@ -3,6 +3,7 @@ package txn
 import (
 	"errors"
 	"testing"
+	"time"
 )
 
 // TestIDsAcrossCrashes checks that an id comes only from a durable block and never twice, even after crashes (trap 7).
@@ -22,7 +23,7 @@ func TestIDsAcrossCrashes(t *testing.T) {
 	if _, ok := a.Next(); ok {
 		t.Fatal("an id before any block is durable")
 	}
-	first := a.Reserve()
+	first := a.Reserve(time.Time{})
 	if _, ok := a.Next(); ok {
 		t.Fatal("an id from a block that is not durable")
 	}
@@ -34,7 +35,7 @@ func TestIDsAcrossCrashes(t *testing.T) {
 		t.Fatal("an id past the block")
 	}
 	// Case: two blocks at once, given in the order in which they became durable.
-	second, third := a.Reserve(), a.Reserve()
+	second, third := a.Reserve(time.Time{}), a.Reserve(time.Time{})
 	a.Grant(second)
 	next(&a)
 	a.Grant(third)
@@ -50,17 +51,41 @@ func TestIDsAcrossCrashes(t *testing.T) {
 		}
 		b.Replay(replayed)
 	}
-	b.Grant(b.Reserve())
+	b.Grant(b.Reserve(time.Time{}))
 	next(&b)
 	// Case: a checkpoint, with a block reserved and not yet durable.
-	pending := b.Reserve()
+	pending := b.Reserve(time.Time{})
 	var c IDs
 	if err := c.Load(b.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
 	c.Replay(pending)
-	c.Grant(c.Reserve())
+	c.Grant(c.Reserve(time.Time{}))
 	next(&c)
+}
+
+// TestIDsOfCopies checks that IDs that go on from copies of one state give different ids, that the clock takes no id back, and that a clock
+// that has gone wrong leaves as many ids again.
+func TestIDsOfCopies(t *testing.T) {
+	now := time.Date(2026, time.January, 2, 0, 0, 0, 0, time.UTC)
+	const day = 86400e6
+	for _, c := range []struct {
+		reserved int64
+		now      time.Time
+		want     int64
+	}{{0, now, day}, {day, now, day}, {day + 7000, now, day + 7000}, {5000, time.Time{}, 5000}, {0, now.AddDate(5000, 0, 0), 1 << 52}, {1<<52 + 1000, now.AddDate(5000, 0, 0), 1<<52 + 1000}} {
+		a := IDs{reserved: c.reserved}
+		if got := a.Reserve(c.now).First; got != c.want {
+			t.Errorf("%d are reserved at %v: the block begins at %d, want %d", c.reserved, c.now, got, c.want)
+		}
+	}
+	var one, two IDs
+	if a, b := one.Reserve(now), two.Reserve(now.Add(time.Millisecond)); a.End() > b.First {
+		t.Errorf("the same ids within a millisecond: %v, %v", a, b)
+	}
+	if a, b := one.Reserve(now), one.Reserve(now); b.First != a.End() {
+		t.Errorf("%v, %v", a, b)
+	}
 }
 
 func TestCorruptBlocks(t *testing.T) {
