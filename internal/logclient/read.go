@@ -65,19 +65,22 @@ func (c *Client) read(ctx context.Context, from, until Offsets, each func(*kgo.R
 		return err
 	}
 	defer cl.Close()
+	bare := make(map[partition]int) // errors of isBare since a record came
 	for until == nil || len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		for _, e := range fetches.Errors() {
-			if c.passing.willPass(e.Topic, e.Partition) {
+			if at := (partition{e.Topic, e.Partition}); isBare(e.Err) && bare[at] < maxBareErrors {
+				bare[at]++
 				continue
 			}
 			return fmt.Errorf("partition %d of %s: %w", e.Partition, e.Topic, e.Err)
 		}
 		for records := fetches.RecordIter(); !records.Done(); {
 			r := records.Next()
+			delete(bare, partition{r.Topic, r.Partition})
 			end := until[r.Topic][r.Partition]
 			if until != nil && r.Offset >= end-1 {
 				delete(left, partition{r.Topic, r.Partition})

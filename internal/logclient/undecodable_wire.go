@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,7 +26,6 @@ type held struct {
 	fresh    bool // while watched: a record came since
 	watched  bool // again is above 0, or lost is set: sawRecord is to look
 
-	bare bool  // the last batch had no bytes of records
 	lost bool  // kgo has gone past a batch of which it has decoded nothing
 	next int64 // while lost: the offset after the record that came last; 0 if none has come since the response began
 }
@@ -69,7 +69,6 @@ func (p *passing) OnFetchBatchRead(_ kgo.BrokerMetadata, topic string, number in
 	if m.NumRecords == 0 && m.CompressedBytes > 0 {
 		h.lost = true // or it comes again
 	}
-	h.bare = m.NumRecords == 0 && m.CompressedBytes == 0
 	if h.response != response { // the first batch of a response is the one that may come again
 		h.response = response
 		if h.first == m && !h.fresh {
@@ -84,13 +83,13 @@ func (p *passing) OnFetchBatchRead(_ kgo.BrokerMetadata, topic string, number in
 	}
 }
 
-// willPass reports whether an error of kgo in a fetch from a partition may be about a batch that claims records and has no
-// bytes of any, and which will be passed over when it has come a few times more.
-func (p *passing) willPass(topic string, number int32) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	h := p.held[partition{topic, number}]
-	return h != nil && h.bare && h.again <= heldUpAfter
+// maxBareErrors is how many errors of one batch that isBare knows are expected before it is passed over, and more.
+const maxBareErrors = 4 * heldUpAfter
+
+// isBare reports whether kgo's error in a fetch says that a batch claims records and has no bytes of any. There is no type for it. When
+// the batch has come a few times more, it is passed over.
+func isBare(err error) bool {
+	return strings.Contains(err.Error(), "claimed records with no record bytes")
 }
 
 // sawRecord notes that a record came. If batches were lost before it, it logs where. kgo goes past such a batch by itself if
