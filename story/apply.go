@@ -183,11 +183,15 @@ func (tx *writeTx) addReactionRecord(r *kgo.Record) {
 	}
 }
 
-// through returns the positions that marks have emitted up to. Those are left out that name no topic, or none by its id.
-func (tx *writeTx) through(m *obligation.Marks) (through []location) {
+// through returns where marks have emitted to. Positions are left out that name no topic, or none by its id.
+func (tx *writeTx) through(m *obligation.Marks) (through []reach) {
 	for _, p := range m.Through {
 		if p.Topic != "" && p.TopicID != (obligation.TopicID{}) && !obligation.Internal(p.Topic) {
-			through = append(through, location{partition{tx.topicOfFact(p.Topic, p.TopicID), p.Partition}, p.Offset})
+			at := reach{location{partition{tx.topicOfFact(p.Topic, p.TopicID), p.Partition}, p.Offset}, p.Span}
+			if p.Span < 0 || p.Span > p.Offset {
+				at.span = 0
+			}
+			through = append(through, at)
 		}
 	}
 	return through

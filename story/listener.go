@@ -240,7 +240,7 @@ func decodeSubscription(b []byte) (*obligation.Subscription, error) {
 //	range    │ int offsets since the end of the range before │ int length │
 //	copies   │ offset int │ of int │
 //	emission │ lo int │ hi int │ number of locations uint │ location … │
-//	location │ topic uint │ partition uint │ offset int │; one of topic 0 alone: unknown
+//	location │ topic uint │ partition uint │ offset int │; of topic 0 an offset is the span of the location before, and one alone: unknown
 //	skipped  │ lo int │ hi int │ who string │ at time │
 func (c *coverage) encode() []byte {
 	w := rowWriter{make([]byte, 0, 16+8*(c.done.Len()+c.unhandled.Len()))}
@@ -255,7 +255,13 @@ func (c *coverage) encode() []byte {
 	}
 	w.uint(uint64(len(c.emitted)))
 	for _, e := range c.emitted {
-		through := e.through
+		var through []location
+		for _, at := range e.through {
+			through = append(through, at.location)
+			if at.span > 0 {
+				through = append(through, location{offset: at.span})
+			}
+		}
 		if e.unknown {
 			through = []location{{}}
 		}
@@ -287,10 +293,13 @@ func decodeCoverage(b []byte) (*coverage, error) {
 		e := emission{Range: offsets.Range{Lo: r.Varint(), Hi: r.Varint()}}
 		for n := r.Uvarint(); n > 0 && r.OK(); n-- {
 			at := location{partition{topicNum(r.Uvarint()), int32(r.Uvarint())}, r.Varint()}
-			if at.topic == 0 {
+			switch {
+			case at.topic > 0:
+				e.through = append(e.through, reach{location: at})
+			case len(e.through) > 0 && at.offset > 0:
+				e.through[len(e.through)-1].span = at.offset
+			default:
 				e.unknown = true
-			} else {
-				e.through = append(e.through, at)
 			}
 		}
 		c.emitted = append(c.emitted, e)

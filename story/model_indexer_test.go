@@ -148,6 +148,8 @@ type sabotage struct {
 	anybody      bool       // every story counts as traced
 	removing     bool       // nothing is wrong, but records are removed in each game
 	missNothing  bool       // what was removed unread counts as read
+	forgetting   bool       // nothing is wrong, but partitions lose what they have in each game
+	ignoreSpans  bool       // marks only say where what was emitted ends, in all
 
 	restoring      bool // nothing is wrong, but the log goes back often: the other faults are found sooner then
 	neverCompare   bool // the index is not compared with the log
@@ -205,6 +207,10 @@ func (x *modelIndexer) subscribe(reaction string, t topicNum) {
 
 // take reads the next entry of a partition, if there is one.
 func (x *modelIndexer) take(p partition) {
+	if start := x.w.starts[p]; x.read[p] < start {
+		x.pass(p, start)
+		return
+	}
 	if !x.follows(p.topic) || x.read[p] >= int64(len(x.w.logs[p])) {
 		return
 	}
@@ -239,13 +245,21 @@ func (x *modelIndexer) take(p partition) {
 			f = &believed
 		}
 		frozen := maps.Clone(x.j.frozen)
-		var through []location
+		var through []reach
 		for _, p := range f.Through {
 			t := topicWith(p.TopicID)
 			if x.how.throughByName {
 				t = x.topics[p.Topic]
 			}
-			through = append(through, location{partition{t, p.Partition}, p.Offset})
+			at := reach{location{partition{t, p.Partition}, p.Offset}, p.Span}
+			if i := slices.IndexFunc(through, func(have reach) bool { return x.how.ignoreSpans && have.partition == at.partition }); i >= 0 {
+				through[i].offset = max(through[i].offset, at.offset)
+				continue
+			}
+			if x.how.ignoreSpans {
+				at.span = 0
+			}
+			through = append(through, at)
 		}
 		x.j.onMarks(x.m, li, f, through)
 		for n, froze := range frozen {
@@ -371,7 +385,7 @@ func (x *modelIndexer) listener(reaction string, t topicNum) *listener {
 
 // step makes the indexer take one random step. An error describes a false verdict.
 func (x *modelIndexer) step() error {
-	if x.connected != x.w.starts && x.w.choose(3, "connect") > 0 {
+	if x.connected != x.w.restarts && x.w.choose(3, "connect") > 0 {
 		if len(x.underWay) > 0 && x.w.choose(2, "lands") == 0 { // before the indexer notices
 			x.land()
 		}
@@ -488,7 +502,7 @@ func (x *modelIndexer) endAll() error {
 	if x.how.settleLosses {
 		for c := range x.j.reaching {
 			for i, e := range c.emitted {
-				c.emitted[i].through = slices.DeleteFunc(e.through, func(at location) bool { return x.gone(at.topic) })
+				c.emitted[i].through = slices.DeleteFunc(e.through, func(at reach) bool { return x.gone(at.topic) })
 			}
 		}
 	}
@@ -529,8 +543,12 @@ func (x *modelIndexer) miss() {
 		return
 	}
 	p := parts[x.w.choose(len(parts), "removed from")]
+	x.pass(p, min(int64(len(x.w.logs[p])), x.read[p]+1+int64(x.w.choose(4, "removed"))))
+}
+
+// pass makes the indexer pass what was removed of a partition up to an offset.
+func (x *modelIndexer) pass(p partition, to int64) {
 	from := x.read[p]
-	to := min(int64(len(x.w.logs[p])), from+1+int64(x.w.choose(4, "removed")))
 	for ; x.read[p] < to; x.read[p]++ {
 		x.m.removed[location{p, x.read[p]}] = true
 		x.m.records[p] = append(x.m.records[p], storedRecord{})
@@ -623,7 +641,7 @@ func (x *modelIndexer) publish(sure []storyNum, cut snapshot) error {
 		s := x.m.stories[n]
 		events, owed, toCome := x.w.truth(cut, x.m.removed, x.gone, s.correlation)
 		if s.open == 0 {
-			if what := x.w.missedOwed(x.read, x.m.removed, s.correlation); what != "" {
+			if what := x.w.missedOwed(x.read, x.m.removed, s.correlation); what != "" && !x.lostOriginal(s.correlation) {
 				return fmt.Errorf("settled %s falsely: %s", s.correlation, what)
 			}
 			if s.events != events || len(owed) > 0 || len(toCome) > 0 {
@@ -682,6 +700,19 @@ func (x *modelIndexer) incomplete(correlation string) (incomplete, unsure bool) 
 	return incomplete, unsure
 }
 
+// mayBeForgotten reports whether something of a story may have been lost with what a partition had, so that who owes it never handles it.
+func (x *modelIndexer) mayBeForgotten(correlation string) bool {
+	if x.w.forgot == 0 {
+		return false
+	}
+	for p, log := range x.w.logs {
+		if first := slices.IndexFunc(log, func(e entry) bool { return e.id == correlation }); first >= 0 {
+			return log[first].serial < x.w.forgot || x.m.removed[location{p, int64(first)}]
+		}
+	}
+	return true
+}
+
 // finish lets the world finish and the indexer read everything. An error describes a story that has not settled then,
 // or was settled falsely.
 func (x *modelIndexer) finish() error {
@@ -722,7 +753,7 @@ func (x *modelIndexer) finish() error {
 		case settled || unsure:
 			continue
 		case told:
-			if incomplete {
+			if incomplete || x.mayBeForgotten(s.correlation) {
 				continue
 			}
 		}

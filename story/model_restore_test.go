@@ -62,17 +62,17 @@ func (w *world) goBack() {
 // restart makes the broker start again. Leader epochs begin, and clients connect anew.
 func (w *world) restart() {
 	w.leader++
-	w.starts++
+	w.restarts++
 	w.unseen = true
 }
 
 // connect compares the index with the log, if the broker has started again since the last comparison, and empties the index if it
 // does not fit. It is called before anything that needs a connection.
 func (x *modelIndexer) connect() {
-	if x.connected == x.w.starts {
+	if x.connected == x.w.restarts {
 		return
 	}
-	x.connected, x.w.unseen = x.w.starts, false
+	x.connected, x.w.unseen = x.w.restarts, false
 	if x.how.neverCompare {
 		return
 	}

@@ -25,11 +25,14 @@ type world struct {
 	restores      bool                // the log goes back
 	restoresOften bool                // of six chances that it may, it takes all
 	removes       bool                // records are removed that the indexer has not read; reactions have fetched them before
+	forgets       bool                // partitions lose what they have, as those in memory do, and reactions go on behind it
+	starts        map[partition]int64 // where the log of partitions that have lost something begins
+	forgot        int64               // the serial when something was lost last
 	made          map[string]topicNum // by name, the last topic that was made: also those that a restore has taken keep their numbers
 	taken         map[topicNum]bool   // topics that were made after the backup with which the broker has started: as if they were deleted
 	joined        int                 // number of reactions that have joined
 	leader        int32               // leader epoch of the records that are appended now
-	starts        int                 // number of times that the broker has started again
+	restarts      int                 // number of times that the broker has started again
 	unseen        bool                // the indexer has not connected since the broker has started again
 	serial        int64               // number of records that were appended, also of those that a restore has taken
 	backup        *backup             // nil if there is none
@@ -62,6 +65,7 @@ type entry struct {
 	typ             nameNum
 	depth           int             // number of causes above the event
 	fact            obligation.Fact // nil for an event
+	never           bool            // there has never been a record at this offset
 	leader          int32           // leader epoch
 	serial          int64           // stands for the time: no two records have the same
 }
@@ -73,7 +77,7 @@ type actor struct {
 	types     []nameNum
 	sub       *obligation.Subscription
 	announced bool // the subscription is in the log
-	old       bool // it is of an earlier version, whose marks do not say what was emitted
+	old       bool // it is of an earlier version, whose marks do not say what was emitted: nor what of it was lost with a partition in memory
 	parts     map[int32]*owner
 }
 
@@ -95,14 +99,20 @@ type run struct {
 	of      int // the offset of the event's first record: if the record at at is another one, it is a copy
 	emit    []entry
 	emitTo  []partition
-	through map[partition]int64 // the ends of what was emitted
+	through map[emittedTo]offsets.Range // what was emitted
 	marked  bool
 	handles bool // the reaction has a handler for the event's type
 }
 
+// emittedTo is a partition between two losses of what it had.
+type emittedTo struct {
+	partition
+	start int64 // of its log
+}
+
 // newWorld returns a world with one topic and no events.
 func newWorld(choose func(int, string) int) *world {
-	w := &world{choose: choose, logs: make(map[partition][]entry), topics: []topicNum{1}, made: map[string]topicNum{"1": 1}, taken: make(map[topicNum]bool)}
+	w := &world{choose: choose, logs: make(map[partition][]entry), topics: []topicNum{1}, made: map[string]topicNum{"1": 1}, taken: make(map[topicNum]bool), starts: make(map[partition]int64)}
 	for _, p := range []partition{{1, 0}, {1, 1}, {worldSubscriptions, 0}, {worldReactions, 0}, {worldStory, 0}} {
 		w.logs[p] = nil
 	}
@@ -152,7 +162,22 @@ func (w *world) step() {
 	if w.restores {
 		acts = append(acts, w.goBack)
 	}
+	if w.forgets {
+		acts = append(acts, w.forget)
+	}
 	acts[w.choose(len(acts), "act")]()
+}
+
+// forget makes a partition lose all that it has, as one in memory does when its broker starts again. Its offsets go on further up.
+func (w *world) forget() {
+	if w.choose(4, "really") > 0 {
+		return
+	}
+	p := partition{w.topics[w.choose(len(w.topics), "topic")], int32(w.choose(2, "partition"))}
+	for range 1 + w.choose(3, "never given") {
+		w.append(p, entry{never: true})
+	}
+	w.starts[p], w.forgot = int64(len(w.logs[p])), w.serial
 }
 
 // drain makes every reaction append its subscription and handle all events, and nothing else happen.
@@ -195,7 +220,9 @@ func (w *world) root() {
 func (w *world) again() {
 	p := partition{w.topics[w.choose(len(w.topics), "topic")], int32(w.choose(2, "partition"))}
 	if log := w.logs[p]; len(log) > 0 {
-		w.append(p, log[w.choose(len(log), "event")])
+		if e := log[w.choose(len(log), "event")]; !e.never {
+			w.append(p, e)
+		}
 	}
 }
 
@@ -263,7 +290,7 @@ func (w *world) join() {
 		return
 	}
 	t := w.topics[w.choose(len(w.topics), "topic")]
-	a := &actor{name: string(rune('A' + w.joined)), topic: t, parts: make(map[int32]*owner), old: w.choose(4, "version") == 3}
+	a := &actor{name: string(rune('A' + w.joined)), topic: t, parts: make(map[int32]*owner), old: w.choose(4, "version") == 3 && !w.forgets}
 	for typ := nameNum(1); typ <= 3; typ++ {
 		if w.choose(4, "wants") > 0 {
 			a.types = append(a.types, typ)
@@ -362,7 +389,8 @@ func (w *world) start() {
 
 // begin starts a run for one of the first three events of a partition that are neither done nor running.
 func (w *world) begin(a *actor, p int32) {
-	o, log := a.parts[p], w.logs[partition{a.topic, p}]
+	o, log, start := a.parts[p], w.logs[partition{a.topic, p}], w.starts[partition{a.topic, p}]
+	o.position = max(o.position, start)
 	var free []int64
 	for off := o.position; off < int64(len(log)) && len(free) < 3; off++ {
 		if !o.done[off] && !o.running[off] {
@@ -373,7 +401,8 @@ func (w *world) begin(a *actor, p int32) {
 		return
 	}
 	off := free[w.choose(len(free), "offset")]
-	r := &run{a: a, through: make(map[partition]int64), at: location{partition{a.topic, p}, off}, epoch: o.epoch, owner: o, of: slices.IndexFunc(log, func(e entry) bool { return e.id == log[off].id })}
+	r := &run{a: a, through: make(map[emittedTo]offsets.Range), at: location{partition{a.topic, p}, off}, epoch: o.epoch, owner: o}
+	r.of = int(start) + slices.IndexFunc(log[start:], func(e entry) bool { return e.id == log[off].id })
 	r.handles = slices.Contains(a.types, log[off].typ)
 	if r.of == int(off) && r.handles {
 		r.emit, r.emitTo = w.emissions(a, log[off])
@@ -396,7 +425,13 @@ func (w *world) advance() {
 	}
 	if len(r.emit) > 0 {
 		to := partition{w.now(r.emitTo[0].topic), r.emitTo[0].partition}
-		r.through[to] = w.append(to, r.emit[0]) + 1
+		at := w.append(to, r.emit[0])
+		all, more := r.through[emittedTo{to, w.starts[to]}]
+		if !more {
+			all.Lo = at
+		}
+		all.Hi = at + 1
+		r.through[emittedTo{to, w.starts[to]}] = all
 		r.emit, r.emitTo = r.emit[1:], r.emitTo[1:]
 		return
 	}
@@ -430,8 +465,8 @@ func (w *world) mark(r *run) {
 		if len(r.through) > 0 {
 			m.Emitted = m.Done
 		}
-		for p, end := range r.through {
-			m.Through = append(m.Through, obligation.Position{Topic: topicName(p.topic), TopicID: topicID(p.topic), Partition: p.partition, Offset: end})
+		for to, all := range r.through {
+			m.Through = append(m.Through, obligation.Position{Topic: topicName(to.topic), TopicID: topicID(to.topic), Partition: to.partition.partition, Offset: all.Hi, Span: all.Hi - all.Lo})
 		}
 	}
 	w.append(partition{worldReactions, 0}, entry{fact: m})
@@ -730,6 +765,9 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 		if slices.IndexFunc(log, func(o entry) bool { return o.id == e.id }) != int(at.offset) {
 			continue
 		}
+		if w.elsewhere(at.partition, e.id) {
+			continue // by another run of the handler: the marks of the one that has emitted it here may not count
+		}
 		for _, a := range w.reactions {
 			sub := subscriptionTo(at.topic, subs[a.name])
 			if topicName(a.topic) != topicName(at.topic) || sub == nil || sub.Retired || !subscribedThen(sub, at.partition.partition, at.offset, fmt.Sprint(e.typ)) {
@@ -741,6 +779,16 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 		}
 	}
 	return ""
+}
+
+// elsewhere reports whether an event has a record in another partition than p.
+func (w *world) elsewhere(p partition, id string) bool {
+	for other, log := range w.logs {
+		if other != p && slices.ContainsFunc(log, func(e entry) bool { return e.id == id }) {
+			return true
+		}
+	}
+	return false
 }
 
 // subscribedThen reports whether a subscription is to events of type typ that were appended at offset of partition p.

@@ -220,6 +220,48 @@ func TestWhatIsEmittedAfterALossSettles(tt *testing.T) {
 	t.settles("a")
 }
 
+// TestMarksOfBeforeAndAfterALossTellThemApart has payment record together what it emitted to a topic in memory before its broker started again,
+// and after. Books has handled only the first of what was lost, and goes on behind it. Offsets that were never given hold up nothing.
+func TestMarksOfBeforeAndAfterALossTellThemApart(tt *testing.T) {
+	at := func(lo, hi int64) obligation.Position {
+		return obligation.Position{Topic: "payments", TopicID: paymentsID, Offset: hi, Span: hi - lo}
+	}
+	const start = 1 << 20
+	for name, c := range map[string]struct {
+		through []obligation.Position
+		settles bool
+	}{
+		"of both":                {[]obligation.Position{at(0, 2), at(start, start+1)}, false},
+		"of before":              {[]obligation.Position{at(1, 2)}, false},
+		"of before, handled":     {[]obligation.Position{at(0, 1), at(start, start+1)}, true},
+		"of after":               {[]obligation.Position{at(start, start+1)}, true},
+		"of both, first unknown": {[]obligation.Position{{Topic: "payments", TopicID: paymentsID, Offset: start + 1}}, true}, // as earlier versions have it
+	} {
+		tt.Run(name, func(tt *testing.T) {
+			t := newRemovedTest(tt)
+			t.books(nil)
+			t.l.event("orders", "a", "a", "", "", "placed", "order/a", epoch)
+			apply(t, t.ix, t.l)
+			t.l.ends["payments/0"] = start
+			t.remove()
+			t.marks(0, 1, func(m *obligation.Marks) { m.Through = c.through })
+			t.l.event("payments", "b", "b", "", "", "charged", "order/b", epoch)
+			for _, done := range []offsets.Range{{Lo: 0, Hi: 1}, {Lo: start, Hi: start + 1}} {
+				t.l.fact(&obligation.Marks{Reaction: "books", Topic: "payments", TopicID: paymentsID, Done: []offsets.Range{done}, Position: done.Hi, Emitted: []offsets.Range{}})
+			}
+			apply(t, t.ix, t.l)
+			t.reopen()
+			if c.settles {
+				t.settles("a", "b")
+				return
+			}
+			t.settles("b")
+			t.l.fact(&obligation.Seek{Reaction: "books", Topic: "payments", TopicID: paymentsID, Epoch: 1, To: 2})
+			t.settles("a")
+		})
+	}
+}
+
 // TestALossIsNotForgottenAmongMany has payment emit so much, before and after a loss, that the index joins what it keeps of it.
 func TestALossIsNotForgottenAmongMany(tt *testing.T) {
 	t := newRemovedTest(tt)

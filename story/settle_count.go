@@ -137,7 +137,7 @@ func storyOf(store eventStore, p partition, first, offset int64, e eventHead) st
 // must write the listener's coverage.
 //
 // through has the positions that the emissions for events in m reach. What m.Through has beyond that is not known.
-func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, through []location) bool {
+func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, through []reach) bool {
 	c := li.coverage(m.Partition)
 	if m.Epoch < c.epoch {
 		return false

@@ -15,9 +15,32 @@ import (
 // range, and perhaps not for all of them.
 type emission struct {
 	offsets.Range
-	through []location // the offset after the last of it, for each partition in which some of it lies
-	unknown bool       // it is not recorded how far it reaches; through is empty
-	tick    uint64     // judge.tick when the marks were read; 0 if that was before the index file was opened
+	through []reach // for each partition in which some of it lies
+	unknown bool    // it is not recorded how far it reaches; through is empty
+	tick    uint64  // judge.tick when the marks were read; 0 if that was before the index file was opened
+}
+
+// reach is where in a partition an emission lies.
+type reach struct {
+	location       // the partition, and the offset after the last of it
+	span     int64 // number of offsets from the first of it to the last, all of which have had records; 0: not known
+}
+
+// first returns the offset of the first of it, or 0 if that is not known.
+func (r reach) first() int64 {
+	if r.span == 0 {
+		return 0
+	}
+	return r.offset - r.span
+}
+
+// join makes r reach over both. Offsets between them count as if they had had records, since a story rather waits for too much.
+func (r *reach) join(o reach) {
+	first, known := min(r.first(), o.first()), r.span > 0 && o.span > 0
+	r.offset, r.span = max(r.offset, o.offset), 0
+	if known {
+		r.span = r.offset - first
+	}
 }
 
 // maxEmissions is how many emissions are kept of a listener in one partition. The two oldest become one if there are more.
@@ -29,14 +52,14 @@ const maxTraced = 1024
 
 // passed reports whether everything below the offset of a location was read, or was removed before it was.
 func (e *emission) passed(log logReader) bool {
-	return !e.unknown && !slices.ContainsFunc(e.through, func(at location) bool { return log.position(at.partition) < at.offset })
+	return !e.unknown && !slices.ContainsFunc(e.through, func(at reach) bool { return log.position(at.partition) < at.offset })
 }
 
 // removal is what may have been removed of an emission from one partition before it was read.
 type removal struct {
 	partition
 	offsets.Range      // where it may have been
-	last          bool // the last of it was there, for certain
+	real          bool // all of the range has had records, for certain
 }
 
 // removed yields what may have been removed of an emission before it was read. source is the partition of the events that it is for.
@@ -47,11 +70,13 @@ func (e *emission) removed(log logReader, source partition) iter.Seq[removal] {
 		}
 		through := e.through
 		if e.unknown {
-			through = log.allMissed()
+			for _, at := range log.allMissed() {
+				through = append(through, reach{location: at})
+			}
 		}
 		for _, at := range through {
 			m := log.missed(at.partition)
-			r := removal{at.partition, offsets.Range{Lo: m.Lo, Hi: min(m.Hi, at.offset)}, at.offset <= m.Hi && !e.unknown}
+			r := removal{at.partition, offsets.Range{Lo: max(m.Lo, at.first()), Hi: min(m.Hi, at.offset)}, at.span > 0 || at.offset <= m.Hi && !e.unknown}
 			if r.Lo < r.Hi && !yield(r) {
 				return
 			}
@@ -79,7 +104,7 @@ func (j *judge) mayOwe(log logReader, r removal) *listener {
 			}
 		}
 		switch ranges := done.Ranges(); {
-		case !r.last:
+		case !r.real:
 			// A position is past what was not handled if a topic has lost what it had in memory. That must not hold up those who have
 			// emitted afterwards.
 			from = max(from, c.position)
@@ -111,7 +136,7 @@ func (j *judge) read(log logReader, source partition, e *emission) bool {
 
 // reachOf returns the emission that marks tell of; ok is false if they say that there was none. through are their positions, or
 // nil if one of them names no topic.
-func reachOf(m *obligation.Marks, through []location) (e emission, ok bool) {
+func reachOf(m *obligation.Marks, through []reach) (e emission, ok bool) {
 	of := m.Emitted
 	if of == nil {
 		of, e.unknown = m.Done, true
@@ -157,13 +182,13 @@ func (e *emission) join(log logReader, o emission) {
 	e.tick = max(e.tick, o.tick)
 	e.through = slices.Clone(e.through)
 	for _, at := range o.through {
-		if i := slices.IndexFunc(e.through, func(have location) bool {
+		if i := slices.IndexFunc(e.through, func(have reach) bool {
 			removed := log.missed(at.partition).Hi
 			return have.partition == at.partition && (have.offset <= removed) == (at.offset <= removed)
 		}); i < 0 {
 			e.through = append(e.through, at)
 		} else {
-			e.through[i].offset = max(e.through[i].offset, at.offset)
+			e.through[i].join(at)
 		}
 	}
 }

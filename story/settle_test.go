@@ -14,6 +14,7 @@ func play(choose func(int, string) int, steps int, how sabotage) error {
 	w.remakes = !how.steady && choose(3, "remakes") == 2
 	w.restores, w.restoresOften = how.restoring || !how.steady && choose(3, "restores") == 2, how.restoring
 	w.removes = how.removing || !how.steady && !w.remakes && !w.restores && choose(3, "removes") == 2
+	w.forgets = how.forgetting || w.removes && choose(2, "forgets") == 1
 	w.markFirst = how.markFirst
 	x := newModelIndexer(w, how)
 	for range steps {
@@ -84,6 +85,7 @@ func TestTheModelFindsAWrongJudge(t *testing.T) {
 		"looks for emissions in the topic of the name":        {throughByName: true},
 		"settles what has lost events, judging by marks":      {settleLosses: true},
 		"takes what was removed unread for read":              {steady: true, removing: true, missNothing: true},
+		"takes a position for what was handled of a loss":     {steady: true, forgetting: true, ignoreSpans: true},
 		"forgets who is subscribed to a topic made again":     {noRenewal: true},
 
 		"does not notice that the log has gone back":          {restoring: true, neverCompare: true},

@@ -49,18 +49,17 @@ func newAcknowledged(log *slog.Logger) *acknowledged {
 }
 
 // add notes that the record at an offset was acknowledged. leader returns the partition's leader epoch as the client knows it; it is
-// called for the first record of a partition.
-func (a *acknowledged) add(p partition, offset int64, leader func() int32) {
+// called for the first record of a partition. It returns the leader epoch of the partition as the last check, or leader, has it.
+func (a *acknowledged) add(p partition, offset int64, leader func() int32) (epoch int32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	end, ok := a.ends[p]
-	switch {
-	case !ok:
-		a.ends[p] = acknowledgedEnd{offset + 1, max(leader(), a.epoch)}
-	case offset >= end.offset:
-		end.offset = offset + 1
-		a.ends[p] = end
+	if !ok {
+		end.epoch = max(leader(), a.epoch)
 	}
+	end.offset = max(end.offset, offset+1)
+	a.ends[p] = end
+	return end.epoch
 }
 
 // addRead notes that the record at an offset, which is of a leader epoch, was read.

@@ -44,9 +44,11 @@ func (c *Client) over() bool {
 	}
 }
 
-// acknowledged notes that the log has acknowledged a record.
+// acknowledged notes that the log has acknowledged a record, and sets its leader epoch; -1 if that is not known. Records of a partition that
+// have the same were appended without a start of the broker in between. Not so if one was acknowledged as the broker died, and that is processed
+// after a new connection was checked.
 func (c *Client) acknowledged(r *kgo.Record) {
-	c.acked.add(partition{r.Topic, r.Partition}, r.Offset, func() int32 {
+	r.LeaderEpoch = c.acked.add(partition{r.Topic, r.Partition}, r.Offset, func() int32 {
 		_, epoch, err := c.kgo.PartitionLeader(r.Topic, r.Partition)
 		if err != nil {
 			return -1

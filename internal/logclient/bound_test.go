@@ -127,3 +127,30 @@ func TestABoundClientSendsNothingToALogThatHasLostSomething(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordsOfTwoStartsHaveTwoEpochs appends records before and after a restart of the broker.
+func TestRecordsOfTwoStartsHaveTwoEpochs(t *testing.T) {
+	r, dir := &replaceable{t: t}, t.TempDir()
+	r.start(dir)
+	c, err := logclient.New(logclient.Config{Addresses: []string{"tidings:9092"}, Dial: r.dial, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Close(); r.stop() }()
+	c.Declare("orders", 1, nil)
+	epoch := func() int32 {
+		t.Helper()
+		record := &kgo.Record{Topic: "orders"}
+		if err := c.ProduceSync(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		return record.LeaderEpoch
+	}
+	first, second := epoch(), epoch()
+	r.stop()
+	r.start(dir)
+	third, fourth := epoch(), epoch()
+	if first != second || third <= first || fourth != third {
+		t.Errorf("epochs %d, %d, and %d, %d after a restart", first, second, third, fourth)
+	}
+}

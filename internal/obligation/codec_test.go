@@ -21,7 +21,7 @@ func TestEveryFactSurvivesTheWire(t *testing.T) {
 			Started: at, Finished: at.Add(time.Second), Times: []Timing{{10, 1500 * time.Microsecond, at.Add(time.Millisecond)}, {11, 0, at}}},
 		&Marks{Reaction: "email", Topic: "orders"},
 		&Marks{Reaction: "email", Topic: "orders", Emitted: []offsets.Range{}},
-		&Marks{Reaction: "email", Topic: "orders", Emitted: []offsets.Range{{Lo: 4, Hi: 5}}, Through: []Position{{Topic: "mails", TopicID: TopicID{7}, Partition: 2, Offset: 9}}},
+		&Marks{Reaction: "email", Topic: "orders", Emitted: []offsets.Range{{Lo: 4, Hi: 5}}, Through: []Position{{Topic: "mails", TopicID: TopicID{7}, Partition: 2, Offset: 9, Span: 3}}},
 		&Retrying{Reaction: "email", Topic: "orders", Partition: 1, Offset: 5, Attempt: 2, First: at, Error: "connection refused", Next: at, At: at},
 		&Running{Reaction: "email", Topic: "orders", Partition: 1, Offset: 5, Attempt: 2, Since: at, First: at, At: at},
 		&Marks{Reaction: "email", Topic: "orders", TopicID: TopicID{1, 15: 255}},

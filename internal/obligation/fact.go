@@ -126,8 +126,11 @@ type Marks struct {
 	// in Done. It is nil if the writer, of an earlier version, has not recorded it, or if Through would be too long: then any of Done
 	// may have emitted something, anywhere. Empty, and not nil, means that none of Done has.
 	Emitted []offsets.Range `json:"emitted,omitzero"`
-	// Through has, for each partition that the handlers of Emitted have emitted to, the offset after the last of it. Whoever has
-	// read so far has read all that they emitted. A topic id of zero means that it is not known.
+	// Through has, for each partition that the handlers of Emitted have emitted to, the offset after the last of it, and how many
+	// offsets it spans. Whoever has read so far has read all that they emitted. A partition whose leader epoch has changed meanwhile,
+	// as at a start of its broker, has one entry for each epoch: where records are kept in memory, the offsets between the two
+	// may never have been given. In records of earlier versions, without Span, it has one. A topic id of zero means that it is not
+	// known.
 	Through []Position `json:"through,omitempty"`
 	// Position is the offset that is committed after this record: all offsets below it are done.
 	Position int64 `json:"position"`

@@ -136,6 +136,9 @@ func (r *plainReader) positions() []Position {
 		if r.has(`,"topic_id":`) {
 			p.TopicID = r.topicID()
 		}
+		if r.has(`,"span":`) {
+			p.Span = r.int()
+		}
 		r.take("}")
 		all = append(all, p)
 	})

@@ -13,7 +13,7 @@ import (
 // doubled: whatever plainSettled and plainMarks take must be what encoding/json makes of it.
 func TestThePlainFormMeansWhatJSONMeans(t *testing.T) {
 	at := time.Date(2026, 3, 4, 10, 0, 0, 123_000_000, time.UTC)
-	through := []Position{{Topic: "orders", Partition: 3, Offset: 77, TopicID: TopicID{1, 2}}, {Topic: "mails", Offset: 9}}
+	through := []Position{{Topic: "orders", Partition: 3, Offset: 77, TopicID: TopicID{1, 2}, Span: 12}, {Topic: "mails", Offset: 9}}
 	for name, f := range map[string]Fact{
 		"settled":       &Settled{Correlation: "c", Root: "r", Episode: 12, Events: 7, Through: through, At: at},
 		"short settled": &Settled{Correlation: "c", Episode: 1, Events: 1},

@@ -76,4 +76,7 @@ type Position struct {
 	Partition int32   `json:"partition"`
 	Offset    int64   `json:"offset"`
 	TopicID   TopicID `json:"topic_id,omitzero"` // zero if the writer or the log does not have topic ids
+	// Span is the number of offsets from the first one that is meant up to Offset. It is 0 if that is not known, and outside
+	// Marks.Through.
+	Span int64 `json:"span,omitzero"`
 }

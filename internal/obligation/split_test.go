@@ -44,7 +44,7 @@ func TestMarksAreSplit(t *testing.T) {
 			}
 			whole.Emitted = append([]offsets.Range{}, emitted.Ranges()...)
 			for i := range n() {
-				whole.Through = append(whole.Through, Position{text.Draw(t, "topic"), int32(i), offset.Draw(t, "end"), TopicID{1}})
+				whole.Through = append(whole.Through, Position{text.Draw(t, "topic"), int32(i), offset.Draw(t, "end"), TopicID{1}, offset.Draw(t, "span")})
 			}
 		}
 		limit := rapid.IntRange(8<<10, 20<<10).Draw(t, "limit")

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"tidings.dev/internal/cloudevent"
-	"tidings.dev/internal/obligation"
 	"tidings.dev/internal/offsets"
 )
 
@@ -45,9 +44,9 @@ type (
 	// handled: a handler has succeeded, and the events that it emitted are durable.
 	handled struct {
 		attempt
-		started, finished time.Time             // of the call of the handler
-		emitted           int                   // number of emitted events
-		through           []obligation.Position // how far in the log the emitted events reach
+		started, finished time.Time // of the call of the handler
+		emitted           int       // number of emitted events
+		through           []reached // where in the log the emitted events are
 	}
 
 	// ended: several things have happened at the same time.
@@ -67,7 +66,7 @@ type (
 		attempt
 		reason  string
 		at      time.Time
-		through []obligation.Position // as in handled
+		through []reached // as in handled
 	}
 
 	// failed: a handler has failed, or an event that it emitted could not be appended. The next attempt is due after
