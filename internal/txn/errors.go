@@ -1,6 +1,7 @@
-// Package txn makes producers idempotent. It keeps the last sequence numbers of each producer in each partition, so
-// that a batch that is sent twice is appended once, and it allocates producer ids. The package does no I/O and reads no
-// clock.
+// Package txn makes producers idempotent and transactional. It keeps the last sequence numbers of each producer in each
+// partition, so that a batch that is sent twice is appended once (Producers), allocates producer ids (IDs), and
+// coordinates transactions (Coordinator, docs/adr/0040-the-end-of-a-transaction-is-one-entry.md). The package does no
+// I/O and reads no clock.
 package txn
 
 import (
@@ -24,6 +25,30 @@ var (
 	ErrTooManyProducers = errors.New("too many idempotent producers are known; try again when others have been idle for an hour")
 	// ErrCorruptRecord means that a snapshot or a block from the journal cannot be decoded.
 	ErrCorruptRecord = errors.New("corrupt producer state")
+)
+
+// Errors with which the Coordinator refuses requests and batches. Each has one error code of Kafka. A producer that has
+// an old epoch is refused with ErrInvalidProducerEpoch. If the journal has not taken a record, its request is answered
+// with the error of the Persisted instead.
+var (
+	// ErrInvalidID means that the transactional id is empty.
+	ErrInvalidID = errors.New("the transactional id is empty")
+	// ErrInvalidTimeout means that the timeout of a transaction is not positive, or longer than Options.MaxTimeout.
+	ErrInvalidTimeout = errors.New("transaction timeout is out of bounds")
+	// ErrProducerMapping means that the transactional id is not known, or has another producer id.
+	ErrProducerMapping = errors.New("the transactional id does not have this producer id")
+	// ErrConcurrent means that an earlier request for the transactional id is not durable yet: the client tries again.
+	ErrConcurrent = errors.New("another change of this transaction is on its way to the disk")
+	// ErrInvalidState means that no transaction is open which the request could end, or that it has ended otherwise.
+	ErrInvalidState = errors.New("the transaction is not in a state for this request")
+	// ErrNotInTransaction means that a batch or position is of no partition or group that was added to the open
+	// transaction. The client can abort the transaction and go on.
+	ErrNotInTransaction = errors.New("it was not added to the transaction before")
+	// ErrNoRoom means that transactional ids and open transactions have Options.MaxBytes of memory already.
+	ErrNoRoom = errors.New("no more transactions are kept: try again when others have ended or transactional ids have expired")
+	// ErrNeedsProducerID means that a request needs a new producer id. It reaches no client: the caller sends the
+	// request again with one.
+	ErrNeedsProducerID = errors.New("a new producer id is needed")
 )
 
 // SequenceError is the error of Producers.Check for a batch that is refused. Its field Err, which it unwraps to, is
