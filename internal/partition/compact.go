@@ -30,9 +30,6 @@ type Compaction struct {
 	// LastOfProducer maps the id of each live producer to the last offset of its last batch. That batch is kept even
 	// when it has no records any more, so that the producer's sequence number can be read from the log.
 	LastOfProducer map[int64]int64
-	// Aborted reports whether a batch belongs to an aborted transaction, so that its records are removed. nil means
-	// that no batch does. Control batches are always kept.
-	Aborted func(batch.View) bool
 	// Pace is called between pieces of work with the number of bytes read or written since its last call. It may sleep.
 	// If it returns an error, Compact ends and returns that error. nil means that compaction does not pause.
 	Pace func(bytes int64) error
@@ -104,7 +101,7 @@ func (l *Log) compactable(c Compaction) int {
 // Compact compacts the log by key below an offset, which Compacted.Through returns: the end of the segments that may be
 // compacted, or a lower offset if not all keys fit the memory. Below that offset only the last record of each key is
 // kept. A tombstone is kept until its delete horizon, which is set when all records that the tombstone deletes are
-// removed. Records without a key and records of aborted transactions are removed. Records keep their offsets. A batch
+// removed. Records without a key and records of aborted transactions are removed; control batches are always kept. Records keep their offsets. A batch
 // that cannot be decoded is kept unchanged.
 //
 // Compact writes new segments in the place of old ones that are closed and synced; the caller should call Sync before.
@@ -229,7 +226,12 @@ func (p *compactionRun) buildOffsetMap() error {
 
 // aborted reports whether the records of a batch belong to an aborted transaction.
 func (p *compactionRun) aborted(v batch.View) bool {
-	return p.c.Aborted != nil && v.Transactional() && !v.Control() && p.c.Aborted(v)
+	if !v.Transactional() || v.Control() {
+		return false
+	}
+	p.log.mu.RLock()
+	defer p.log.mu.RUnlock()
+	return p.log.transactions.isAborted(v)
 }
 
 // eachBatch calls do for each batch of a segment, in order, until do returns false or an error. The bytes of the batch

@@ -150,8 +150,7 @@ func TestCompactTransactions(t *testing.T) {
 	}
 	check(t, l.Sync())
 	_, err = l.Compact(Compaction{Stable: open, Now: time.UnixMilli(0), TombstoneAge: time.Hour,
-		LastOfProducer: map[int64]int64{7: 1, 8: 5},
-		Aborted:        func(v batch.View) bool { return v.ProducerID() == 7 }})
+		LastOfProducer: map[int64]int64{7: 1, 8: 5}})
 	check(t, err)
 	got := strings.Join(values(t, l), " | ")
 	for _, want := range []string{"0 a=kept", "marker of the abort", "4 \x00\x00\x00\x01=marker", "5 b=committed", "b=of a transaction that is open"} {

@@ -234,13 +234,29 @@ func TestSweepAfterReplay(t *testing.T) {
 func TestDecodeStateRefusesNonsense(t *testing.T) {
 	_, _, s := synced(t)
 	good := s.AppendTo(nil)
-	for n := range good {
-		if _, _, err := DecodeState(good[:n]); !errors.Is(err, ErrInvalidState) {
-			t.Errorf("the first %d of %d bytes: %v", n, len(good), err)
+	s.Open, s.Aborted = []OpenTransaction{{7, 1, 3}}, []AbortedTransaction{{9, 2, 10, 3}}
+	transactional := s.AppendTo(nil)
+	if good[0] != 3 || transactional[0] != 4 {
+		t.Errorf("versions %d and %d: only a state with transactions must be unreadable for older programs", good[0], transactional[0])
+	}
+	for _, whole := range [][]byte{good, transactional} {
+		for n := range whole {
+			if _, _, err := DecodeState(whole[:n]); !errors.Is(err, ErrInvalidState) {
+				t.Errorf("the first %d of %d bytes: %v", n, len(whole), err)
+			}
+		}
+	}
+	for _, bad := range []State{
+		{End: 9, Open: []OpenTransaction{{7, 0, 9}}}, {End: 9, Open: []OpenTransaction{{7, 0, 5}, {8, 0, 4}}},
+		{End: 9, Aborted: []AbortedTransaction{{7, 3, 3, 3}}}, {End: 9, Aborted: []AbortedTransaction{{7, 3, 9, 3}}},
+		{End: 9, Aborted: []AbortedTransaction{{7, 3, 8, 8}, {7, 3, 7, 8}}},
+	} {
+		if _, _, err := DecodeState(bad.AppendTo(nil)); !errors.Is(err, ErrInvalidState) {
+			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 	newer := bytes.Clone(good)
-	newer[0]++
+	newer[0] = stateVersion + 1
 	if _, _, err := DecodeState(newer); !errors.Is(err, ErrInvalidState) || !strings.Contains(err.Error(), "version") {
 		t.Errorf("a newer version: %v", err)
 	}
@@ -250,6 +266,8 @@ func FuzzDecodeState(f *testing.F) {
 	s := State{Start: 5, End: 100, Segments: []SegmentState{{SizeBytes: 70}, {SegmentName: SegmentName{Base: 50, Generation: 3}, SizeBytes: 99,
 		IndexBytes: 36, FirstTimestamp: 5, MaxTimestamp: 7, MaxBase: 52, DeleteHorizon: 77, Fingerprint: Fingerprint{61, 1, 2, 3}}}, Epochs: []EpochStart{{0, 0}, {3, 50}},
 		Compacted: 60, Replaced: []SegmentName{{Base: 50, Generation: 2}}}
+	f.Add(s.AppendTo(nil))
+	s.Open, s.Aborted = []OpenTransaction{{7, 1, 3}, {8, 0, 99}}, []AbortedTransaction{{9, 2, 10, 3}, {8, 80, 98, 3}}
 	f.Add(s.AppendTo(nil))
 	f.Add([]byte("\x01\x05\x5f\x01\x09\x46\x00\x0a\x04\x02\x01\x00\x00"))             // version 1
 	f.Add([]byte("\x02\x05\x5f\x3c\x01\x09\x46\x00\x0a\x04\x02\x01\x9a\x01\x00\x00")) // version 2

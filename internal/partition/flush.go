@@ -223,6 +223,7 @@ func (l *Log) syncWritten() error {
 		seg.synced = seg.SegmentState
 	}
 	l.syncedEnd = l.written
+	l.transactions.synced(l.syncedEnd)
 	return nil
 }
 
@@ -293,6 +294,7 @@ func (l *Log) State() State {
 			s.Segments = append(s.Segments, seg.synced)
 		}
 	}
+	s.Open, s.Aborted = l.transactions.asOf(l.syncedEnd)
 	for _, old := range l.replaced {
 		s.Replaced = append(s.Replaced, old.SegmentName)
 	}

@@ -62,7 +62,9 @@ type Log struct {
 	replaced  []replaced // segments that compaction has replaced and whose files a checkpoint may still need
 	tail      tail
 	epochs    epochs
-	failed    error // why a sync failed, after which data in the page cache may never reach the disk; matches ErrSync
+	// transactions is what add has noted of the batches in [0, end).
+	transactions transactions
+	failed       error // why a sync failed, after which data in the page cache may never reach the disk; matches ErrSync
 }
 
 // Open opens the log that a checkpoint has recorded as s; the zero State is that of an empty log, which begins at offset 0
@@ -88,6 +90,7 @@ func OpenToReplay(fs vfs.FS, dir string, c Config, s State) (*Log, error) {
 	c = c.withDefaults()
 	l := &Log{fs: fs, dir: dir, files: c.Files, readAhead: c.ReadAhead, config: c,
 		start: s.Start, written: s.End, end: s.End, syncedEnd: s.End, compacted: s.Compacted, epochs: append(epochs(nil), s.Epochs...)}
+	l.transactions.open, l.transactions.aborted = slices.Clone(s.Open), slices.Clone(s.Aborted)
 	for _, name := range s.Replaced {
 		l.replaced = append(l.replaced, replaced{SegmentName: name})
 	}
@@ -266,6 +269,7 @@ func (l *Log) AppendPooled(v batch.View, memory batch.Memory) {
 	} else if v.LeaderEpoch() < latest {
 		v.SetLeaderEpoch(latest)
 	}
+	l.transactions.add(v)
 	l.tail.append(v, memory)
 	l.end = v.NextOffset()
 }

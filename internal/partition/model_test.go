@@ -38,6 +38,9 @@ func TestModel(t *testing.T) {
 			"reopen":       m.reopen,
 			"lose indexes": m.loseIndexes,
 			"read":         m.read,
+			"end":          m.endTransaction,
+			"committed":    m.readCommitted,
+			"reconstruct":  m.reconstruct,
 			"replay":       m.replay,
 			"time":         m.time,
 			"":             m.compare,
@@ -73,6 +76,10 @@ func (m *model) append(t *rapid.T) {
 		var b batch.Builder
 		b.Reset(int64(len(m.records)))
 		b.LeaderEpoch(m.epoch)
+		if producer := rapid.Int64Range(-3, 3).Draw(t, "producer"); producer > 0 {
+			b.Producer(producer, 0, 0)
+			b.Transactional(false)
+		}
 		times := rapid.SliceOfN(rapid.Int64Range(0, 1000), 1, 3).Draw(t, "times")
 		for _, ms := range times {
 			b.Add(ms, nil, bytes.Repeat([]byte{byte(len(m.records))}, rapid.IntRange(0, 300).Draw(t, "value")))
@@ -254,4 +261,5 @@ func (m *model) compare(t *rapid.T) {
 			t.Fatalf("epoch of %d is %d, want %d", i, got, m.records[i].epoch)
 		}
 	}
+	m.compareTransactions(t)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sort"
 
 	"tidings.dev/internal/batch"
@@ -45,7 +46,7 @@ type readOp struct {
 // file.
 func (r *readOp) runAndReadAhead() error {
 	err := r.run()
-	if r.sequential && err == nil && !(r.canSend && r.log.stored(r.following, r.maxBytes).sizeBytes > 0) {
+	if r.sequential && err == nil && !(r.canSend && r.log.stored(r.following, r.maxBytes, math.MaxInt64).sizeBytes > 0) {
 		r.log.readAhead.begin(r.log, r.following, r.maxBytes)
 	}
 	return err
@@ -139,11 +140,16 @@ func appendWithoutGaps(dst [][]byte, batches []byte) (_ [][]byte, bytes int) {
 
 // snapshot returns a copy of the segment that contains offset, and whether there is one. l.mu must be held.
 func (l *Log) snapshot(offset int64) (segment, bool) {
-	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base > offset })
-	if i == 0 {
+	i := l.segmentAt(offset)
+	if i < 0 {
 		return segment{}, false
 	}
-	return *l.segments[i-1], true
+	return *l.segments[i], true
+}
+
+// segmentAt returns the index of the segment that contains offset, or -1 if there is none. l.mu must be held.
+func (l *Log) segmentAt(offset int64) int {
+	return sort.Search(len(l.segments), func(i int) bool { return l.segments[i].Base > offset }) - 1
 }
 
 // readSegment reads whole batches from a segment, beginning with the batch that contains offset. It reads at most

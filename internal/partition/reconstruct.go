@@ -18,7 +18,7 @@ type Reconstructed struct {
 }
 
 // Reconstruct derives the state of a log from its files, without a checkpoint: where the log begins and ends, its
-// segments and its leader epochs. It calls sound with each undamaged batch, in the order of offsets; the batch is valid
+// segments, its leader epochs and its transactions. It calls sound with each undamaged batch, in the order of offsets; the batch is valid
 // until sound returns. The result lacks what only a checkpoint contains: a log start inside the first segment, and the
 // offset up to which the log is compacted. Indexes are not used. Reconstruct changes no file. The log must not be open.
 func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, error) {
@@ -95,10 +95,13 @@ func Reconstruct(fs vfs.FS, dir string, sound func(batch.View)) (Reconstructed, 
 		}
 		s.Segments = append(s.Segments, seg.SegmentState)
 	}
-	return out, eachSegment(fs, dir, *s, func(l *Log, seg *segment, end int64) error {
-		return l.eachSound(seg, end, func(_ int64, v batch.View) error { sound(v); return nil },
+	var found transactions
+	err = eachSegment(fs, dir, *s, func(l *Log, seg *segment, end int64) error {
+		return l.eachSound(seg, end, func(_ int64, v batch.View) error { found.add(v); sound(v); return nil },
 			func(Damage) error { out.Damaged = true; return nil })
 	})
+	s.Open, s.Aborted = found.asOf(s.End)
+	return out, err
 }
 
 // candidate is a segment file that may belong to the log that Reconstruct looks at.

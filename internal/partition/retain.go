@@ -68,6 +68,7 @@ func (l *Log) DeleteBefore(start int64) error {
 		return nil
 	}
 	l.start = start
+	l.transactions.deleteBefore(start)
 	gone := 0
 	for gone < len(l.segments) && l.segmentEnd(gone) <= start {
 		gone++

@@ -14,6 +14,7 @@ func (l *Log) SkipTo(offset int64) error {
 		return fmt.Errorf("partition: %s holds offsets [%d, %d) and can't skip to %d", l.dir, l.start, l.end, offset)
 	}
 	l.epochs = epochs{{Epoch: l.epochs.latest(), Offset: offset}}
+	l.transactions = transactions{}
 	l.start, l.written, l.end, l.syncedEnd = offset, offset, offset, offset
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"tidings.dev/internal/fields"
 )
@@ -16,6 +17,10 @@ type State struct {
 	Segments   []SegmentState
 	Epochs     []EpochStart
 	Replaced   []SegmentName // segments that compaction has replaced and whose files the previous checkpoint still needs
+	// Open and Aborted are the transactions below End: those without a marker below it, by First, and those that were
+	// aborted and whose marker is at or above Start, by Last.
+	Open    []OpenTransaction
+	Aborted []AbortedTransaction
 }
 
 // SegmentName identifies a segment by its base offset and its generation, which counts how often compaction has written
@@ -61,24 +66,32 @@ var ErrInvalidState = errors.New("partition: invalid state")
 // encoding where a number may be negative. Offsets and bases are stored as differences to the number before, so that
 // each number takes few bytes.
 //
-//	version=3 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
+//	version=4 | start | end-start | compacted | n segments | n × { base - previous base (zigzag; first: - start) |
 //	size bytes | index bytes | first timestamp (zigzag) | max timestamp - first (zigzag) | max base - base |
 //	generation | if it isn't 0: delete horizon (zigzag) |
 //	fingerprint: last batch's bytes | if they aren't 0: first CRC, last CRC, CRC of all, u32 each }
 //	| n epochs | n × { epoch (zigzag) | offset (zigzag) }
 //	| n replaced | n × { base | generation }
+//	| n open | n × { producer id | epoch | first - previous first (zigzag; first: - start) }
+//	| n aborted | n × { producer id | last - previous last (zigzag; first: - start) | last - first | last - stable (zigzag) }
 //
-// Version 2 has no fingerprint. Version 1, from before there was compaction, also lacks compacted, generation, delete
+// A state without transactions is written in version 3, which has neither of the last two lists, so that older programs
+// can read it. Version 2 has no fingerprint. Version 1, from before there was compaction, also lacks compacted, generation, delete
 // horizon and the list of replaced segments.
 const (
-	stateVersion             = 3
+	stateVersion             = 4
+	stateVersionTransactions = 4
 	stateVersionFingerprints = 3
 	stateVersionCompactions  = 2
 )
 
 // AppendTo appends the binary form of s to dst and returns the extended slice. The form has no checksum of its own.
 func (s State) AppendTo(dst []byte) []byte {
-	dst = append(dst, stateVersion)
+	version := byte(stateVersionTransactions)
+	if len(s.Open)+len(s.Aborted) == 0 {
+		version = stateVersionFingerprints
+	}
+	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(s.Start))
 	dst = binary.AppendUvarint(dst, uint64(s.End-s.Start))
 	dst = binary.AppendUvarint(dst, uint64(s.Compacted))
@@ -108,7 +121,50 @@ func (s State) AppendTo(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(name.Base))
 		dst = binary.AppendUvarint(dst, uint64(name.Generation))
 	}
+	if version < stateVersionTransactions {
+		return dst
+	}
+	return s.appendTransactions(dst)
+}
+
+// appendTransactions appends the lists of transactions to dst.
+func (s State) appendTransactions(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s.Open)))
+	previous := s.Start
+	for _, o := range s.Open {
+		dst = binary.AppendUvarint(dst, uint64(o.ProducerID))
+		dst = binary.AppendUvarint(dst, uint64(o.Epoch))
+		dst = binary.AppendVarint(dst, o.First-previous)
+		previous = o.First
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Aborted)))
+	previous = s.Start
+	for _, a := range s.Aborted {
+		dst = binary.AppendUvarint(dst, uint64(a.ProducerID))
+		dst = binary.AppendVarint(dst, a.Last-previous)
+		dst = binary.AppendUvarint(dst, uint64(a.Last-a.First))
+		dst = binary.AppendVarint(dst, a.Last-a.Stable)
+		previous = a.Last
+	}
 	return dst
+}
+
+// readTransactions decodes the lists that appendTransactions has appended.
+func (s *State) readTransactions(r *fields.Reader) {
+	previous := s.Start
+	for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+		o := OpenTransaction{ProducerID: int64(r.Uvarint()), Epoch: int16(r.UvarintUpTo(math.MaxInt16)), First: previous + r.Varint()}
+		s.Open = append(s.Open, o)
+		previous = o.First
+	}
+	previous = s.Start
+	for n := r.Uvarint(); n > 0 && r.OK(); n-- {
+		a := AbortedTransaction{ProducerID: int64(r.Uvarint()), Last: previous + r.Varint()}
+		a.First = a.Last - int64(r.Uvarint())
+		a.Stable = a.Last - r.Varint()
+		s.Aborted = append(s.Aborted, a)
+		previous = a.Last
+	}
 }
 
 // DecodeState decodes a State from the beginning of b and returns it with the bytes that follow. The error matches
@@ -152,6 +208,9 @@ func DecodeState(b []byte) (State, []byte, error) {
 			s.Replaced = append(s.Replaced, SegmentName{Base: int64(r.Uvarint()), Generation: uint32(r.Uvarint())})
 		}
 	}
+	if b[0] >= stateVersionTransactions {
+		s.readTransactions(&r)
+	}
 	if err := r.Err(); err != nil {
 		return State{}, nil, err
 	}
@@ -176,6 +235,17 @@ func (s State) check() error {
 	for i, e := range s.Epochs {
 		if i > 0 && (e.Epoch <= s.Epochs[i-1].Epoch || e.Offset < s.Epochs[i-1].Offset) {
 			return fmt.Errorf("%w: epoch %d at %d", ErrInvalidState, e.Epoch, e.Offset)
+		}
+	}
+	for i, o := range s.Open {
+		if o.ProducerID < 0 || o.First < 0 || o.First >= s.End || i > 0 && o.First <= s.Open[i-1].First {
+			return fmt.Errorf("%w: open transaction of producer %d at %d", ErrInvalidState, o.ProducerID, o.First)
+		}
+	}
+	for i, a := range s.Aborted {
+		if a.ProducerID < 0 || a.First < 0 || a.First >= a.Last || a.Last >= s.End || a.Stable < 0 || a.Stable > a.Last+1 ||
+			i > 0 && a.Last <= s.Aborted[i-1].Last {
+			return fmt.Errorf("%w: aborted transaction of producer %d at [%d, %d]", ErrInvalidState, a.ProducerID, a.First, a.Last)
 		}
 	}
 	return nil

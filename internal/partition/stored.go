@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math"
 	"net"
 
 	"tidings.dev/internal/batch"
@@ -16,6 +17,7 @@ type Stored struct {
 	segment   SegmentName
 	position  int64
 	sizeBytes int
+	end       int64 // offset after the last record of the segment
 }
 
 // SizeBytes returns the length of the run in bytes. It is 0 for the zero value.
@@ -26,7 +28,7 @@ func (s Stored) SizeBytes() int { return s.sizeBytes }
 // if they are in memory, not in the page cache or not verified yet, if compaction has written their segment, if they
 // are shorter than 64 KiB, or if offset is not where an earlier read ended.
 func (l *Log) ReadStored(dst [][]byte, offset int64, maxBytes int) (_ [][]byte, stored Stored, err error) {
-	if stored = l.stored(offset, maxBytes); stored.sizeBytes > 0 {
+	if stored = l.stored(offset, maxBytes, math.MaxInt64); stored.sizeBytes > 0 {
 		return dst, stored, nil
 	}
 	r := readOp{log: l, dst: dst, offset: offset, maxBytes: maxBytes, canSend: true}
@@ -35,10 +37,10 @@ func (l *Log) ReadStored(dst [][]byte, offset int64, maxBytes int) (_ [][]byte, 
 }
 
 // stored returns the run of batches that begins at offset and has at most maxBytes. It returns the zero Stored if the
-// batches may not be sent from their file.
-func (l *Log) stored(offset int64, maxBytes int) Stored {
-	seg, position, ok := l.storedAt(offset)
-	if !ok {
+// batches may not be sent from their file, or if the segment does not end at or below the offset below.
+func (l *Log) stored(offset int64, maxBytes int, below int64) Stored {
+	seg, segmentEnd, position, ok := l.storedAt(offset)
+	if !ok || segmentEnd > below {
 		return Stored{}
 	}
 	f, err := l.open(&seg)
@@ -53,7 +55,7 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 			return Stored{}
 		}
 	}
-	run := Stored{log: l, segment: seg.SegmentName, position: position, sizeBytes: int(end - position)}
+	run := Stored{log: l, segment: seg.SegmentName, position: position, sizeBytes: int(end - position), end: segmentEnd}
 	if end-position < l.files.minStoredBytes || !run.stillChecked(f) {
 		return Stored{}
 	}
@@ -66,21 +68,23 @@ func (l *Log) stored(offset int64, maxBytes int) Stored {
 	return run
 }
 
-// storedAt returns the segment that contains offset, and the position of the batch that begins there. ok is false if
-// the batch is in memory, or if its position is not known without a search.
-func (l *Log) storedAt(offset int64) (seg segment, position int64, ok bool) {
+// storedAt returns the segment that contains offset, its end, and the position of the batch that begins there. ok is
+// false if the batch is in memory, or if its position is not known without a search.
+func (l *Log) storedAt(offset int64) (seg segment, end, position int64, ok bool) {
 	l.mu.RLock()
 	if offset >= l.start && offset < l.tail.first(l.end) {
-		seg, ok = l.snapshot(offset)
+		if i := l.segmentAt(offset); i >= 0 {
+			seg, end, ok = *l.segments[i], l.segmentEnd(i), true
+		}
 	}
 	l.mu.RUnlock()
 	if !ok || seg.Generation > 0 || l.readAhead.has(l, offset) {
-		return segment{}, 0, false
+		return segment{}, 0, 0, false
 	}
 	if offset > seg.Base {
 		position, ok = l.hints.find(seg.SegmentName, offset)
 	}
-	return seg, position, ok
+	return seg, end, position, ok
 }
 
 // boundary returns, according to the index, the last position at or below position at which a batch begins, and the
