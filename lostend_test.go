@@ -307,3 +307,79 @@ func TestWhatWasHandledAfterABackupIsHandledAgain(t *testing.T) {
 	}
 	run.stop()
 }
+
+// A copy of the log is put in place to which others have appended since, so that it is longer than the log was: handlers of events that it
+// lacks end then. The events that it has at their offsets are handled, and nothing that the handlers have done counts for them.
+func TestACopyThatIsLongerThanTheLogTakesNoEvents(t *testing.T) {
+	t.Parallel()
+	where := &cutOff{t: t, restartable: restartable{dir: t.TempDir()}}
+	where.start(t)
+	t.Cleanup(func() { where.stop(t) })
+	where.create("orders", 2, "sync")
+	var seen journal
+	var begun atomic.Int64
+	gate := make(chan struct{})
+	react := func(app *tidings.App) {
+		tidings.React(app, placed, func(ctx context.Context, e tidings.Event[order]) error {
+			if strings.HasPrefix(e.Data.ID, "lost") {
+				begun.Add(1)
+				<-gate
+			}
+			seen.note(e)
+			return nil
+		}, tidings.Concurrency(32))
+	}
+	emit := func(ctx context.Context, prefix string, n int) (last tidings.Receipt) {
+		t.Helper()
+		for i := range n {
+			receipt, err := placed.Emit(ctx, order{ID: fmt.Sprint(prefix, i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = receipt
+		}
+		return last
+	}
+	first := open(t, "audit", where)
+	react(first)
+	run := start(t, first)
+	emit(run.ctx, "first", 10)
+	eventually(t, "the first are handled", func() bool { return seen.len() == 10 && run.Stats()["audit"].Waiting == 0 })
+	run.stop()
+	where.keep()
+
+	original := where.dir
+	nextSecond()
+	where.cut()
+	shop := open(t, "shop", where)
+	emit(shop.Context(t.Context()), "other", 40)
+	where.stop(t)
+	nextSecond()
+	where.dir = original
+	where.start(t)
+
+	app := open(t, "audit", where)
+	react(app)
+	run = start(t, app)
+	lost := emit(run.ctx, "lost", 10)
+	eventually(t, "handlers run", func() bool { return begun.Load() == 10 })
+	nextSecond()
+	where.cut()
+	close(gate)
+	eventually(t, "all that the copy has is handled", func() bool {
+		n := 0
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(seen.subjects()))) {
+			if strings.HasPrefix(id, "order/other") {
+				n++
+			}
+		}
+		return n == 40
+	})
+	if err := lost.Settled(t.Context()); !errors.Is(err, tidings.ErrEventLost) {
+		t.Errorf("the receipt of an event that the copy lacks: %v", err)
+	}
+	run.stop()
+}
+
+// nextSecond returns when a broker that starts takes a later leader epoch than any did that has started before.
+func nextSecond() { time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) }

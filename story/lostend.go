@@ -68,13 +68,13 @@ func (f *follower) lostEnds(ctx context.Context, records []*kgo.Record) (lostEnd
 			return nil, err
 		}
 		end, answered := ends[named.topic][named.partition]
-		if !answered || named.epoch > present && end.Offset >= 0 {
+		if !answered || named.epoch > present && end.Of(named.epoch) >= 0 {
 			continue // it has begun since the last discovery
 		}
 		if f.ended == nil {
 			f.ended = make(lostEnds)
 		}
-		f.ended[named] = max(0, end.Offset) // -1: the log knows nothing of the epoch
+		f.ended[named] = max(0, end.Of(named.epoch)) // nothing counts if the log knows nothing of the epoch
 	}
 	return f.ended, nil
 }

@@ -22,13 +22,15 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	if err = c.acked.check(ctx, conn); err == nil && c.over() {
+	ids, err := c.acked.check(ctx, conn, c.knownTopics())
+	if err == nil && c.over() {
 		err = ErrClosed
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
+	c.forgetOtherTopics(ids)
 	return newLookingConn(conn, c.passing), nil
 }
 
@@ -44,17 +46,15 @@ func (c *Client) over() bool {
 	}
 }
 
-// acknowledged notes that the log has acknowledged a record, and sets its leader epoch; -1 if that is not known. Records of a partition that
-// have the same were appended without a start of the broker in between. Not so if one was acknowledged as the broker died, and that is processed
-// after a new connection was checked.
-func (c *Client) acknowledged(r *kgo.Record) {
-	r.LeaderEpoch = c.acked.add(partition{r.Topic, r.Partition}, r.Offset, func() int32 {
-		_, epoch, err := c.kgo.PartitionLeader(r.Topic, r.Partition)
-		if err != nil {
-			return -1
-		}
-		return epoch
-	})
+// acknowledged notes that the log has acknowledged a record that was sent after begun, and sets its leader epoch; -1 if that is not known.
+// Records of a partition that have the same were appended without a start of the broker in between. Not so if one was acknowledged as the broker
+// died, and that is processed after a new connection was checked.
+func (c *Client) acknowledged(r *kgo.Record, begun time.Time) {
+	_, leader, err := c.kgo.PartitionLeader(r.Topic, r.Partition)
+	if err != nil {
+		leader = -1
+	}
+	r.LeaderEpoch = c.acked.add(partition{r.Topic, r.Partition}, r.Offset, begun, leader)
 }
 
 // HasRead notes that the record at an offset was read from the log, which is of a leader epoch, so that it is found out if the log

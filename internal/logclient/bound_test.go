@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tidings.dev/broker"
@@ -154,3 +156,88 @@ func TestRecordsOfTwoStartsHaveTwoEpochs(t *testing.T) {
 		t.Errorf("epochs %d, %d, and %d, %d after a restart", first, second, third, fourth)
 	}
 }
+
+// TestALogThatWentAnotherWayHasLostWhatItLacks puts a copy of the log in place to which others have appended since: it is longer than what
+// was acknowledged, and its topic "other" was made again.
+func TestALogThatWentAnotherWayHasLostWhatItLacks(t *testing.T) {
+	r, dir := &replaceable{t: t}, t.TempDir()
+	produce := func(c *logclient.Client, topic, text string) (offset int64) {
+		t.Helper()
+		record := &kgo.Record{Topic: topic, Value: []byte(text)}
+		if err := c.ProduceSync(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		return record.Offset
+	}
+	open := func() *logclient.Client {
+		c, err := logclient.New(logclient.Config{Addresses: []string{"tidings:9092"}, Dial: r.dial, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Declare("orders", 1, nil)
+		return c
+	}
+	r.start(dir)
+	first := open()
+	produce(first, "orders", "in both")
+	produce(first, "other", "in both")
+	first.Close()
+	r.stop()
+	copied := filepath.Join(t.TempDir(), "copied")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.start(copied)
+	others := open()
+	for range 10 {
+		produce(others, "orders", "in the copy")
+	}
+	old, err := others.Topic(t.Context(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kadm.NewClient(others.Client()).DeleteTopic(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	others.Forget("other")
+	made, err := others.Topic(t.Context(), "other")
+	if err != nil || made.ID == old.ID {
+		t.Fatal(made, err)
+	}
+	others.Close()
+	r.stop()
+
+	c := open()
+	defer func() { c.Close(); r.stop() }()
+	var lost int64
+	for i := range 2 {
+		nextSecond()
+		r.start(dir)
+		for range 2 {
+			if at := produce(c, "orders", "not in the copy"); i == 0 {
+				lost = at
+			}
+		}
+		if _, err := c.Topic(t.Context(), "other"); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+	}
+	nextSecond()
+	for range 3 {
+		r.start(copied)
+		produce(c, "orders", "in its place")
+		if known, err := c.Topic(t.Context(), "other"); err != nil || known.ID != made.ID {
+			t.Errorf("the topic is known as %x, and is %x; %v", known.ID, made.ID, err)
+		}
+		r.stop()
+	}
+	r.start(copied)
+	produce(c, "orders", "after another restart")
+	if c.Losses() != 1 || !c.LostSince(0, "orders", 0, lost) || c.LostSince(0, "orders", 0, 0) {
+		t.Errorf("lost %d times; the first %v, what is in both %v", c.Losses(), c.LostSince(0, "orders", 0, lost), c.LostSince(0, "orders", 0, 0))
+	}
+}
+
+// nextSecond returns when a broker that starts takes a later leader epoch than any did that has started before.
+func nextSecond() { time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) }

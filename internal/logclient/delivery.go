@@ -112,7 +112,7 @@ var errTooManyOnTheirWay = errors.New("too many records wait for the log already
 func (d *delivery) answered(_ *kgo.Record, err error) {
 	switch {
 	case err == nil:
-		d.c.acknowledged(d.record)
+		d.c.acknowledged(d.record, d.begun)
 	case errors.Is(err, kgo.ErrClientClosed):
 		err = ErrClosed
 	case d.ended.Load():

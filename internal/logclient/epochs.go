@@ -21,6 +21,18 @@ type EpochEnd struct {
 	Offset int64
 }
 
+// LostEpoch is the end of an epoch that the log does not know: nothing of it is in the log.
+const LostEpoch = -1
+
+// Of returns where an epoch ends of which a record was read, given that e is the answer about it. It returns LostEpoch if the log has no records of the
+// epoch: it is a copy that has gone another way since, even if that is longer.
+func (e EpochEnd) Of(epoch int32) int64 {
+	if e.Epoch < epoch {
+		return LostEpoch
+	}
+	return e.Offset
+}
+
 // EpochEnds returns where the given leader epochs end. If retention has removed the first epochs of a partition with
 // their records, such an epoch ends where the partition starts. EpochEnds makes one request to each broker and does
 // not wait for topics that are being made. A partition that no broker answers for is left out.

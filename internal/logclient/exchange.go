@@ -7,14 +7,14 @@ import (
 	"io"
 	"net"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // maxAnswer bounds the bytes of a response that ask reads.
 const maxAnswer = 64 << 20
 
-// ask sends a request over a connection on which no other one is under way, and returns the response. The version of the request
-// must not be flexible (KIP-482), so that the headers of both have no tags.
+// ask sends a request over a connection on which no other one is under way, and returns the response.
 func ask(conn net.Conn, req kmsg.Request) (kmsg.Response, error) {
 	const correlation = 1
 	if _, err := conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("tidings")).AppendRequest(nil, req, correlation)); err != nil {
@@ -35,7 +35,23 @@ func ask(conn net.Conn, req kmsg.Request) (kmsg.Response, error) {
 	if _, err := io.ReadFull(conn, body); err != nil {
 		return nil, err
 	}
+	if req.IsFlexible() {
+		var err error
+		if body, err = skipTags(body); err != nil {
+			return nil, err
+		}
+	}
 	resp := req.ResponseKind()
 	resp.SetVersion(req.GetVersion())
 	return resp, resp.ReadFrom(body)
+}
+
+// skipTags returns what follows the tagged fields at the beginning of b (KIP-482).
+func skipTags(b []byte) ([]byte, error) {
+	r := kbin.Reader{Src: b}
+	for tags := r.Uvarint(); tags > 0 && r.Ok(); tags-- {
+		r.Uvarint() // the tag
+		r.Span(int(r.Uvarint()))
+	}
+	return r.Src, r.Complete()
 }

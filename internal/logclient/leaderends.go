@@ -22,9 +22,6 @@ type leaderEpoch struct {
 	epoch     int32
 }
 
-// LostEpoch is the end of an epoch that the log does not know: nothing of it is in the log.
-const LostEpoch = -1
-
 // Want adds an epoch of a partition, whose end Ask is to ask for. It reports whether the epoch is new.
 func (l *LeaderEnds) Want(topic string, partition, epoch int32) bool {
 	if l.ends == nil {
@@ -67,7 +64,7 @@ func (l *LeaderEnds) Ask(ctx context.Context, client *Client) error {
 				e := leaderEpoch{topic, p, epoch}
 				l.asked[e] = true
 				if end, ok := ends[topic][p]; ok {
-					l.ends[e] = end.Offset // LostEpoch if the log does not know it
+					l.ends[e] = end.Of(epoch)
 				}
 			}
 		}

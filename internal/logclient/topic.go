@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -112,6 +114,24 @@ func (c *Client) Forget(name string) {
 	c.topics.mu.Lock()
 	defer c.topics.mu.Unlock()
 	delete(c.topics.known, name)
+}
+
+// knownTopics returns the names of the topics that Topic has found.
+func (c *Client) knownTopics() []string {
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	return slices.Collect(maps.Keys(c.topics.known))
+}
+
+// forgetOtherTopics forgets the topics that have other ids by now.
+func (c *Client) forgetOtherTopics(ids map[string][16]byte) {
+	c.topics.mu.Lock()
+	defer c.topics.mu.Unlock()
+	for name, id := range ids {
+		if found, ok := c.topics.known[name]; ok && found.ID != id {
+			delete(c.topics.known, name)
+		}
+	}
 }
 
 // Known returns a topic as it was found by the last Topic of its name; ok is false if there was none since Forget, or since the
