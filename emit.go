@@ -50,22 +50,19 @@ func At(t time.Time) EmitOption { return func(e *emission) { e.at = t } }
 // Other errors match [ErrNoApp], [ErrClosed], [ErrUnreachable] or ctx's error, are those of encoding/json, or are the
 // error with which the log refused the event. [Fact.EmitAsync] emits without waiting.
 func (f *Fact[T]) Emit(ctx context.Context, v T, opts ...EmitOption) (Receipt, error) {
-	run, app := runOf(ctx), appOf(ctx)
-	if run == nil && app != nil {
-		e := rootEmissions.Get().(*rootEmission)
-		if err := f.outgoing(&e.outgoing, v, opts); err != nil {
-			return Receipt{}, err
-		}
-		return app.emitRoot(ctx, &f.def, e)
-	}
-	var out outgoing
-	if err := f.outgoing(&out, v, opts); err != nil {
+	e := rootEmissions.Get().(*rootEmission)
+	if err := f.outgoing(&e.outgoing, v, opts); err != nil {
 		return Receipt{}, err
 	}
-	if run == nil {
+	if run := runOf(ctx); run != nil {
+		defer e.free() // the record of an emission in a handler has memory of its own
+		return run.emit(ctx, &f.def, &e.outgoing)
+	}
+	app := appOf(ctx)
+	if app == nil {
 		return Receipt{}, fmt.Errorf("%s not emitted: %w", f.def.name, ErrNoApp)
 	}
-	return run.emit(ctx, &f.def, &out)
+	return app.emitRoot(ctx, &f.def, e)
 }
 
 // EmitAsync announces that the fact v has happened, as [Fact.Emit] does, but does not wait until the event is durable,

@@ -16,7 +16,7 @@ import (
 )
 
 // rootEmission is an event that is emitted outside handlers, on its way to the log, and the memory of its record. It is used again
-// for another event after free.
+// for another event after free. Emit also uses one while it emits within a handler.
 type rootEmission struct {
 	outgoing
 	room   cloudevent.RecordRoom

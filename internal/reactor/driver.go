@@ -49,8 +49,8 @@ func (r *Reactor) performAll(effects []effect, free *worker) (used bool) {
 	var last *worker // to whom the last run was given
 	for i := 0; i < len(effects); i++ {
 		e := effects[i]
-		if n := r.foldAll(effects[i:]); n > 0 {
-			i += n - 1
+		if _, isFold := e.(fold); isFold {
+			i += r.foldAll(effects[i:]) - 1
 			continue
 		}
 		given, isRun := e.(run)
