@@ -17,16 +17,20 @@ import (
 //	+--------------+---------------+---------------+-----------+----------------+
 //	| "TIDCKPT" 1  | sequence u64  | boundary LSN  | epoch i32 | cluster id, 16 |
 //	+--------------+---------------+---------------+-----------+----------------+
-//	then sections, each u32 length | bytes: producer ids, catalogue, groups
+//	then sections, each u32 length | bytes: producer ids, catalogue, groups, and in version 2 transactions
 //	then u32 count of partitions, each:
 //	+--------------+---------------+-------------------+----------------+-----------------------+
 //	| topic id, 16 | partition u32 | producers at, i64 | section: State | section: txn.Producers|
 //	+--------------+---------------+-------------------+----------------+-----------------------+
 //	then u32 CRC32C of everything before it
+//
+// The last byte of the magic is the version. A checkpoint without transactional ids is written in version 1, which older
+// programs can read.
 const (
-	checkpointMagic = "TIDCKPT\x01"
-	checkpointHead  = 8 + 8 + 8 + 4 + 16
-	crcSize         = 4
+	checkpointMagic  = "TIDCKPT\x01"
+	checkpointMagic2 = "TIDCKPT\x02"
+	checkpointHead   = 8 + 8 + 8 + 4 + 16
+	crcSize          = 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -35,14 +39,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // segments that the States of its partitions describe. It may also contain effects of later entries, since replaying an
 // entry twice has the effect of replaying it once. The zero value is the state of an empty directory.
 type Checkpoint struct {
-	Sequence    uint64 // 1 for the first checkpoint of a directory; 0 only in the zero value
-	Boundary    journal.LSN
-	Epoch       int32 // leader epoch of the last recovery that has raised the epochs
-	Cluster     [16]byte
-	ProducerIDs []byte // result of txn.IDs.Snapshot
-	Catalogue   []byte // result of meta.Catalogue.Snapshot
-	Groups      []byte // result of group.Coordinator.Snapshot
-	Partitions  []PartitionCheckpoint
+	Sequence     uint64 // 1 for the first checkpoint of a directory; 0 only in the zero value
+	Boundary     journal.LSN
+	Epoch        int32 // leader epoch of the last recovery that has raised the epochs
+	Cluster      [16]byte
+	ProducerIDs  []byte // result of txn.IDs.Snapshot
+	Catalogue    []byte // result of meta.Catalogue.Snapshot
+	Groups       []byte // result of group.Coordinator.Snapshot
+	Transactions []byte // result of txn.Coordinator.Snapshot; empty if there is no transactional id
+	Partitions   []PartitionCheckpoint
 }
 
 // PartitionCheckpoint is the state of one partition in a checkpoint.
@@ -61,9 +66,13 @@ func (c *Checkpoint) ClusterID() string { return base64.RawURLEncoding.EncodeToS
 // Encode returns the content of the checkpoint's file.
 func (c *Checkpoint) Encode() []byte {
 	be := binary.BigEndian
-	b := make([]byte, 0, checkpointHead+len(c.ProducerIDs)+len(c.Catalogue)+len(c.Groups)+64*len(c.Partitions)+64)
+	b := make([]byte, 0, checkpointHead+len(c.ProducerIDs)+len(c.Catalogue)+len(c.Groups)+len(c.Transactions)+64*len(c.Partitions)+64)
 	section := func(p []byte) { b = append(be.AppendUint32(b, uint32(len(p))), p...) }
-	b = append(b, checkpointMagic...)
+	if len(c.Transactions) == 0 {
+		b = append(b, checkpointMagic...)
+	} else {
+		b = append(b, checkpointMagic2...)
+	}
 	b = be.AppendUint64(b, c.Sequence)
 	b = be.AppendUint64(b, uint64(c.Boundary))
 	b = be.AppendUint32(b, uint32(c.Epoch))
@@ -71,6 +80,9 @@ func (c *Checkpoint) Encode() []byte {
 	section(c.ProducerIDs)
 	section(c.Catalogue)
 	section(c.Groups)
+	if len(c.Transactions) > 0 {
+		section(c.Transactions)
+	}
 	b = be.AppendUint32(b, uint32(len(c.Partitions)))
 	for _, p := range c.Partitions {
 		b = append(b, p.ID.Topic[:]...)
@@ -119,7 +131,8 @@ func decodeBody(file string, body []byte) (*Checkpoint, error) {
 		return nil, &CheckpointError{File: file, Reason: reason, Err: err}
 	}
 	be := binary.BigEndian
-	if string(body[:8]) != checkpointMagic {
+	magic := string(body[:8])
+	if magic != checkpointMagic && magic != checkpointMagic2 {
 		return damaged(fmt.Sprintf("it begins with %q: another version wrote it", body[:8]), nil)
 	}
 	c := &Checkpoint{
@@ -130,6 +143,9 @@ func decodeBody(file string, body []byte) (*Checkpoint, error) {
 	}
 	r := fields.NewReader(body[checkpointHead:], nil)
 	c.ProducerIDs, c.Catalogue, c.Groups = section(&r), section(&r), section(&r)
+	if magic == checkpointMagic2 {
+		c.Transactions = section(&r)
+	}
 	for n := r.Uint32(); n > 0 && r.OK(); n-- {
 		var p PartitionCheckpoint
 		copy(p.ID.Topic[:], r.Take(len(p.ID.Topic)))

@@ -28,7 +28,17 @@ func sampleCheckpoint() *Checkpoint {
 
 // Case: a checkpoint comes back as it was, and with any byte changed, or cut anywhere, it is refused by name.
 func TestCheckpointEncoding(t *testing.T) {
-	whole := sampleCheckpoint().Encode()
+	if b := sampleCheckpoint().Encode(); b[7] != 1 {
+		t.Errorf("a checkpoint without transactional ids has version %d, which older programs cannot read", b[7])
+	}
+	sample := sampleCheckpoint()
+	sample.Transactions = []byte("transactions")
+	checkEncoding(t, sampleCheckpoint().Encode())
+	checkEncoding(t, sample.Encode())
+}
+
+func checkEncoding(t *testing.T, whole []byte) {
+	t.Helper()
 	c, err := DecodeCheckpoint("checkpoint-7", whole)
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +61,38 @@ func TestCheckpointEncoding(t *testing.T) {
 	}
 }
 
+func sampleEnd() End {
+	m := Marker{Partition: Partition{meta.TopicID{9}, 1}, Batch: batch.AppendMarker(nil, 7, 3, true, 99)}
+	return End{AtMS: 5, Record: []byte("record"), Group: []byte("group"), Markers: []Marker{m, m}}
+}
+
+// Case: the end of a transaction comes back as it was; cut anywhere it is refused, but for where another marker could begin.
+func TestEndEncoding(t *testing.T) {
+	end := sampleEnd()
+	whole := end.Encode()
+	got, err := DecodeEnd(whole)
+	if err != nil || len(got.Markers) != 2 || !bytes.Equal(got.Encode(), whole) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	end.Markers = end.Markers[:1]
+	one := len(end.Encode())
+	end.Markers = nil
+	none := len(end.Encode())
+	for i := range whole {
+		if got, err := DecodeEnd(whole[:i]); err == nil && i != one && i != none {
+			t.Errorf("cut at %d: %+v", i, got)
+		}
+	}
+	whole[len(whole)-1] ^= 1
+	if _, err := DecodeEnd(whole); err == nil {
+		t.Error("a damaged marker is taken")
+	}
+	end.Markers = []Marker{{Batch: sampleBatch()}}
+	if _, err := DecodeEnd(end.Encode()); err == nil {
+		t.Error("a batch of records is taken for a marker")
+	}
+}
+
 func sampleBatch() batch.View {
 	var b batch.Builder
 	b.Producer(7, 0, 0)
@@ -62,6 +104,7 @@ func sampleBatch() batch.View {
 // memory in proportion to their number.
 func FuzzDecode(f *testing.F) {
 	f.Add(sampleCheckpoint().Encode())
+	f.Add(sampleEnd().Encode())
 	f.Add(EncodePartitionOffset(Partition{meta.TopicID{1}, 2}, 3))
 	f.Add(EncodeEpoch(4))
 	f.Add([]byte("{\"path\":\"topics\",\"size\":0,\"dir\":true}\n{\"path\":\"FORMAT\",\"size\":10}\n"))
@@ -81,6 +124,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if p, start, err := ParsePartitionOffset(b); err == nil && !bytes.Equal(EncodePartitionOffset(p, start), b) {
 			t.Error("log start")
+		}
+		if end, err := DecodeEnd(b); err == nil && !bytes.Equal(end.Encode(), b) {
+			t.Error("end of a transaction")
 		}
 		if epoch, err := ParseEpoch(b); err == nil && !bytes.Equal(EncodeEpoch(epoch), b) {
 			t.Error("epoch")

@@ -13,14 +13,16 @@ import (
 
 // The kinds of journal entries. The numbers are stored and must not be used again for other kinds.
 const (
-	KindBatches     journal.Kind = 1 // record batches of one partition, with their offsets
-	KindChange      journal.Kind = 2 // a change of the catalogue: meta.Change
-	KindGroup       journal.Kind = 3 // a record of group.Coordinator
-	KindProducerIDs journal.Kind = 4 // a block of producer ids: txn.Block
-	KindLogStart    journal.Kind = 5 // a new first offset of a partition, after retention or DeleteRecords
-	KindEpoch       journal.Kind = 6 // a leader epoch for every existing partition
-	KindBarrier     journal.Kind = 7 // empty; when it is durable, everything that was journaled before it is durable
-	KindReserved    journal.Kind = 8 // the end of the offsets that are reserved for a partition in memory mode
+	KindBatches     journal.Kind = 1  // record batches of one partition, with their offsets
+	KindChange      journal.Kind = 2  // a change of the catalogue: meta.Change
+	KindGroup       journal.Kind = 3  // a record of group.Coordinator
+	KindProducerIDs journal.Kind = 4  // a block of producer ids: txn.Block
+	KindLogStart    journal.Kind = 5  // a new first offset of a partition, after retention or DeleteRecords
+	KindEpoch       journal.Kind = 6  // a leader epoch for every existing partition
+	KindBarrier     journal.Kind = 7  // empty; when it is durable, everything that was journaled before it is durable
+	KindReserved    journal.Kind = 8  // the end of the offsets that are reserved for a partition in memory mode
+	KindTransaction journal.Kind = 9  // a record of txn.Coordinator: a transactional id
+	KindEnd         journal.Kind = 10 // the end of a transaction: records of both coordinators, and transaction markers
 )
 
 // The payload of KindBatches has a head with big-endian numbers. The batches follow it, whole, with their final offsets

@@ -14,6 +14,7 @@ import (
 	"tidings.dev/internal/journal"
 	"tidings.dev/internal/meta"
 	"tidings.dev/internal/partition"
+	"tidings.dev/internal/txn"
 	"tidings.dev/internal/vfs"
 )
 
@@ -170,6 +171,11 @@ func checkSections(file string, c *datadir.Checkpoint) error {
 	if err := group.New(group.Options{}).Load(c.Groups); err != nil {
 		return damaged("groups", err)
 	}
+	if len(c.Transactions) > 0 {
+		if err := txn.NewCoordinator(txn.Options{}).Load(c.Transactions); err != nil {
+			return damaged("transactions", err)
+		}
+	}
 	for _, p := range c.Partitions {
 		if _, ok := catalogue.TopicByID(p.ID.Topic); !ok {
 			return damaged(fmt.Sprintf("partition %s/%d is of no topic", p.ID.Topic, p.ID.Index), nil)
@@ -225,6 +231,15 @@ func (in *inspection) readTopics(fsys vfs.FS) error {
 func batchesInJournal(fsys vfs.FS, wanted map[datadir.Partition]bool) (map[datadir.Partition][]batch.View, error) {
 	found := map[datadir.Partition][]batch.View{}
 	_, err := journal.Salvage(fsys, datadir.JournalDir, 0, func(_ journal.LSN, kind journal.Kind, payload []byte) error {
+		if kind == datadir.KindEnd {
+			end, err := datadir.DecodeEnd(payload)
+			for _, m := range end.Markers {
+				if err == nil && wanted[m.Partition] {
+					found[m.Partition] = append(found[m.Partition], slices.Clone(m.Batch))
+				}
+			}
+			return nil
+		}
 		if kind != datadir.KindBatches {
 			return nil
 		}

@@ -215,6 +215,11 @@ func (b *journalRebuild) apply(lsn journal.LSN, kind journal.Kind, payload []byt
 			b.lose("entry %d of the journal: %v", lsn, err)
 			return nil
 		}
+	case datadir.KindEnd:
+		if err := b.bridgeMarkers(payload); err != nil {
+			b.lose("entry %d of the journal: %v", lsn, err)
+			return nil
+		}
 	case datadir.KindChange:
 		if change, err := meta.DecodeChange(payload); err == nil && change.Kind == meta.Deleted {
 			b.deleted[change.Topic.ID] = true
@@ -260,6 +265,34 @@ func (b *journalRebuild) bridge(payload []byte) ([]byte, error) {
 	}
 	head := slices.Clone(payload[:datadir.BatchesHeadSize])
 	return append(b.appendGap(head, id, end, first.BaseOffset()), records...), nil
+}
+
+// bridgeMarkers writes a gap to the new journal for each partition that ends before the transaction marker that payload, the
+// end of a transaction, has for it.
+func (b *journalRebuild) bridgeMarkers(payload []byte) error {
+	end, err := datadir.DecodeEnd(payload)
+	if err != nil || !b.broken {
+		return err
+	}
+	for _, m := range end.Markers {
+		var head [datadir.BatchesHeadSize]byte
+		datadir.PutBatchesHead(&head, m.Partition, end.AtMS)
+		bridged, err := b.bridge(append(head[:], m.Batch...))
+		if err != nil {
+			return err
+		}
+		gap := bridged[:len(bridged)-len(m.Batch)]
+		if len(gap) == len(head) {
+			continue
+		}
+		if err := b.replay.Apply(0, datadir.KindBatches, gap); err != nil {
+			return err
+		}
+		if err := b.write(datadir.KindBatches, gap); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // revive creates a partition of which the journal has batches but no longer the creation.

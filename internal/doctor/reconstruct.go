@@ -73,12 +73,12 @@ func (r *repairer) readDamagedCheckpoint() *datadir.Checkpoint {
 func (r *repairer) fromSegments(hint *datadir.Checkpoint, catalogue *meta.Catalogue, groups *group.Coordinator, ids *txn.IDs, damaged map[datadir.Partition]bool) error {
 	names := meta.NewCatalogue(1)
 	if hint == nil {
-		r.lose("committed positions, but for those that the journal still has")
+		r.lose("committed positions and transactional ids, but for those that the journal still has")
 	} else {
 		if err := errors.Join(names.Load(hint.Catalogue), groups.Load(hint.Groups), ids.Load(hint.ProducerIDs)); err != nil {
 			return err
 		}
-		r.checkpoint.Epoch = hint.Epoch
+		r.checkpoint.Epoch, r.checkpoint.Transactions = hint.Epoch, hint.Transactions
 		r.lose("the proof that topics' names and committed positions are right: they are of a damaged checkpoint")
 	}
 	r.addTopicsOfJournal(names)

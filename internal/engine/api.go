@@ -28,6 +28,9 @@ type FetchRequest struct {
 	MaxWait    time.Duration // how long the fetch waits for MinBytes; 0 means that it does not wait
 	// Stored means that the caller can send batches from files, so that Fetched.Stored may be used instead of Records.
 	Stored bool
+	// Committed means that only batches below the last stable offset are returned, with the aborted transactions that
+	// overlap them.
+	Committed bool
 	// Budget, unless nil, bounds the memory of Fetched.Records. The caller returns to it the bytes of the Records that it
 	// gets, when it does not need them any more.
 	Budget ReadBudget
@@ -64,6 +67,8 @@ type Fetched struct {
 	LogStart      int64
 	Records       [][]byte
 	Stored        Stored
+	// Aborted has the aborted transactions that overlap the batches, if FetchRequest.Committed. It must not be changed.
+	Aborted []AbortedTransaction
 }
 
 type (
@@ -71,6 +76,8 @@ type (
 	Stored = partition.Stored
 	// OpenStored is a Stored whose file is held open until its batches are sent.
 	OpenStored = partition.OpenStored
+	// AbortedTransaction is an aborted transaction in a partition.
+	AbortedTransaction = partition.AbortedTransaction
 )
 
 // SizeBytes returns the size of all batches of f, whether they are in Records or in Stored.

@@ -28,7 +28,7 @@ import (
 // Errors match ErrUnknownTopic, ErrUnknownPartition, ErrStorage, ErrFull, ErrClosed, the errors of package batch and
 // those of txn.Producers.Check.
 func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
-	e.append(id, records, nil, false, done)
+	e.append(id, records, nil, false, nil, done)
 }
 
 // AppendDeferred does what Append does, but does not start a commit: the caller must call CommitInline or CommitSoon
@@ -38,7 +38,13 @@ func (e *Engine) Append(id Partition, records []byte, done func(Appended)) {
 // caller must neither read nor write them any more. The log calls memory.Release when it no longer needs the bytes, at
 // the earliest before AppendDeferred returns. It never calls it if a reader was given the bytes.
 func (e *Engine) AppendDeferred(id Partition, records []byte, memory batch.Memory, done func(Appended)) {
-	e.append(id, records, memory, true, done)
+	e.append(id, records, memory, true, nil, done)
+}
+
+// AppendInTransaction does what AppendDeferred does, for a batch of a transaction. The batch is durable when done is
+// called, whatever the topic's durability. Errors are also those of txn.Coordinator.Admit.
+func (e *Engine) AppendInTransaction(id Partition, records []byte, memory batch.Memory, in Transaction, done func(Appended)) {
+	e.append(id, records, memory, true, &in, done)
 }
 
 // CommitSoon starts a commit of everything that was appended, on the journal's own goroutine. It does not block.
@@ -50,14 +56,18 @@ func (e *Engine) CommitSoon() { e.journal.Wake() }
 // for callers that would wait for the sync anyway.
 func (e *Engine) CommitInline() { e.journal.CommitInline() }
 
-func (e *Engine) append(id Partition, records []byte, memory batch.Memory, deferred bool, done func(Appended)) {
+// append does what Append, AppendDeferred and AppendInTransaction do. in is nil for batches that are not of a transaction.
+func (e *Engine) append(id Partition, records []byte, memory batch.Memory, deferred bool, in *Transaction, done func(Appended)) {
 	p, err := e.part(id)
 	if err == nil {
 		err = e.checkOpen()
 	}
 	var fixes []timestampFix
 	if err == nil {
-		fixes, err = e.validate(records, p.config())
+		fixes, err = e.validate(records, p.config(), in != nil)
+	}
+	if err == nil && in != nil && p.config().inMemory() {
+		err = errNotInMemory
 	}
 	if err == nil && memory != nil && !isSingle(records) {
 		err = fmt.Errorf("%w: more than one record batch", ErrInvalidRecord)
@@ -66,7 +76,7 @@ func (e *Engine) append(id Partition, records []byte, memory batch.Memory, defer
 		err = e.segments.admit()
 	}
 	op := newAppendOp()
-	op.engine, op.part, op.done, op.memory, op.deferred = e, p, done, memory, deferred
+	op.engine, op.part, op.done, op.memory, op.deferred, op.transaction = e, p, done, memory, deferred, in
 	if err != nil {
 		op.fail(err)
 		return
@@ -99,7 +109,8 @@ type timestampFix struct {
 
 // validate checks batches that a client sent, and decodes their records once (docs/kafka-traps.md, trap 23). It returns
 // what must be corrected in them, or an error that says why they are refused. It does not keep records.
-func (e *Engine) validate(records []byte, config *partConfig) (fixes []timestampFix, _ error) {
+// All batches must be of a transaction if transactional is true, and none otherwise.
+func (e *Engine) validate(records []byte, config *partConfig, transactional bool) (fixes []timestampFix, _ error) {
 	if len(records) == 0 {
 		return nil, fmt.Errorf("%w: no record batch", ErrInvalidRecord)
 	}
@@ -111,8 +122,8 @@ func (e *Engine) validate(records []byte, config *partConfig) (fixes []timestamp
 		if err := batch.Validate(v, config.maxBatchBytes); err != nil {
 			return nil, err
 		}
-		if v.Transactional() {
-			return nil, fmt.Errorf("%w: transactions are not offered", ErrInvalidRecord)
+		if v.Transactional() != transactional {
+			return nil, fmt.Errorf("%w: a batch is of a transaction (%t), and its request is (%t)", ErrInvalidRecord, v.Transactional(), transactional)
 		}
 		if !e.config.TrustRecords {
 			contents, err := batch.ReadContents(v, max(minDecompressedBytes, decompressedRatio*len(v)))
@@ -166,13 +177,14 @@ type appendOp struct {
 	records []byte
 	// memory is the memory of records, which are then one batch. It is nil if the garbage collector frees the memory,
 	// or if the log has taken it over.
-	memory   batch.Memory
-	deferred bool // the caller of AppendDeferred starts the commit
-	done     func(Appended)
-	answer   Appended
-	head     [datadir.BatchesHeadSize]byte
-	payload  [2][]byte                // payload of the journal entry: head, then records
-	durable  func(journal.LSN, error) // onDurable, bound once so that appends do not allocate it
+	memory      batch.Memory
+	deferred    bool         // the caller of AppendDeferred starts the commit
+	transaction *Transaction // to which the batch belongs; nil: none
+	done        func(Appended)
+	answer      Appended
+	head        [datadir.BatchesHeadSize]byte
+	payload     [2][]byte                // payload of the journal entry: head, then records
+	durable     func(journal.LSN, error) // onDurable, bound once so that appends do not allocate it
 }
 
 // appendOps is the pool of appendOp values. All engines of the process share it.
@@ -249,6 +261,11 @@ func (op *appendOp) assign() (done bool, _ error) {
 			return false, op.enqueue(datadir.KindBarrier, config)
 		}
 	}
+	if op.transaction != nil {
+		if err := e.transactions.admit(now, op.transaction, batch.View(op.records[:first]), p.id); err != nil {
+			return false, err
+		}
+	}
 	if p.ring != nil {
 		return true, op.appendToRing(now, config)
 	}
@@ -300,10 +317,11 @@ func (op *appendOp) enqueue(kind journal.Kind, config *partConfig) error {
 		// validate has verified the checksum of the batch, so that the journal need not compute it again.
 		entry.CRC, entry.CRCBytes = batch.View(op.records).CRC(), len(op.records)-batch.CRCFrom
 	}
-	switch config.durability {
-	case meta.Interval:
+	switch {
+	case op.transaction != nil: // synced, so that its end cannot survive it
+	case config.durability == meta.Interval:
 		entry.SyncWithin = config.syncWithin
-	case meta.OS:
+	case config.durability == meta.OS:
 		entry.SyncWithin = journal.NoDeadline
 	}
 	if _, err := e.journal.Append(entry); err != nil {
@@ -334,16 +352,21 @@ func (op *appendOp) onDurable(lsn journal.LSN, err error) {
 		}
 		op.memory = nil
 		e.segments.recordAppended(int64(sizeBytes))
-		if !p.touched {
-			p.touched = true
-			e.commits.touched = append(e.commits.touched, p)
-			e.maintenance.interval.recordAppend(p)
-		}
+		e.touch(p)
 	}
 	op.answer.LogStart = p.log.Start()
 	e.recordApplied(lsn, sizeBytes+datadir.BatchesHeadSize, nil)
 	op.finish(op.answer)
 	e.entryDone(lsn, nil)
+}
+
+// touch notes that the committing goroutine, which calls it, has appended to p.
+func (e *Engine) touch(p *part) {
+	if !p.touched {
+		p.touched = true
+		e.commits.touched = append(e.commits.touched, p)
+		e.maintenance.interval.recordAppend(p)
+	}
 }
 
 // fail finishes the append with an error.
@@ -356,6 +379,7 @@ func (op *appendOp) finish(a Appended) {
 	done := op.done
 	memory := op.memory
 	op.engine, op.part, op.records, op.memory, op.done, op.payload = nil, nil, nil, nil, nil, [2][]byte{}
+	op.transaction = nil
 	appendOps.Put(op)
 	if memory != nil {
 		memory.Release()

@@ -78,6 +78,7 @@ func (m *maintenance) checkpoint(paced bool) (failed error) {
 	e.topics.changeMu.Unlock()
 
 	c.Groups = e.groups.snapshot()
+	c.Transactions = e.transactions.snapshot()
 	e.producerIDs.mu.Lock()
 	c.ProducerIDs = e.producerIDs.next.Snapshot()
 	e.producerIDs.mu.Unlock()

@@ -43,9 +43,14 @@ func (c compactionConfig) isDue(d partition.Dirtiness, now time.Time) bool {
 	return d.Ratio() > c.ratio
 }
 
-// lastStable returns the last stable offset. Compaction leaves records at or above it alone. While there are no
-// transactions it is the high watermark.
-func (p *part) lastStable() int64 { return p.end() }
+// lastStable returns the last stable offset, which no batch of an open transaction is below. A partition in memory mode
+// has no transactions.
+func (p *part) lastStable() int64 {
+	if p.ring != nil {
+		return p.end()
+	}
+	return p.log.LastStable()
+}
 
 // compactionNow returns the parameters for a compaction of the partition at the time now.
 func (p *part) compactionNow(now time.Time) partition.Compaction {

@@ -37,9 +37,10 @@ import (
 // goroutine, or one that has called CommitInline. There is one at a time, and it calls Done in the order of the
 // journal.
 //
-// Locks: topics.changeMu is taken before any other lock of the engine. changeMu, part.assign, producerIDs.mu and
-// groups.order may be held by a goroutine that waits until an entry is committed, so the committing goroutine takes
-// none of them. All other locks are leaves: a goroutine that holds one of them takes no other lock and waits for
+// Locks: topics.changeMu is taken before any other lock of the engine. changeMu, part.assign, producerIDs.mu,
+// groups.order and transactions.order may be held by a goroutine that waits until an entry is committed, so the
+// committing goroutine takes none of them. transactions.order is taken before groups.order, and that before part.assign;
+// several part.assign are taken in the order of the partitions' ids. All other locks are leaves: a goroutine that holds one of them takes no other lock and waits for
 // nothing but the disk.
 type Engine struct {
 	config    Config
@@ -49,11 +50,12 @@ type Engine struct {
 	readAhead *partition.ReadAhead // the data that is read ahead of consumers, for all partitions
 	journal   *journal.Journal     // set by recovery, before Open returns the engine
 
-	topics      topicState
-	producerIDs producerIDs
-	producers   *txn.Limit // of the idempotent producers that the partitions know
-	groups      groups
-	polls       sync.Pool // pool of *poll
+	topics       topicState
+	producerIDs  producerIDs
+	producers    *txn.Limit // of the idempotent producers that the partitions know
+	groups       groups
+	transactions transactions
+	polls        sync.Pool // pool of *poll
 
 	commits     commits
 	segments    segmentWriter
@@ -245,6 +247,7 @@ func (e *Engine) close() error {
 	e.life.begin()
 	e.segments.unblockForGood()
 	e.groups.stop()
+	e.transactions.stop()
 	e.life.background.Wait() // run has ended, so that this goroutine may take the last checkpoint
 	var errs []error
 	if e.Err() == nil {

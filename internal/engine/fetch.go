@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"time"
+
+	"tidings.dev/internal/partition"
 )
 
 // Fetch reads batches of several partitions. It blocks until it has found req.MinBytes of batches, a partition has an
@@ -80,19 +82,26 @@ func (f *fetch) readAll() {
 func (f *fetch) read(i int) {
 	p, want, got := f.parts[i], &f.req.Partitions[i], &f.dst[i]
 	start, high := p.bounds()
-	*got = Fetched{HighWatermark: high, LastStable: high, LogStart: start, Records: got.Records}
+	*got = Fetched{HighWatermark: high, LastStable: min(p.lastStable(), high), LogStart: start, Records: got.Records}
 	switch left := f.req.MaxBytes - f.bytes; {
 	case p.deleted.Load():
 		got.Err = ErrUnknownTopic
 	case want.Offset > high || want.Offset < got.LogStart:
 		got.Err = ErrOffsetOutOfRange
-	case want.Offset == high, f.bytes > 0 && left <= 0:
+	case want.Offset == high, f.bytes > 0 && left <= 0, f.req.Committed && want.Offset >= got.LastStable:
 	default:
 		most, ok := f.take(min(want.MaxBytes, left))
 		if !ok {
 			break
 		}
-		got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, most, f.req.Stored)
+		stable := int64(-1)
+		if f.req.Committed && p.ring == nil {
+			var c partition.Committed
+			got.Records, got.Stored, c, got.Err = p.log.ReadCommitted(got.Records, want.Offset, most, f.req.Stored)
+			stable, got.Aborted = c.Stable, c.Aborted
+		} else {
+			got.Records, got.Stored, got.Err = p.read(got.Records, want.Offset, most, f.req.Stored)
+		}
 		got.Err = f.engine.readError(got.Err)
 		if got.Err != nil && p.deleted.Load() { // the log of a deleted partition is closed, which explains any other error
 			got.Err = ErrUnknownTopic // and its log is closed
@@ -100,12 +109,15 @@ func (f *fetch) read(i int) {
 		size := got.SizeBytes()
 		if f.bytes > 0 && size > left { // only the first partition with batches may exceed the limit
 			clear(got.Records)
-			got.Records, got.Stored, size = got.Records[:0], Stored{}, 0
+			got.Records, got.Stored, got.Aborted, size = got.Records[:0], Stored{}, nil, 0
 		}
 		f.bytes += size
 		f.giveBack(most - got.InMemoryBytes())
+		if stable < 0 {
+			stable = p.lastStable()
+		}
 		got.HighWatermark = p.end()
-		got.LastStable = got.HighWatermark
+		got.LastStable = min(stable, got.HighWatermark)
 	}
 	f.failed = f.failed || got.Err != nil
 }
@@ -147,7 +159,7 @@ func (f *fetch) wait(ctx context.Context) {
 		// A record may have been appended between the first read and the entry of the poll into the lists of waiters,
 		// so the loop checks the partitions before it waits.
 		for i, p := range f.parts {
-			if p.deleted.Load() || p.end() > f.dst[i].HighWatermark {
+			if p.deleted.Load() || f.hasMore(i) {
 				f.bytes -= f.dst[i].SizeBytes()
 				f.giveBack(f.dst[i].InMemoryBytes())
 				clear(f.dst[i].Records)
@@ -180,13 +192,21 @@ func (f *fetch) wait(ctx context.Context) {
 	}
 }
 
+// hasMore reports whether partition i has more to read than when it was read last.
+func (f *fetch) hasMore(i int) bool {
+	if f.req.Committed {
+		return f.parts[i].lastStable() > f.dst[i].LastStable
+	}
+	return f.parts[i].end() > f.dst[i].HighWatermark
+}
+
 // drop forgets the batches that were read, so that a fetch which waits for more holds no memory meanwhile. readDropped reads
 // them again.
 func (f *fetch) drop() {
 	for i := range f.dst {
 		f.giveBack(f.dst[i].InMemoryBytes())
 		clear(f.dst[i].Records)
-		f.dst[i].Records, f.dst[i].Stored = f.dst[i].Records[:0], Stored{}
+		f.dst[i].Records, f.dst[i].Stored, f.dst[i].Aborted = f.dst[i].Records[:0], Stored{}, nil
 	}
 	f.bytes = 0
 }

@@ -9,6 +9,7 @@ import (
 	"tidings.dev/internal/datadir"
 	"tidings.dev/internal/group"
 	"tidings.dev/internal/journal"
+	"tidings.dev/internal/txn"
 )
 
 // groups runs the group coordinator: it passes requests and deadlines to it and carries out the effects that it
@@ -59,6 +60,32 @@ func (g *groups) stop() {
 func (g *groups) step(ev group.Event) {
 	g.order.Lock()
 	defer g.order.Unlock()
+	g.stepInOrder(ev)
+}
+
+// stepIf does what step does if admit returns nil, and otherwise returns its error. Nothing comes between admit and the
+// step.
+func (g *groups) stepIf(admit func(now time.Time) error, ev group.Event) error {
+	g.order.Lock()
+	defer g.order.Unlock()
+	if err := admit(g.engine.config.Now()); err != nil {
+		return err
+	}
+	g.stepInOrder(ev)
+	return nil
+}
+
+// endTransaction returns the record with which groups commit or drop what a transaction has in them. order must be held,
+// until the record is queued in the journal.
+func (g *groups) endTransaction(f txn.Finish) group.Persist {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	effects := g.state.Step(g.engine.config.Now(), group.EndTransaction{Producer: group.Producer(f.Producer), Commit: f.Commit, Groups: f.Groups})
+	return effects[0].(group.Persist)
+}
+
+// stepInOrder does what step does. order must be held.
+func (g *groups) stepInOrder(ev group.Event) {
 	g.mu.Lock()
 	if _, tick := ev.(group.Tick); tick {
 		g.due = time.Time{}
@@ -264,6 +291,13 @@ func (e *Engine) FetchOffsets(groupID string, tps []group.TopicPartition) (map[g
 	return e.groups.state.FetchOffsets(groupID, tps), nil
 }
 
+// UnstableOffsets returns the partitions in which the position of a group may change when an open transaction ends.
+func (e *Engine) UnstableOffsets(groupID string) map[group.TopicPartition]bool {
+	e.groups.mu.Lock()
+	defer e.groups.mu.Unlock()
+	return e.groups.state.Unstable(groupID)
+}
+
 // Groups returns all groups in the order of their names. The descriptions have no members.
 func (e *Engine) Groups() []group.Description {
 	e.groups.mu.Lock()
@@ -306,4 +340,6 @@ func (e *Engine) DeleteOffsets(ctx context.Context, id string, tps []group.Topic
 
 // ClientBytes returns the memory of what clients have the engine remember, about: members and positions of groups, and
 // idempotent producers.
-func (e *Engine) ClientBytes() int64 { return e.groups.bytes.Load() + e.producers.Bytes() }
+func (e *Engine) ClientBytes() int64 {
+	return e.groups.bytes.Load() + e.producers.Bytes() + e.transactions.bytes.Load()
+}

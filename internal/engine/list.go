@@ -3,6 +3,7 @@ package engine
 import (
 	"tidings.dev/internal/batch"
 	"tidings.dev/internal/meta"
+	"tidings.dev/internal/partition"
 )
 
 // OffsetFor returns the offset for a timestamp, as a ListOffsets request asks for it: the high watermark for Latest,
@@ -47,6 +48,26 @@ func (p *part) listed(offset, timestamp int64) Listed {
 		l.LeaderEpoch = p.log.EpochAt(offset)
 	}
 	return l
+}
+
+// LastStable returns the last stable offset of a partition, with its leader epoch, as a ListOffsets request for Latest in
+// the isolation level read_committed asks for it: lag is counted to there (trap 27 of docs/kafka-traps.md). Errors match ErrUnknownTopic or ErrUnknownPartition.
+func (e *Engine) LastStable(id Partition) (Listed, error) {
+	p, err := e.part(id)
+	if err != nil {
+		return Listed{}, err
+	}
+	return Listed{Offset: p.lastStable(), Timestamp: -1, LeaderEpoch: p.epoch.Load()}, nil
+}
+
+// OpenTransactions returns the transactions of which a partition has batches and no marker. It is nil if there is no such
+// partition.
+func (e *Engine) OpenTransactions(id Partition) []partition.OpenTransaction {
+	p, err := e.part(id)
+	if err != nil {
+		return nil
+	}
+	return p.log.OpenTransactions()
 }
 
 // SizeBytes returns the size of all batches of a partition. Errors match ErrUnknownTopic or ErrUnknownPartition.

@@ -68,6 +68,7 @@ const (
 type recovery struct {
 	*Engine
 	groups       *group.Coordinator
+	transactions *txn.Coordinator
 	producersEnd map[Partition]int64 // PartitionCheckpoint.ProducersEnd of the partitions in the checkpoint
 	skipped      int                 // number of entries with batches of topics that were deleted
 	damaged      error               // why the newest checkpoint could not be used; nil if it was used
@@ -92,7 +93,7 @@ func newRecovery(c Config) *recovery {
 	}
 	e.maintenance.init(e)
 	e.segments.init(e)
-	return &recovery{Engine: e, groups: group.New(c.groupOptions()), producersEnd: map[Partition]int64{}, deleted: map[string]bool{}}
+	return &recovery{Engine: e, groups: group.New(c.groupOptions()), transactions: txn.NewCoordinator(txn.Options{}), producersEnd: map[Partition]int64{}, deleted: map[string]bool{}}
 }
 
 // run loads the newest checkpoint, replays the journal, raises the leader epochs if records may be lost, and leaves the
@@ -134,7 +135,9 @@ func (r *recovery) run() error {
 	if full := j.Full(); full != nil {
 		r.enterDiskFull(full)
 	}
+	r.findOpen()
 	r.Engine.groups.start(r.Engine, r.groups)
+	r.Engine.transactions.start(r.Engine, r.transactions)
 	for name := range r.deleted {
 		r.Engine.groups.topicDeleted(name)
 	}
@@ -285,6 +288,11 @@ func (r *recovery) load(c *datadir.Checkpoint) error {
 	}
 	if err := r.groups.Load(c.Groups); err != nil {
 		return damaged("groups", err)
+	}
+	if len(c.Transactions) > 0 {
+		if err := r.transactions.Load(c.Transactions); err != nil {
+			return damaged("transactions", err)
+		}
 	}
 	for _, pc := range c.Partitions {
 		t, ok := r.topics.catalogue.TopicByID(pc.ID.Topic)

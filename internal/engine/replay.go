@@ -43,6 +43,10 @@ func (r *recovery) replay(lsn journal.LSN, kind journal.Kind, payload []byte) er
 		if err = parseErr; err == nil {
 			r.setEpoch(epoch)
 		}
+	case datadir.KindTransaction:
+		err = r.transactions.ApplyRecord(slices.Clone(payload))
+	case datadir.KindEnd:
+		err = r.replayEnd(slices.Clone(payload))
 	case datadir.KindReserved:
 		err = r.replayReserved(payload)
 	case datadir.KindBarrier:

@@ -26,22 +26,7 @@ func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 	if m != nil {
 		m.extendSession(now) // a commit counts as a heartbeat
 	}
-	at := time.UnixMilli(now.UnixMilli())
-	answers := make(map[TopicPartition]error, len(ev.Offsets))
-	taken := make(map[TopicPartition]Committed, len(ev.Offsets))
-	for tp, offset := range ev.Offsets {
-		if len(offset.Metadata) > c.o.MaxMetadataBytes {
-			answers[tp] = ErrOffsetMetadataTooLarge
-			continue
-		}
-		if !c.hasRoomToCommit(ev.Group, tp, offset) {
-			answers[tp] = ErrNoRoom
-			continue
-		}
-		offset.At = at
-		taken[tp] = offset
-		answers[tp] = nil
-	}
+	answers, taken := c.acceptOffsets(now, &ev.CommitRequest)
 	if len(taken) == 0 {
 		c.reply(ev.Ticket, CommitResponse{Partitions: answers})
 		return
@@ -53,6 +38,27 @@ func (c *Coordinator) onCommit(now time.Time, ev Commit) {
 		}
 		c.reply(ev.Ticket, CommitResponse{Partitions: answers})
 	})
+}
+
+// acceptOffsets returns those offsets of a commit that are taken, and for all of them nil, or why they are not taken.
+func (c *Coordinator) acceptOffsets(now time.Time, r *CommitRequest) (answers map[TopicPartition]error, taken map[TopicPartition]Committed) {
+	at := time.UnixMilli(now.UnixMilli())
+	answers = make(map[TopicPartition]error, len(r.Offsets))
+	taken = make(map[TopicPartition]Committed, len(r.Offsets))
+	for tp, offset := range r.Offsets {
+		if len(offset.Metadata) > c.o.MaxMetadataBytes {
+			answers[tp] = ErrOffsetMetadataTooLarge
+			continue
+		}
+		if !c.hasRoomToCommit(r.Group, tp, offset) {
+			answers[tp] = ErrNoRoom
+			continue
+		}
+		offset.At = at
+		taken[tp] = offset
+		answers[tp] = nil
+	}
+	return answers, taken
 }
 
 // mayCommit returns the member that sent a commit, or nil for a commit by a client that is not a member. The error is

@@ -105,6 +105,10 @@ func (c *Coordinator) Step(now time.Time, ev Event) []Effect {
 		c.onLeave(now, ev)
 	case Commit:
 		c.onCommit(now, ev)
+	case TransactionalCommit:
+		c.onTransactionalCommit(now, ev)
+	case EndTransaction:
+		c.persist(nil, encodeEnd(ev.Producer, ev.Commit, ev.Groups), nil)
 	case DeleteGroup:
 		c.onDeleteGroup(now, ev)
 	case DeleteOffsets:

@@ -17,6 +17,8 @@ type durableState struct {
 type durableGroup struct {
 	meta    []byte // the group's last record of kind kindGroup; nil if the group only has offsets
 	offsets map[TopicPartition]Committed
+	// undecided are the offsets of open transactions, by producer; nil if there are none. No map in it is empty.
+	undecided map[Producer]map[TopicPartition]Committed
 }
 
 func newDurableState() durableState {
@@ -62,6 +64,30 @@ func (im durableState) apply(record []byte) error {
 			g.offsets[tp] = o
 			im.size.bytes += sizeOfPosition(tp, o)
 		}
+	case kindUndecided:
+		group, p := d.Text(), d.producer()
+		offsets := d.offsets()
+		if err := d.End(); err != nil {
+			return err
+		}
+		if len(offsets) > 0 {
+			im.addUndecided(group, p, offsets)
+		}
+	case kindTransactionEnd:
+		p, committed := d.producer(), d.Byte()
+		var groups []string
+		for range d.Count(1) {
+			groups = append(groups, d.Text())
+		}
+		if committed > 1 {
+			d.Fail("outcome %d of a transaction", committed)
+		}
+		if err := d.End(); err != nil {
+			return err
+		}
+		for _, g := range groups {
+			im.endTransaction(g, p, committed == 1)
+		}
 	case kindOffsetsRemoved:
 		group := d.Text()
 		gone := d.partitions()
@@ -94,6 +120,7 @@ func (im durableState) apply(record []byte) error {
 					im.remove(g, tp)
 				}
 			}
+			im.removeUndecided(g, func(tp TopicPartition) bool { return tp.Topic == topic })
 			im.removeIfEmpty(id)
 		}
 	default:
@@ -111,9 +138,9 @@ func (im durableState) remove(g *durableGroup, tp TopicPartition) {
 	}
 }
 
-// removeIfEmpty removes the group with this id if it has neither a record nor offsets.
+// removeIfEmpty removes the group with this id if it has neither a record nor offsets, undecided ones included.
 func (im durableState) removeIfEmpty(id string) {
-	if g := im.groups[id]; g.meta == nil && len(g.offsets) == 0 {
+	if g := im.groups[id]; g.meta == nil && len(g.offsets) == 0 && len(g.undecided) == 0 {
 		im.size.bytes -= im.size.of(id, g)
 		delete(im.groups, id)
 	}
@@ -137,6 +164,7 @@ func (c *Coordinator) Snapshot() []byte {
 		if len(g.offsets) > 0 {
 			records = append(records, encodeOffsets(id, g.offsets))
 		}
+		records = append(records, g.undecidedRecords(id)...)
 	}
 	b := binary.AppendUvarint([]byte{codecVersion}, uint64(len(records)))
 	for _, r := range records {

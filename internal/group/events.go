@@ -34,6 +34,20 @@ type (
 		Ticket Ticket
 		CommitRequest
 	}
+	// TransactionalCommit is answered with a CommitResponse when the offsets are durable. They count once the
+	// transaction of Producer has committed.
+	TransactionalCommit struct {
+		Ticket Ticket
+		CommitRequest
+		Producer Producer
+	}
+	// EndTransaction commits or drops what Producer has undecided in Groups. It gets no Reply. Its one effect is a
+	// Persist, whose record the engine journals in the same entry as the end of the transaction.
+	EndTransaction struct {
+		Producer Producer
+		Commit   bool
+		Groups   []string
+	}
 	// DeleteGroup is answered with a DeleteGroupResponse when the deletion is durable.
 	DeleteGroup struct {
 		Ticket Ticket
@@ -60,16 +74,18 @@ type (
 	}
 )
 
-func (Join) event()          {}
-func (Sync) event()          {}
-func (Heartbeat) event()     {}
-func (Leave) event()         {}
-func (Commit) event()        {}
-func (DeleteGroup) event()   {}
-func (DeleteOffsets) event() {}
-func (TopicDeleted) event()  {}
-func (Tick) event()          {}
-func (Persisted) event()     {}
+func (Join) event()                {}
+func (Sync) event()                {}
+func (Heartbeat) event()           {}
+func (Leave) event()               {}
+func (Commit) event()              {}
+func (TransactionalCommit) event() {}
+func (EndTransaction) event()      {}
+func (DeleteGroup) event()         {}
+func (DeleteOffsets) event()       {}
+func (TopicDeleted) event()        {}
+func (Tick) event()                {}
+func (Persisted) event()           {}
 
 // Effect is an output of [Coordinator.Step]: what the engine must do, in order.
 type Effect interface{ effect() }

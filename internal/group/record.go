@@ -29,6 +29,8 @@ import (
 //	kind 3, offsets removed:  | group s | topics v × (topic s, partitions v × (partition v)) |
 //	kind 4, group removed:    | group s |, with its offsets
 //	kind 5, topic removed:    | topic s |, its offsets in every group
+//	kind 6, undecided:        | group s | producer id z | epoch z | then as kind 2 after the group |
+//	kind 7, transaction ends: | producer id z | epoch z | committed u8 | groups v × (group s) |
 //
 // A record has no checksum of its own: the frame of the journal that contains it has one. The meaning of the fields is
 // described in docs/format/coordinators.md.
@@ -41,6 +43,8 @@ const (
 	kindOffsetsRemoved = 3
 	kindGroupRemoved   = 4
 	kindTopicRemoved   = 5
+	kindUndecided      = 6
+	kindTransactionEnd = 7
 )
 
 // groupRecord is the content of a record of kind kindGroup. The members are shared with the group.
@@ -104,9 +108,14 @@ func encodeGroup(r groupRecord) []byte {
 }
 
 func encodeOffsets(group string, offsets map[TopicPartition]Committed) []byte {
+	return appendOffsets(header(kindOffsets, group), offsets)
+}
+
+// appendOffsets appends offsets to a record: the time of the first, and the partitions.
+func appendOffsets(b []byte, offsets map[TopicPartition]Committed) []byte {
 	keys := slices.SortedFunc(maps.Keys(offsets), comparePartitions)
 	at := offsets[keys[0]].At.UnixMilli()
-	b := binary.AppendVarint(header(kindOffsets, group), at)
+	b = binary.AppendVarint(b, at)
 	return appendPartitions(b, keys, func(b []byte, tp TopicPartition) []byte {
 		o := offsets[tp]
 		b = binary.AppendVarint(b, o.Offset)

@@ -112,5 +112,10 @@ func (durableSize) of(id string, g *durableGroup) int64 {
 	for tp, o := range g.offsets {
 		n += sizeOfPosition(tp, o)
 	}
+	for _, offsets := range g.undecided {
+		for tp, o := range offsets {
+			n += sizeOfPosition(tp, o)
+		}
+	}
 	return n
 }

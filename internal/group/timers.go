@@ -190,7 +190,8 @@ func (c *Coordinator) expireOffsets(now time.Time, g *group) {
 	kept := 0
 	var gone []TopicPartition
 	if stored := c.durable.groups[g.id]; stored != nil {
-		kept = len(stored.offsets)
+		kept = len(stored.undecided) // these keep the group
+		kept += len(stored.offsets)
 		if c.o.OffsetRetention >= 0 {
 			for tp, o := range stored.offsets {
 				if since, ok := g.unusedSince(tp, o); ok && !now.Before(since.Add(c.o.OffsetRetention)) {

@@ -99,7 +99,8 @@ func (c *conn) produce(f *frame, inline bool) error {
 		return nil // the connection has failed
 	}
 
-	refusal := checkProduceRequest(version, acks, transactional)
+	refusal := checkProduceRequest(version, acks)
+	in := engine.Transaction{ID: string(transactional), Begin: version >= minProduceV2}
 	for range d.array(2) {
 		topic, known := c.readProduceTopic(&d, p)
 		for range d.array(5) {
@@ -116,6 +117,7 @@ func (c *conn) produce(f *frame, inline bool) error {
 			default:
 				records, err = checkProduceBatch(records, version)
 			}
+			transactional := err == nil && batch.View(records).Transactional()
 			if err != nil {
 				row.done(engine.Appended{Err: err})
 				continue
@@ -125,13 +127,13 @@ func (c *conn) produce(f *frame, inline bool) error {
 				// The log takes over the frame's buffer, so the rest of the frame must not be read any more.
 				p.topics[0].hi = 1
 				size, budgetedBytes := f.size, f.budgetedBytes
-				c.server.engine.AppendDeferred(to, records, f.takeBuffer(), row.done)
+				c.append(to, records, f.takeBuffer(), in, transactional, row.done)
 				c.releaseBytes(size, budgetedBytes)
 				p.finish()
 				c.commitProduce(resp, inline)
 				return nil
 			}
-			c.server.engine.AppendDeferred(to, records, nil, row.done)
+			c.append(to, records, nil, in, transactional, row.done)
 		}
 		d.skipTags()
 		p.topics[len(p.topics)-1].hi = len(p.partitions)
@@ -140,6 +142,18 @@ func (c *conn) produce(f *frame, inline bool) error {
 	p.finish()
 	c.commitProduce(resp, inline)
 	return nil
+}
+
+// minProduceV2 is the first version of Produce that may begin a transaction, and add partitions to it (KIP-890).
+const minProduceV2 = 12
+
+// append passes a batch to the engine: as a part of the transaction in, if it is transactional.
+func (c *conn) append(to engine.Partition, records []byte, memory batch.Memory, in engine.Transaction, transactional bool, done func(engine.Appended)) {
+	if transactional {
+		c.server.engine.AppendInTransaction(to, records, memory, in, done)
+		return
+	}
+	c.server.engine.AppendDeferred(to, records, memory, done)
 }
 
 // commitProduce starts the commit of the batches that a request has appended. If inline is true, the calling goroutine
@@ -194,22 +208,19 @@ func checkProduceFrame(d requestDecoder, version int16) (rows int, _ error) {
 
 // Reasons to refuse a request or one partition of it; produceCode maps them to Kafka's codes.
 var (
-	errUnknownID     = errors.New("kafka: no topic of this id")
-	errAcks          = errors.New("kafka: acks must be 0, 1 or -1")
-	errTransactional = errors.New("kafka: transactions are not supported yet")
-	errVersion       = errors.New("kafka: Produce below version 3 is not supported")
+	errUnknownID = errors.New("kafka: no topic of this id")
+	errAcks      = errors.New("kafka: acks must be 0, 1 or -1")
+	errVersion   = errors.New("kafka: Produce below version 3 is not supported")
 )
 
 // checkProduceRequest returns the error with which every partition of a request is refused, or nil if the request is
 // acceptable.
-func checkProduceRequest(version, acks int16, transactional []byte) error {
+func checkProduceRequest(version, acks int16) error {
 	switch {
 	case version < minProduce:
 		return errVersion
 	case acks < -1 || acks > 1:
 		return errAcks
-	case transactional != nil:
-		return errTransactional
 	}
 	return nil
 }
@@ -237,8 +248,6 @@ func checkProduceBatch(records []byte, version int16) (batch.View, error) {
 		return nil, err
 	case more > 0:
 		return nil, fmt.Errorf("%w: more than one record batch for a partition", batch.ErrInvalidRecord)
-	case view.Transactional():
-		return nil, errTransactional
 	case view.BaseOffset() != 0:
 		return nil, fmt.Errorf("%w: base offset %d, a producer's is 0", batch.ErrInvalidRecord, view.BaseOffset())
 	}
@@ -417,10 +426,16 @@ func produceCode(err error, version int16) Code {
 		return unknownTopicID
 	case errors.Is(err, errAcks):
 		return invalidRequiredAcks
-	case errors.Is(err, errVersion), errors.Is(err, errTransactional):
+	case errors.Is(err, errVersion):
 		return unsupportedVersion
 	}
 	code := dataCode(err)
+	if code == concurrentTransactions && version < minProduceV2 { // older clients do not expect it
+		return notEnoughReplicas
+	}
+	if code == transactionAbortable && version < 11 { // TRANSACTION_ABORTABLE came with version 11 (KIP-890)
+		return invalidTxnState
+	}
 	if code == kafkaStorageError && version < 4 { // KAFKA_STORAGE_ERROR came with version 4 (KIP-112)
 		return notLeaderOrFollower
 	}

@@ -25,7 +25,6 @@ import (
 //
 //   - A fetch session (KIP-227) belongs to the connection that has begun it, and a connection has one at a time.
 //   - A response has at most 16 MiB of records, and a Fetch waits for records for at most 5 minutes.
-//   - read_committed means read_uncommitted, as there are no transactions.
 //   - Clients below version 10 are sent zstd batches, too.
 //   - There are no followers.
 
@@ -159,6 +158,7 @@ func (c *conn) fetch(f *frame) error {
 		MaxWait:    wait,
 		Stored:     c.responses.tcp != nil,
 		Budget:     budget,
+		Committed:  r.committed,
 	}, r.results[:0])
 	if incremental != nil {
 		incremental.answer(r)
@@ -443,7 +443,12 @@ func (r *fetchRequest) encodePartition(e *responseEncoder, version int16, row *f
 		e.int64(got.LogStart)
 	}
 	if r.committed {
-		e.array(0) // aborted transactions: none
+		e.array(len(got.Aborted))
+		for _, a := range got.Aborted {
+			e.int64(a.ProducerID)
+			e.int64(a.First)
+			e.noTags()
+		}
 	} else {
 		e.array(-1) // null: the client did not ask for aborted transactions
 	}

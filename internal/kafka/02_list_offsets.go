@@ -67,7 +67,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 			case r.Version < minListOffsets(p.Timestamp):
 				code = unsupportedVersion
 			default:
-				listed, code = c.offsetFor(id, p.CurrentLeaderEpoch, p.Timestamp)
+				listed, code = c.offsetFor(id, p.CurrentLeaderEpoch, p.Timestamp, r.IsolationLevel == readCommitted)
 			}
 			row.Partitions = append(row.Partitions, kmsg.ListOffsetsResponseTopicPartition{
 				Partition: p.Partition, ErrorCode: code,
@@ -81,8 +81,9 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 
 // offsetFor returns the first offset in p whose record has this timestamp or a later one, or the offset of the place
 // that a negative timestamp stands for. Offset -1 with the code none means that there is no such record. epoch is the
-// client's leader epoch, or -1.
-func (c *conn) offsetFor(p engine.Partition, epoch int32, timestamp int64) (engine.Listed, Code) {
+// client's leader epoch, or -1. If committed is true, the latest offset is the last stable one, and records above that are
+// not found.
+func (c *conn) offsetFor(p engine.Partition, epoch int32, timestamp int64, committed bool) (engine.Listed, Code) {
 	nowhere := engine.Listed{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
 	if code := c.checkEpoch(p, epoch); code != none {
 		return nowhere, code
@@ -94,6 +95,15 @@ func (c *conn) offsetFor(p engine.Partition, epoch int32, timestamp int64) (engi
 		return nowhere, none
 	}
 	listed, err := c.server.engine.OffsetFor(p, timestamp)
+	if err == nil && committed {
+		var stable engine.Listed
+		if stable, err = c.server.engine.LastStable(p); err == nil && listed.Offset > stable.Offset {
+			listed = stable
+			if timestamp != engine.Latest && timestamp != engine.Earliest {
+				listed = nowhere
+			}
+		}
+	}
 	if err != nil {
 		return nowhere, dataCode(err)
 	}

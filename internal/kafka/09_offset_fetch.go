@@ -13,8 +13,7 @@ import (
 // OffsetFetch (API key 9), versions 1–10. A request names one group up to version 7, and several from version 8 on; it
 // names topics by id from version 10 on.
 //
-// Deviations from Apache Kafka: there are no transactions, so that every committed offset is stable and require_stable
-// has no effect (docs/kafka-traps.md, trap 10); the member id and epoch of version 9 and later are not checked.
+// Deviations from Apache Kafka: the member id and epoch of version 9 and later are not checked.
 
 // offsetFetch answers with the committed positions of one or several groups.
 func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
@@ -29,7 +28,7 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		// of committed positions.
 		if g := &r.Groups[i]; !seen[g.Group] {
 			seen[g.Group] = true
-			resp.Groups = append(resp.Groups, c.offsetFetchGroup(g, r.Version >= 10))
+			resp.Groups = append(resp.Groups, c.offsetFetchGroup(g, r.Version >= 10, r.RequireStable))
 		}
 	}
 	return resp
@@ -44,7 +43,7 @@ func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetch
 	for _, t := range r.Topics {
 		g.Topics = append(g.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
 	}
-	answer := c.offsetFetchGroup(&g, false)
+	answer := c.offsetFetchGroup(&g, false, r.RequireStable)
 	resp.ErrorCode = answer.ErrorCode
 	for _, t := range answer.Topics {
 		row := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
@@ -62,14 +61,24 @@ func (c *conn) offsetFetchOne(r *kmsg.OffsetFetchRequest, resp *kmsg.OffsetFetch
 }
 
 // offsetFetchGroup returns the row of one group: the positions of the partitions in g.Topics, or all positions of the
-// group if g.Topics is nil. byID reports whether topics are named by id.
-func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg.OffsetFetchResponseGroup {
+// group if g.Topics is nil. byID reports whether topics are named by id. If requireStable is true, a partition whose
+// position an open transaction may change is answered with UNSTABLE_OFFSET_COMMIT (KIP-447; trap 10).
+func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID, requireStable bool) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = g.Group
+	var unstable map[group.TopicPartition]bool
+	if requireStable { // asked before the positions, so that none changes in between unnoticed
+		unstable = c.server.engine.UnstableOffsets(g.Group)
+	}
 	if g.Topics == nil {
 		committed, err := c.server.engine.FetchOffsets(g.Group, nil)
 		answer.ErrorCode = coordinatorCode(err)
-		answer.Topics = c.allCommitted(committed, byID)
+		for tp := range unstable {
+			if _, ok := committed[tp]; !ok {
+				committed[tp] = group.Committed{Offset: -1, LeaderEpoch: -1}
+			}
+		}
+		answer.Topics = c.allCommitted(committed, unstable, byID)
 		return answer
 	}
 	var ask []group.TopicPartition
@@ -95,7 +104,11 @@ func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg
 		row := kmsg.OffsetFetchResponseGroupTopic{Topic: names[i], TopicID: g.Topics[i].TopicID}
 		for _, p := range g.Topics[i].Partitions {
 			at, ok := committed[group.TopicPartition{Topic: names[i], Partition: p}]
-			row.Partitions = append(row.Partitions, committedRow(p, at, ok, codes[i]))
+			code := codes[i]
+			if code == none && unstable[group.TopicPartition{Topic: names[i], Partition: p}] {
+				ok, code = false, unstableOffsetCommit
+			}
+			row.Partitions = append(row.Partitions, committedRow(p, at, ok, code))
 		}
 		answer.Topics = append(answer.Topics, row)
 	}
@@ -103,7 +116,8 @@ func (c *conn) offsetFetchGroup(g *kmsg.OffsetFetchRequestGroup, byID bool) kmsg
 }
 
 // allCommitted returns rows for all positions in committed, in order of topic and partition.
-func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, byID bool) []kmsg.OffsetFetchResponseGroupTopic {
+// Those in unstable have no position and the code for that.
+func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, unstable map[group.TopicPartition]bool, byID bool) []kmsg.OffsetFetchResponseGroupTopic {
 	var rows []kmsg.OffsetFetchResponseGroupTopic
 	order := slices.SortedFunc(maps.Keys(committed), func(a, b group.TopicPartition) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
@@ -117,7 +131,11 @@ func (c *conn) allCommitted(committed map[group.TopicPartition]group.Committed, 
 			rows = append(rows, kmsg.OffsetFetchResponseGroupTopic{Topic: tp.Topic, TopicID: topic.ID})
 		}
 		last := &rows[len(rows)-1]
-		last.Partitions = append(last.Partitions, committedRow(tp.Partition, committed[tp], true, none))
+		code := none
+		if unstable[tp] {
+			code = unstableOffsetCommit
+		}
+		last.Partitions = append(last.Partitions, committedRow(tp.Partition, committed[tp], code == none, code))
 	}
 	return rows
 }

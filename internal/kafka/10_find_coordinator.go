@@ -2,10 +2,9 @@ package kafka
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// FindCoordinator (API key 10), versions 0–6. This broker is the coordinator of every group.
+// FindCoordinator (API key 10), versions 0–6. This broker is the coordinator of every group and transactional id.
 //
-// Deviations from Apache Kafka: transactions and share groups are not supported. A request for a transaction
-// coordinator is answered with UNSUPPORTED_VERSION and a message, and one for the coordinator of a share group with
+// Deviations from Apache Kafka: share groups are not supported. A request for the coordinator of one is answered with
 // INVALID_REQUEST.
 
 // Types of coordinators: the field key_type of the request.
@@ -43,12 +42,10 @@ func (c *conn) coordinator(kind int8) kmsg.FindCoordinatorResponseCoordinator {
 		return row
 	}
 	switch kind {
-	case groupCoordinator:
+	case groupCoordinator, transactionCoordinator:
 		row.NodeID, row.Host, row.Port = c.server.config.NodeID, c.host, c.port
 		return row
-	case transactionCoordinator:
-		return refuse(unsupportedVersion, "transactions are not supported yet")
 	default:
-		return refuse(invalidRequest, "there are coordinators of groups only")
+		return refuse(invalidRequest, "there are coordinators of groups and transactions only")
 	}
 }

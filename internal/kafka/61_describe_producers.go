@@ -7,7 +7,8 @@ import (
 	"tidings.dev/internal/txn"
 )
 
-// DescribeProducers (API key 61), version 0. No transaction is ever open.
+// DescribeProducers (API key 61), version 0. Producers are those whose sequence numbers are known; the epochs of coordinators
+// are 0 here.
 
 // describeProducers answers with the producers whose batches each partition remembers.
 func (c *conn) describeProducers(r *kmsg.DescribeProducersRequest) kmsg.Response {
@@ -24,10 +25,19 @@ func (c *conn) describeProducers(r *kmsg.DescribeProducersRequest) kmsg.Response
 			if answer.ErrorCode = topicCode(failed); failed != nil {
 				answer.ErrorMessage = errorMessage(failed)
 			}
+			open := map[int64]int64{} // first offsets of open transactions, by producer id
+			if failed == nil {
+				for _, o := range c.server.engine.OpenTransactions(engine.Partition{Topic: topic.ID, Index: p}) {
+					open[o.ProducerID] = o.First
+				}
+			}
 			for _, a := range active {
 				one := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
 				one.ProducerID, one.ProducerEpoch, one.LastSequence = a.ID, int32(a.Epoch), a.LastSequence
-				one.LastTimestamp, one.CoordinatorEpoch, one.CurrentTxnStartOffset = a.Seen.UnixMilli(), -1, -1
+				one.LastTimestamp, one.CoordinatorEpoch, one.CurrentTxnStartOffset = a.Seen.UnixMilli(), 0, -1
+				if first, ok := open[a.ID]; ok {
+					one.CurrentTxnStartOffset = first
+				}
 				answer.ActiveProducers = append(answer.ActiveProducers, one)
 			}
 			row.Partitions = append(row.Partitions, answer)

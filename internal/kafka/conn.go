@@ -290,6 +290,18 @@ func (c *conn) dispatch(req kmsg.Request, f *frame) kmsg.Response {
 		return c.deleteRecords(ctx, r)
 	case *kmsg.InitProducerIDRequest:
 		return c.initProducerID(ctx, r)
+	case *kmsg.AddPartitionsToTxnRequest:
+		return c.addPartitionsToTxn(ctx, r)
+	case *kmsg.AddOffsetsToTxnRequest:
+		return c.addOffsetsToTxn(ctx, r)
+	case *kmsg.EndTxnRequest:
+		return c.endTxn(ctx, r)
+	case *kmsg.TxnOffsetCommitRequest:
+		return c.txnOffsetCommit(ctx, r)
+	case *kmsg.DescribeTransactionsRequest:
+		return c.describeTransactions(r)
+	case *kmsg.ListTransactionsRequest:
+		return c.listTransactions(r)
 	case *kmsg.OffsetForLeaderEpochRequest:
 		return c.offsetForLeaderEpoch(r)
 	case *kmsg.DescribeConfigsRequest:

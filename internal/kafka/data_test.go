@@ -97,6 +97,11 @@ func TestProduceRefusals(t *testing.T) {
 	topic := h.topic("orders", 1)
 	w := h.dial()
 	id := "tx"
+	var b batch.Builder
+	b.Producer(7, 0, 0)
+	b.Transactional(false)
+	b.Add(1, nil, []byte("bad"))
+	transactional := b.Batch()
 	zstd := func(b []byte) []byte { b[22] |= byte(batch.Zstd); return b }
 	for _, c := range []struct {
 		name    string
@@ -109,7 +114,10 @@ func TestProduceRefusals(t *testing.T) {
 		{"unknown topic", 9, func(r *kmsg.ProduceRequest, _ *kmsg.ProduceRequestTopicPartition) { r.Topics[0].Topic = "no" }, unknownTopicOrPartition},
 		{"unknown id", 13, func(r *kmsg.ProduceRequest, _ *kmsg.ProduceRequestTopicPartition) { r.Topics[0].TopicID = [16]byte{1} }, unknownTopicID},
 		{"acks 2", 9, func(r *kmsg.ProduceRequest, _ *kmsg.ProduceRequestTopicPartition) { r.Acks = 2 }, invalidRequiredAcks},
-		{"transaction", 9, func(r *kmsg.ProduceRequest, _ *kmsg.ProduceRequestTopicPartition) { r.TransactionID = &id }, unsupportedVersion},
+		{"unknown transaction", 9, func(r *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
+			r.TransactionID, p.Records = &id, transactional
+		}, invalidProducerIDMapping},
+		{"no transactional id", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = transactional }, invalidRequest},
 		{"no batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = nil }, invalidRecord},
 		{"half a batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			p.Records = p.Records[:len(p.Records)-1]
@@ -213,13 +221,6 @@ func TestProduceIdempotent(t *testing.T) {
 		if got := send(c.epoch, c.sequence); got.ErrorCode != c.want || got.BaseOffset != c.offset {
 			t.Errorf("%d: epoch %d sequence %d: %+v", i, c.epoch, c.sequence, got)
 		}
-	}
-	// A transactional id is refused with an error code.
-	tx := kmsg.NewPtrInitProducerIDRequest()
-	name := "tx"
-	tx.TransactionalID = &name
-	if got := roundTrip[*kmsg.InitProducerIDResponse](w, tx, 4); got.ErrorCode != unsupportedVersion || got.ProducerID != -1 {
-		t.Errorf("transactional: %+v", got)
 	}
 }
 

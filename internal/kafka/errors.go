@@ -26,6 +26,7 @@ const (
 	offsetMetadataTooLarge      Code = 12
 	coordinatorNotAvailable     Code = 15
 	invalidTopic                Code = 17
+	notEnoughReplicas           Code = 19
 	invalidRequiredAcks         Code = 21
 	illegalGeneration           Code = 22
 	inconsistentGroupProtocol   Code = 23
@@ -47,7 +48,12 @@ const (
 	policyViolation             Code = 44
 	outOfOrderSequence          Code = 45
 	invalidProducerEpoch        Code = 47
+	invalidTxnState             Code = 48
+	invalidProducerIDMapping    Code = 49
+	invalidTransactionTimeout   Code = 50
+	concurrentTransactions      Code = 51
 	securityDisabled            Code = 54
+	operationNotAttempted       Code = 55
 	kafkaStorageError           Code = 56
 	logDirNotFound              Code = 57
 	nonEmptyGroup               Code = 68
@@ -64,15 +70,19 @@ const (
 	noReassignmentInProgress    Code = 85
 	groupSubscribedToTopic      Code = 86
 	invalidRecord               Code = 87
+	unstableOffsetCommit        Code = 88
 	producerFenced              Code = 90
 	resourceNotFound            Code = 91
 	duplicateResource           Code = 92
 	invalidUpdateVersion        Code = 95
 	unknownTopicID              Code = 100
 	brokerIDNotRegistered       Code = 102
+	transactionalIDNotFound     Code = 105
 	fetchSessionTopicIDError    Code = 106
 	mismatchedEndpointType      Code = 114
 	unsupportedEndpointType     Code = 115
+	transactionAbortable        Code = 120
+	invalidRegularExpression    Code = 128
 	unknownServerError          Code = -1
 )
 
@@ -109,6 +119,13 @@ var codes = []struct {
 	{txn.ErrInvalidProducerEpoch, invalidProducerEpoch, producerFenced},
 	{txn.ErrInvalidSequence, invalidRecord, 0},
 	{txn.ErrTooManyProducers, policyViolation, 0},
+	{txn.ErrInvalidID, invalidRequest, 0},
+	{txn.ErrInvalidTimeout, invalidTransactionTimeout, 0},
+	{txn.ErrProducerMapping, invalidProducerIDMapping, 0},
+	{txn.ErrConcurrent, concurrentTransactions, 0},
+	{txn.ErrInvalidState, invalidTxnState, 0},
+	{txn.ErrNotInTransaction, transactionAbortable, 0},
+	{txn.ErrNoRoom, policyViolation, 0},
 
 	{meta.ErrTopicExists, topicAlreadyExists, 0},
 	{meta.ErrInvalidTopic, invalidTopic, 0},

@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"runtime"
 	"slices"
@@ -22,8 +23,17 @@ func TestApiVersions(t *testing.T) {
 	hello.ClientSoftwareName, hello.ClientSoftwareVersion = "test", "1.0"
 	for v := range lookupAPI(keyApiVersions).max + 1 {
 		got := roundTrip[*kmsg.ApiVersionsResponse](h.dial(), hello, v)
-		if got.ErrorCode != none || len(got.ApiKeys) != len(servedAPIs) || len(got.FinalizedFeatures) != 0 {
+		if got.ErrorCode != none || len(got.ApiKeys) != len(servedAPIs) {
 			t.Errorf("v%d: %+v", v, got)
+		}
+		features := fmt.Sprint(got.SupportedFeatures, got.FinalizedFeatures, got.FinalizedFeaturesEpoch)
+		want := "[] [] -1"
+		if v >= 3 {
+			want = fmt.Sprint([]kmsg.ApiVersionsResponseSupportedFeature{{Name: "transaction.version", MaxVersion: 2}},
+				[]kmsg.ApiVersionsResponseFinalizedFeature{{Name: "transaction.version", MaxVersionLevel: 2, MinVersionLevel: 2}}, 0)
+		}
+		if features != want {
+			t.Errorf("v%d: features %s, want %s", v, features, want)
 		}
 		for i, key := range got.ApiKeys {
 			if want := servedAPIs[i]; key.ApiKey != int16(want.key) || key.MinVersion != want.min || key.MaxVersion != want.max {

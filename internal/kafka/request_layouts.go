@@ -73,6 +73,20 @@ var requestLayouts = map[Key]*requestLayout{
 	keyDeleteRecords:        layoutOf(2, structArray(str, structArray(i32, i64)), i32), // topics: name, partitions; timeout
 	keyInitProducerID:       layoutOf(2, nstr, i32, since(3, i64), since(3, i16)),
 	keyOffsetForLeaderEpoch: layoutOf(4, since(3, i32), structArray(str, structArray(i32, i32, i32))),
+	keyAddPartitionsToTxn:   layoutOf(3, str, i64, i16, structArray(str, primitiveArray(i32))), // id, producer, topics
+	keyAddOffsetsToTxn:      layoutOf(3, str, i64, i16, str),                                   // id, producer, group
+	keyEndTxn:               layoutOf(3, str, i64, i16, i8),
+	keyTxnOffsetCommit: layoutOf(3,
+		str, str, i64, i16, // id, group, producer
+		since(3, i32), since(3, str), since(3, nstr), // generation, member, instance
+		structArray(str, structArray(
+			i32, i64, // partition, offset
+			since(2, i32), // leader epoch
+			nstr,          // metadata
+		)),
+	),
+	keyDescribeTransactions: layoutOf(0, primitiveArray(str)),
+	keyListTransactions:     layoutOf(0, primitiveArray(str), primitiveArray(i64), since(1, i64), since(2, nstr)),
 	keyDescribeConfigs:      layoutOf(4, structArray(i8, str, primitiveArray(str)), i8, since(3, i8)),
 	keyAlterConfigs:         layoutOf(2, structArray(i8, str, structArray(str, nstr)), i8),
 	keyCreatePartitions: layoutOf(2,

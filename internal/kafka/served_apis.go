@@ -25,6 +25,10 @@ const (
 	keyDeleteRecords                Key = 21
 	keyInitProducerID               Key = 22
 	keyOffsetForLeaderEpoch         Key = 23
+	keyAddPartitionsToTxn           Key = 24
+	keyAddOffsetsToTxn              Key = 25
+	keyEndTxn                       Key = 26
+	keyTxnOffsetCommit              Key = 28
 	keyDescribeACLs                 Key = 29
 	keyCreateACLs                   Key = 30
 	keyDeleteACLs                   Key = 31
@@ -49,6 +53,8 @@ const (
 	keyDescribeCluster              Key = 60
 	keyDescribeProducers            Key = 61
 	keyUnregisterBroker             Key = 64
+	keyDescribeTransactions         Key = 65
+	keyListTransactions             Key = 66
 	keyListConfigResources          Key = 74
 	keyDescribeTopicPartitions      Key = 75
 )
@@ -69,8 +75,8 @@ type servedAPI struct {
 //
 // Produce is advertised from version 0, although versions below 3 are refused, because librdkafka before 2.11.1 turns
 // compression off when it sees a higher minimum. Apache Kafka does the same for this reason (KIP-896, KAFKA-18659).
-// Clients choose their behaviour by this list, so it leaves out the APIs of transactions (24–28), of the consumer
-// protocol of KIP-848 (68, 69), and the finalized features that go with them.
+// Clients choose their behaviour by this list, so it leaves out the APIs of the consumer protocol of KIP-848 (68, 69), and
+// the finalized feature that goes with them. WriteTxnMarkers (27) is for brokers.
 var servedAPIs = [...]servedAPI{
 	{keyProduce, "Produce", 0, 13, 9},
 	{keyFetch, "Fetch", 4, 18, 12},
@@ -92,6 +98,10 @@ var servedAPIs = [...]servedAPI{
 	{keyDeleteRecords, "DeleteRecords", 0, 2, 2},
 	{keyInitProducerID, "InitProducerId", 0, 5, 2},
 	{keyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, 4},
+	{keyAddPartitionsToTxn, "AddPartitionsToTxn", 0, 3, 3},
+	{keyAddOffsetsToTxn, "AddOffsetsToTxn", 0, 4, 3},
+	{keyEndTxn, "EndTxn", 0, 5, 3},
+	{keyTxnOffsetCommit, "TxnOffsetCommit", 0, 5, 3},
 	{keyDescribeACLs, "DescribeACLs", 1, 3, 2},
 	{keyCreateACLs, "CreateACLs", 1, 3, 2},
 	{keyDeleteACLs, "DeleteACLs", 1, 3, 2},
@@ -116,6 +126,8 @@ var servedAPIs = [...]servedAPI{
 	{keyDescribeCluster, "DescribeCluster", 0, 2, 0},
 	{keyDescribeProducers, "DescribeProducers", 0, 0, 0},
 	{keyUnregisterBroker, "UnregisterBroker", 0, 0, 0},
+	{keyDescribeTransactions, "DescribeTransactions", 0, 0, 0},
+	{keyListTransactions, "ListTransactions", 0, 2, 0},
 	{keyListConfigResources, "ListConfigResources", 0, 1, 0},
 	{keyDescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, 0},
 }

@@ -14,7 +14,8 @@ type OpenTransaction struct {
 	First      int64 // offset of its first record
 }
 
-// AbortedTransaction is a transaction that a marker in the log has aborted.
+// AbortedTransaction is a transaction that a marker in the log has aborted. Readers must be told of each that overlaps what
+// they read (trap 9 of docs/kafka-traps.md).
 type AbortedTransaction struct {
 	ProducerID int64
 	First      int64 // offset of its first record

@@ -181,7 +181,8 @@ func (c *Coordinator) addRecorded(t *transactionalID) {
 	}
 }
 
-// onEnd commits or aborts a transaction.
+// onEnd commits or aborts a transaction. An end that comes late must not end the next transaction (trap 8 of
+// docs/kafka-traps.md), and an abort without records must not fence its producer (trap 28).
 func (c *Coordinator) onEnd(now time.Time, ev End) {
 	refuse := func(err error) { c.reply(ev.Ticket, ProducerResponse{Err: err, Producer: NoProducer}) }
 	t, err := c.find(ev.ID, ev.Producer)
