@@ -22,3 +22,10 @@ func SetFollowPause(d time.Duration) (restore func()) {
 	followPause, followMaxPause = d, d
 	return func() { followPause, followMaxPause = first, last }
 }
+
+// SetFetchMaxWait sets how long a broker may hold back an answer to a fetch, and returns a function that sets it back.
+func SetFetchMaxWait(d time.Duration) (restore func()) {
+	before := fetchMaxWait
+	fetchMaxWait = d
+	return func() { fetchMaxWait = before }
+}

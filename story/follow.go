@@ -148,6 +148,7 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	if err := f.advance(ctx, topics, starts); err != nil {
 		return nil, err
 	}
+	first := len(f.topics) == 0
 	add := make(map[string]map[int32]kgo.Offset)
 	for _, t := range grown {
 		add[t.Name] = make(map[int32]kgo.Offset)
@@ -158,6 +159,9 @@ func (f *follower) discoverNow(ctx context.Context, suspect bool) ([]logclient.T
 	}
 	f.shareFetches()
 	f.lc.Client().AddConsumePartitions(add)
+	if !first {
+		f.lc.EndFetches()
+	}
 	f.applied = listing
 	return topics, nil
 }

@@ -26,6 +26,10 @@ type FetchRequest struct {
 	MaxBytes   int           // upper bound for the batches of all partitions together
 	MinBytes   int           // size of batches that the fetch waits for; values below 1 count as 1
 	MaxWait    time.Duration // how long the fetch waits for MinBytes; 0 means that it does not wait
+	// Hurry, unless nil, receives a value when somebody waits for the fetch to end. The fetch then waits for HurriedWait since
+	// its begin at most.
+	Hurry       <-chan struct{}
+	HurriedWait time.Duration
 	// Stored means that the caller can send batches from files, so that Fetched.Stored may be used instead of Records.
 	Stored bool
 	// Committed means that only batches below the last stable offset are returned, with the aborted transactions that

@@ -8,7 +8,7 @@ import (
 )
 
 // Fetch reads batches of several partitions. It blocks until it has found req.MinBytes of batches, a partition has an
-// error, req.MaxWait is over, ctx ends, or the engine closes. In the last case every partition gets ErrClosed.
+// error, req.MaxWait is over, or req.HurriedWait after a value from req.Hurry, ctx ends, or the engine closes. In the last case every partition gets ErrClosed.
 // req.MaxBytes bounds the batches of all partitions together and FetchPartition.MaxBytes those of one partition, but
 // the first batch found is always returned whole, so that a batch above the limit cannot stall a consumer. The first
 // batch of a partition is the one that contains the requested offset.
@@ -153,8 +153,11 @@ func (f *fetch) wait(ctx context.Context) {
 		}
 		f.engine.releasePoll(poll)
 	}()
-	timeout := time.NewTimer(f.req.MaxWait)
+	timeout, began, hurry := time.NewTimer(f.req.MaxWait), time.Now(), f.req.Hurry
 	defer timeout.Stop()
+	if f.req.MaxWait <= f.req.HurriedWait {
+		hurry = nil
+	}
 	for {
 		// A record may have been appended between the first read and the entry of the poll into the lists of waiters,
 		// so the loop checks the partitions before it waits.
@@ -176,6 +179,9 @@ func (f *fetch) wait(ctx context.Context) {
 		}
 		select {
 		case <-poll.woken:
+		case <-hurry:
+			timeout.Reset(f.req.HurriedWait - time.Since(began))
+			hurry = nil
 		case <-timeout.C:
 			f.readDropped(kept)
 			return

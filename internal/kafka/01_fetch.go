@@ -24,7 +24,8 @@ import (
 // Deviations from Apache Kafka, explained in docs/kafka-differences.md:
 //
 //   - A fetch session (KIP-227) belongs to the connection that has begun it, and a connection has one at a time.
-//   - A response has at most 16 MiB of records, and a Fetch waits for records for at most 5 minutes.
+//   - A response has at most 16 MiB of records, and a Fetch waits for records for at most 5 minutes, and for at most 100 ms
+//     while another request waits behind it on its connection.
 //   - Clients below version 10 are sent zstd batches, too.
 //   - There are no followers.
 
@@ -145,6 +146,7 @@ func (c *conn) fetch(f *frame) error {
 	if len(r.query) < len(r.partitions) || minBytes <= 0 {
 		wait = 0 // answer at once if a partition has an error or the client asks for no bytes
 	}
+	wait = c.waitBeforeOthers(wait)
 	budget := c.server.responseBytes
 	wait = budget.awaitRoomWithin(c.pollCtx, wait)
 	if c.gone() {
@@ -156,9 +158,10 @@ func (c *conn) fetch(f *frame) error {
 		MaxBytes:   maxResponseBytes,
 		MinBytes:   min(int(max(minBytes, 0)), maxResponseBytes), // a larger minimum could not be met
 		MaxWait:    wait,
-		Stored:     c.responses.tcp != nil,
-		Budget:     budget,
-		Committed:  r.committed,
+		Hurry:      c.behind, HurriedWait: hurriedFetchWait,
+		Stored:    c.responses.tcp != nil,
+		Budget:    budget,
+		Committed: r.committed,
 	}, r.results[:0])
 	if incremental != nil {
 		incremental.answer(r)
@@ -173,6 +176,22 @@ func (c *conn) fetch(f *frame) error {
 	budget.add(rest) // the engine has taken the size of the records
 	c.responses.send(resp, size+rest)
 	return nil
+}
+
+// hurriedFetchWait is the longest time that a Fetch waits for records while another request waits behind it on its connection.
+const hurriedFetchWait = 100 * time.Millisecond
+
+// waitBeforeOthers returns wait, or less if another request is behind the one that the worker handles. For one that comes later
+// the reader sends to c.behind.
+func (c *conn) waitBeforeOthers(wait time.Duration) time.Duration {
+	select {
+	case <-c.behind:
+	default:
+	}
+	if c.unhandled.Load() > 1 {
+		return min(wait, hurriedFetchWait)
+	}
+	return wait
 }
 
 // sessionOfRequest is what a Fetch request says of its session.

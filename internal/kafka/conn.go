@@ -56,10 +56,13 @@ type conn struct {
 	pollCtx     context.Context
 	cancelPolls context.CancelFunc
 
-	frameBytes *byteBudget  // bounds this connection's frames that are read and not yet handled
-	queue      chan *frame  // from the reader to the worker; closed by serve when the reader has ended
-	unhandled  atomic.Int64 // number of frames in queue or being handled by the worker
-	draining   atomic.Bool  // set by drain
+	frameBytes *byteBudget // bounds this connection's frames that are read and not yet handled
+	queue      chan *frame // from the reader to the worker; closed by serve when the reader has ended
+	// behind has room for one value. The reader sends it before it puts a frame into queue while another is unhandled; the
+	// worker drops it before a Fetch waits, so that a value which comes later is of a frame behind the Fetch.
+	behind    chan struct{}
+	unhandled atomic.Int64 // number of frames in queue or being handled by the worker
+	draining  atomic.Bool  // set by drain
 
 	fetchedPartitions int   // number of partitions of the last Fetch; only the worker uses it
 	turn              *turn // likewise; nil while it has none
@@ -68,7 +71,7 @@ type conn struct {
 // newConn returns a connection on which serve can be called. The connection ends when ctx is done. Every conn must be
 // stopped, to release its contexts.
 func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
-	c := &conn{server: s, net: nc, in: bufio.NewReaderSize(nc, readBufferBytes), queue: make(chan *frame, queuedFrames)}
+	c := &conn{server: s, net: nc, in: bufio.NewReaderSize(nc, readBufferBytes), queue: make(chan *frame, queuedFrames), behind: make(chan struct{}, 1)}
 	c.frameBytes = newByteBudget(int64(s.config.MaxConnectionBytes))
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.pollCtx, c.cancelPolls = context.WithCancel(c.ctx)
@@ -146,7 +149,12 @@ func (c *conn) read() error {
 			}
 			continue
 		}
-		c.unhandled.Add(1)
+		if c.unhandled.Add(1) > 1 {
+			select {
+			case c.behind <- struct{}{}:
+			default: // there is a value
+			}
+		}
 		select {
 		case c.queue <- f:
 		case <-c.ctx.Done():

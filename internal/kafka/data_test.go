@@ -314,6 +314,46 @@ func TestPipelinedAnswersKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// TestFetchWaitsForNoRequestBehindIt sends a request behind a Fetch that waits for records, and one together with such a Fetch.
+// Both Fetches are answered long before max_wait_ms has passed, without records.
+func TestFetchWaitsForNoRequestBehindIt(t *testing.T) {
+	h := newTestServer(t)
+	topic := h.topic("orders", 1)
+	w := h.dial()
+	fetch := fetchFrom(topic, 0, 0, 10*patience)
+	fetch.SetVersion(12)
+	behind := kmsg.NewPtrListGroupsRequest()
+	behind.SetVersion(4)
+	for _, together := range []bool{false, true} {
+		var correlation int32
+		if together {
+			w.write(slices.Concat(frameOf(fetch, 101), frameOf(behind, 102)))
+			correlation = 101
+		} else {
+			correlation = w.send(fetch)
+			eventually(t, "the fetch to wait", func() bool { return h.requestsInWork() == 1 })
+			w.write(frameOf(behind, 102))
+		}
+		got := receive[*kmsg.FetchResponse](w, fetch, correlation).Topics[0].Partitions[0]
+		if got.ErrorCode != none || len(got.RecordBatches) > 0 {
+			t.Errorf("together %t: %+v", together, got)
+		}
+		receive[*kmsg.ListGroupsResponse](w, behind, 102)
+	}
+
+	// Case: the next Fetch, behind which nothing waits, waits for records.
+	correlation := w.send(fetch)
+	w.net.SetReadDeadline(time.Now().Add(3 * hurriedFetchWait))
+	if _, _, err := w.tryRead(); !isTimeout(err) {
+		t.Fatal("answered before there was anything to tell:", err)
+	}
+	w.net.SetReadDeadline(time.Now().Add(patience))
+	roundTrip[*kmsg.ProduceResponse](h.dial(), produceTo(topic, 0, records("here")), 9)
+	if v := values(t, receive[*kmsg.FetchResponse](w, fetch, correlation).Topics[0].Partitions[0].RecordBatches); !slices.Equal(v, []string{"here"}) {
+		t.Errorf("%q", v)
+	}
+}
+
 // TestFetchWaitsForAnAppend checks that a Fetch which waits for records is answered when a batch is appended to its
 // partition, long before max_wait_ms has passed, and not by an append elsewhere.
 func TestFetchWaitsForAnAppend(t *testing.T) {
