@@ -50,6 +50,17 @@ func (tx *readTx) lostEmission(n storyNum) (what string) {
 	return what
 }
 
+// lostRoot returns a sentence, without its full stop, about the event that a story began with, if it may have been removed from the log before
+// it was read and handled; empty if not.
+func (tx *readTx) lostRoot(n storyNum) string {
+	log := &fileReader{ix: tx.ix, tx: tx.bolt}
+	li := tx.ix.judge.owesRoot(log, log.standing(n))
+	if li == nil {
+		return ""
+	}
+	return fmt.Sprintf("the event that it began with may have been removed before it was read, and %s may not have handled it", display.Clean(li.reaction))
+}
+
 // lostOf returns the topics that an emission, for events of source, reaches into beyond what was read of them, and that are deleted, and those
 // from which something of it may have been removed before it was read and handled.
 func (tx *readTx) lostOf(source partition, e *emission) (lost []LostEmission) {
@@ -147,7 +158,7 @@ func (a *answer) story(key string, f found, limit int) *Story {
 	for _, c := range candidates {
 		if c.Standing == StandingQuiet && !c.copiesOnly() {
 			w.quiet++
-			if lost := a.lostEmission(c.num); lost != "" {
+			if lost := cmp.Or(a.lostEmission(c.num), a.lostRoot(c.num)); lost != "" {
 				w.lost = cmp.Or(w.lost, lost)
 				s.IncompleteStories++
 			}

@@ -174,6 +174,11 @@ func (w *world) forget() {
 		return
 	}
 	p := partition{w.topics[w.choose(len(w.topics), "topic")], int32(w.choose(2, "partition"))}
+	for _, r := range w.runs {
+		if len(r.emit) > 0 && len(r.through) > 0 {
+			p = partition{w.now(r.emitTo[0].topic), r.emitTo[0].partition} // it may have emitted there, and goes on
+		}
+	}
 	for range 1 + w.choose(3, "never given") {
 		w.append(p, entry{never: true})
 	}
@@ -712,9 +717,10 @@ func (w *world) missingCause(cut snapshot, removed map[location]bool, gone func(
 }
 
 // missedOwed returns what a reaction owes to an event of a story that was removed before the indexer had read it, and that has followed, by marks,
-// from one that it has read; empty if there is nothing. cut is what the indexer has read.
+// from one that it has read, or that has begun the story, of which only what handlers have emitted was read; empty if there is nothing. cut is
+// what the indexer has read.
 func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation string) string {
-	there, copied, marked := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	there, copied, marked, outside := make(map[string]bool), make(map[string]bool), make(map[string]bool), false
 	done, epochs := make(map[string]*offsets.Set), make(map[string]int64)
 	set := func(reaction string, p partition) (string, *offsets.Set) {
 		k := fmt.Sprint(reaction, p)
@@ -727,6 +733,7 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 		for off, e := range log[:min(cut[p], int64(len(log)))] {
 			there[e.id] = there[e.id] || !removed[location{p, int64(off)}]
 			if !removed[location{p, int64(off)}] {
+				outside = outside || e.correlation == correlation && e.depth == 0
 				copied[fmt.Sprint(p, e.id)] = true
 			}
 		}
@@ -750,16 +757,22 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 			d.Add(f.From, max(f.From, f.To))
 		}
 	}
-	subs := make(map[string][]*obligation.Subscription)
+	subs, since := make(map[string][]*obligation.Subscription), make(map[string]int64)
 	for _, e := range w.logs[partition{worldSubscriptions, 0}][:cut[partition{worldSubscriptions, 0}]] {
 		sub := e.fact.(*obligation.Subscription)
+		if since[sub.Reaction] == 0 {
+			since[sub.Reaction] = e.serial
+		}
 		subs[sub.Reaction] = append(subs[sub.Reaction], sub)
 	}
 	for at := range removed {
 		log := w.logs[at.partition]
 		e := log[at.offset]
 		by := strings.LastIndexByte(e.id, '>')
-		if e.correlation != correlation || by < 0 || !there[e.id[:by]] || !marked[e.id[:len(e.id)-1]] || copied[fmt.Sprint(at.partition, e.id)] {
+		if e.correlation != correlation || copied[fmt.Sprint(at.partition, e.id)] {
+			continue
+		}
+		if by < 0 && outside || by >= 0 && (!there[e.id[:by]] || !marked[e.id[:len(e.id)-1]]) {
 			continue
 		}
 		if slices.IndexFunc(log, func(o entry) bool { return o.id == e.id }) != int(at.offset) {
@@ -772,6 +785,9 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 			sub := subscriptionTo(at.topic, subs[a.name])
 			if topicName(a.topic) != topicName(at.topic) || sub == nil || sub.Retired || !subscribedThen(sub, at.partition.partition, at.offset, fmt.Sprint(e.typ)) {
 				continue
+			}
+			if e.serial < since[a.name] {
+				continue // what has led to the event may have been forgotten before the subscription came
 			}
 			if _, d := set(a.name, at.partition); !d.Contains(at.offset) {
 				return fmt.Sprintf("%s owes %s at %v, which was removed", a.name, e.id, at)

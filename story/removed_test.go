@@ -58,10 +58,13 @@ func (t *removedTest) marks(lo, hi int64, change func(*obligation.Marks)) {
 }
 
 // remove has the log begin at its end in payments.
-func (t *removedTest) remove() {
+func (t *removedTest) remove() { t.Helper(); t.removeAt("payments", t.l.ends["payments/0"]) }
+
+// removeAt has the log begin at an offset of a topic.
+func (t *removedTest) removeAt(topic string, start int64) {
 	t.Helper()
-	end := t.l.ends["payments/0"]
-	must(t, t.ix.advance(logclient.Offsets{"payments": {0: end}}, logclient.Offsets{"orders": {0: t.l.ends["orders/0"]}, "payments": {0: end}}))
+	ends := logclient.Offsets{"orders": {0: t.l.ends["orders/0"]}, "payments": {0: t.l.ends["payments/0"]}}
+	must(t, t.ix.advance(logclient.Offsets{topic: {0: start}}, ends))
 }
 
 // settles applies what was appended and fails the test unless the stories with these correlations, and no others, settle now.
@@ -348,5 +351,69 @@ func TestPositionsOfEarlierVersionsAreRead(t *testing.T) {
 	row.missed = miss{offsets.Range{Lo: 2, Hi: 5}, 9}
 	if got, err := decodePosition(row.encode()); err != nil || got.missed != row.missed {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestTheEventThatAStoryBeganWithWasRemoved removes an order unread that payment has handled, and audit may not have. The story, of which only the
+// charge was read, must not settle as long as audit owes the order.
+func TestTheEventThatAStoryBeganWithWasRemoved(tt *testing.T) {
+	for name, then := range map[string]obligation.Fact{
+		"audit marks it":         &obligation.Marks{Reaction: "audit", Topic: "orders", TopicID: ordersID, Done: []offsets.Range{{Lo: 0, Hi: 1}}, Position: 1, Emitted: []offsets.Range{}},
+		"audit is moved past it": &obligation.Seek{Reaction: "audit", Topic: "orders", TopicID: ordersID, Epoch: 1, To: 1},
+		"audit retires":          &obligation.Subscription{Reaction: "audit", Topic: "orders", TopicID: ordersID, Revision: 2, Retired: true},
+	} {
+		tt.Run(name, func(tt *testing.T) {
+			t := newRemovedTest(tt)
+			t.l.fact(&obligation.Subscription{Reaction: "audit", Topic: "orders", TopicID: ordersID, Types: []string{"placed"}, Revision: 1})
+			t.l.ends["orders/0"] = 1
+			t.removeAt("orders", 1)
+			t.l.event("payments", "ac", "a", "a", "payment", "charged", "order/a", epoch)
+			t.marks(0, 1, func(*obligation.Marks) {})
+			for range 2 {
+				t.settles()
+				s := ask(t.T, t.ix, "a", Live{})
+				if want := "order/a: the event that it began with may have been removed before it was read, and audit may not have handled it; 1 event, 0 reactions."; s.Sentence != want || s.IncompleteStories != 1 {
+					t.Errorf("%s %d incomplete", s.Sentence, s.IncompleteStories)
+				}
+				t.reopen()
+			}
+			// Case: a story whose first event was read does not wait.
+			placed := t.l.event("orders", "b", "b", "", "", "placed", "order/b", epoch)
+			for _, reaction := range []string{"payment", "audit"} {
+				t.l.fact(&obligation.Marks{Reaction: reaction, Topic: "orders", TopicID: ordersID, Done: []offsets.Range{{Lo: placed.Offset, Hi: placed.Offset + 1}}, Emitted: []offsets.Range{}})
+			}
+			t.settles("b")
+			t.l.fact(then)
+			t.settles("a")
+		})
+	}
+}
+
+// TestReceiptsOfWhatWasRemovedUnread settles a story of which an event was removed unread, below another one in its partition. The fact, and the
+// answer to a question, cover it once payment has done it.
+func TestReceiptsOfWhatWasRemovedUnread(tt *testing.T) {
+	for _, handled := range []bool{false, true} {
+		t := newRemovedTest(tt)
+		t.l.event("orders", "a0", "a", "", "", "placed", "order/a", epoch)
+		apply(t, t.ix, t.l)
+		t.l.ends["orders/0"] = 3
+		t.removeAt("orders", 3) // the events at 1 and 2
+		t.l.event("orders", "a3", "a", "", "", "placed", "order/a", epoch)
+		done := []offsets.Range{{Lo: 0, Hi: 2}, {Lo: 3, Hi: 4}}
+		if handled {
+			done = []offsets.Range{{Lo: 0, Hi: 4}}
+		}
+		t.l.fact(&obligation.Marks{Reaction: "payment", Topic: "orders", TopicID: ordersID, Done: done, Emitted: []offsets.Range{}})
+		t.settles("a")
+		answers, err := t.ix.answer([]*obligation.Question{{Correlation: "a"}})
+		if err != nil || !answers[0].Settled {
+			t.Fatalf("%+v, %v", answers, err)
+		}
+		said := obligation.Settled{Through: answers[0].Through}
+		for offset, want := range []bool{true, true, handled, true, false} {
+			if got := said.CoversIn("orders", ordersID, 0, int64(offset)); got != want {
+				t.Errorf("handled %v: the event at %d is covered: %v", handled, offset, got)
+			}
+		}
 	}
 }

@@ -16,7 +16,7 @@ type wording struct {
 	about   string // the subject or key that the sentence begins with
 	stories int    // number of stories that the key leads to
 	quiet   int    // number of them that are quiet: nothing is owed, but no story.settled is recorded
-	lost    string // what lostEmission says of a quiet one; empty if it says nothing
+	lost    string // what lostEmission or lostRoot says of a quiet one; empty if they say nothing
 	// open has all open obligations of the stories, the worst first.
 	open    []Obligation
 	unheard bool // no reaction or consumer group listens for any of the events
@@ -53,7 +53,7 @@ func (w *wording) standing() string {
 		return about + ": " + describeOpen(w.open, w.Story) + "."
 	case w.Standing == StandingOpen:
 		return fmt.Sprintf("%s: something is still owed, beyond the %s shown.", about, countOf(total, "event"))
-	case w.unheard:
+	case w.unheard && w.lost == "":
 		return fmt.Sprintf("%s: %s, and nobody listening.", about, events)
 	case w.Standing == StandingSettled:
 		return fmt.Sprintf("%s: settled %s after it began; %s, %s%s.", about, formatDuration(w.settled().Sub(w.First)), events,
@@ -87,7 +87,7 @@ func (w *wording) ofSeveral(events string) string {
 		return openOf + ": " + describeOpen(w.open, w.Story)
 	case w.Standing == StandingOpen:
 		return openOf
-	case w.unheard:
+	case w.unheard && w.lost == "":
 		return events + ", and nobody listening"
 	case w.quiet == 0:
 		return fmt.Sprintf("all %s have settled; %s", stories, events)

@@ -114,8 +114,8 @@ func (s *standing) due() bool {
 //	                   ├──── it is touched ───┘                     │
 //	                   └──── retryVerdict: its append has failed ───┘
 //
-// allRead puts a frozen story into incomplete if an event of it was lost with its topic, or may have been removed from the log before it was
-// read and handled. It stays there until it is touched, a reaction may owe less of what was removed, or the indexer is elected anew.
+// allRead puts a frozen story into incomplete if an event of it was lost with its topic, or one that a handler has emitted, or that it began with,
+// may have been removed from the log before it was read and handled. It stays there until it is touched, a reaction may owe less of what was removed, or the indexer is elected anew.
 //
 // Invariants between calls:
 //

@@ -94,24 +94,50 @@ func (e *emission) mayBeRemoved(log logReader, source partition) bool {
 
 // mayOwe returns a listener that may owe an event that was removed unread, of which nothing but r is known. It returns nil if there is none.
 func (j *judge) mayOwe(log logReader, r removal) *listener {
-	for _, li := range j.byTopic[r.topic] {
-		c := li.readCoverage(r.partition.partition)
-		from, done := max(r.Lo, li.obligedFrom(r.partition.partition)), c.done
-		if len(c.copies) > 0 { // their originals are owed, if they are
-			done = done.Clone()
-			for _, copied := range c.copies {
-				done.Add(copied.Offset, copied.Offset+1)
+	for li := range j.owed(log, r) {
+		return li
+	}
+	return nil
+}
+
+// owed yields the listeners that may owe an event that was removed unread, of which nothing but r is known, and where it may have been.
+func (j *judge) owed(log logReader, r removal) iter.Seq2[*listener, offsets.Range] {
+	return func(yield func(*listener, offsets.Range) bool) {
+		for _, li := range j.byTopic[r.topic] {
+			c := li.readCoverage(r.partition.partition)
+			from, done := max(r.Lo, li.obligedFrom(r.partition.partition)), c.done
+			if len(c.copies) > 0 { // their originals are owed, if they are
+				done = done.Clone()
+				for _, copied := range c.copies {
+					done.Add(copied.Offset, copied.Offset+1)
+				}
+			}
+			switch ranges := done.Ranges(); {
+			case !r.real:
+				// A position is past what was not handled if a topic has lost what it had in memory. That must not hold up those who have
+				// emitted afterwards.
+				from = max(from, c.position)
+			case log.marksRemoved() && len(ranges) > 0:
+				from = max(from, min(c.position, ranges[0].Lo))
+			}
+			for lo, hi := range done.Gaps(from, r.Hi) {
+				if !yield(li, offsets.Range{Lo: lo, Hi: hi}) {
+					return
+				}
 			}
 		}
-		switch ranges := done.Ranges(); {
-		case !r.real:
-			// A position is past what was not handled if a topic has lost what it had in memory. That must not hold up those who have
-			// emitted afterwards.
-			from = max(from, c.position)
-		case log.marksRemoved() && len(ranges) > 0:
-			from = max(from, min(c.position, ranges[0].Lo))
-		}
-		for range done.Gaps(from, r.Hi) {
+	}
+}
+
+// owesRoot returns a listener that may owe the event which a story began with, because that was removed before it was read; nil if there is
+// none. All of the log must have been read. No event of the story was read then that a handler has not emitted. Nothing is known of the
+// event, so whoever owes something that was removed unread may owe it.
+func (j *judge) owesRoot(log logReader, s *standing) *listener {
+	if s.rooted || s.joined || s.events == 0 {
+		return nil
+	}
+	for _, at := range log.allMissed() {
+		if li := j.mayOwe(log, removal{at.partition, log.missed(at.partition).Range, true}); li != nil {
 			return li
 		}
 	}
@@ -271,9 +297,14 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 }
 
 // missesEvents reports whether handlers have emitted something for the events of story n that was not read, although its place is
-// known, or that may have been removed before it was read and handled. Once all of the log was read, it never will be.
+// known, or that may have been removed before it was read and handled, or whether that may be so of the event which the story began with. Once all of the log was read, it never will be.
 func (j *judge) missesEvents(store storyReader, n storyNum) (misses bool) {
-	if store.standing(n).open > 0 || len(j.reaching) == 0 {
+	switch s := store.standing(n); {
+	case s.open > 0:
+		return false
+	case j.owesRoot(store, s) != nil:
+		return true
+	case len(j.reaching) == 0:
 		return false
 	}
 	j.emissionsOf(store, n, func(_ *listener, source partition, e *emission) bool {

@@ -85,6 +85,7 @@ func TestTheModelFindsAWrongJudge(t *testing.T) {
 		"looks for emissions in the topic of the name":        {throughByName: true},
 		"settles what has lost events, judging by marks":      {settleLosses: true},
 		"takes what was removed unread for read":              {steady: true, removing: true, missNothing: true},
+		"does not miss the event that a story began with":     {onlyAll: true, steady: true, removing: true, anybody: true},
 		"takes a position for what was handled of a loss":     {steady: true, forgetting: true, ignoreSpans: true},
 		"forgets who is subscribed to a topic made again":     {noRenewal: true},
 

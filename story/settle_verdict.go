@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"tidings.dev/internal/cloudevent"
 	"tidings.dev/internal/obligation"
+	"tidings.dev/internal/offsets"
 )
 
 // verdict is a fact about one story that has to be appended to tidings.story.
@@ -151,17 +152,38 @@ func (ix *Index) newFact(s *storyRow, at time.Time) obligation.Fact {
 }
 
 // through returns the positions that a story.settled of the story covers: for each partition with an event of the
-// story, the offset after the last event. Deleted topics come last: receipts of earlier versions do not know the id of their
+// story, the offset after the last event. What was removed before it was read, and may be owed, is left out. Deleted topics come last: receipts of earlier versions do not know the id of their
 // topic, and go by the first position with its name. ix.mu must be held.
 func (ix *Index) through(s *storyRow) (through []obligation.Position) {
 	for _, gone := range []bool{false, true} {
 		for _, end := range s.through {
-			if t := ix.topicOf[end.topic]; t.gone == gone {
-				through = append(through, obligation.Position{Topic: t.name, TopicID: t.id, Partition: end.partition.partition, Offset: end.offset})
+			t := ix.topicOf[end.topic]
+			if t.gone != gone {
+				continue
 			}
+			at := obligation.Position{Topic: t.name, TopicID: t.id, Partition: end.partition.partition, Offset: end.offset}
+			if owed := ix.owedBelow(end); owed.Lo < owed.Hi {
+				at.Span = max(1, end.offset-owed.Hi) // at least the last event, which was read
+				through = append(through, at)
+				at.Offset, at.Span = owed.Lo, 0
+			}
+			through = append(through, at)
 		}
 	}
 	return through
+}
+
+// owedBelow returns the offsets of a partition, below one, between which lie all that were removed before they were read and that a
+// listener may owe. ix.mu must be held.
+func (ix *Index) owedBelow(at location) (all offsets.Range) {
+	m, log := ix.missed[at.partition], &fileReader{ix: ix}
+	for _, r := range ix.judge.owed(log, removal{at.partition, offsets.Range{Lo: m.Lo, Hi: min(m.Hi, at.offset)}, true}) {
+		if all.Lo == all.Hi {
+			all = r
+		}
+		all = offsets.Range{Lo: min(all.Lo, r.Lo), Hi: max(all.Hi, r.Hi)}
+	}
+	return all
 }
 
 // stillPublishing returns the verdicts whose stories wait until a fact about them is read. It changes verdicts.

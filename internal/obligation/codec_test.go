@@ -88,6 +88,13 @@ func TestSettledCoversTheEventsItCounted(t *testing.T) {
 	if !s.Covers("orders", 3, 16) || s.Covers("orders", 3, 17) || s.Covers("orders", 2, 1) || s.Covers("returns", 3, 1) {
 		t.Error("Covers disagrees with Through")
 	}
+	// Case: something in between is not covered.
+	between := &Settled{Through: []Position{{Topic: "orders", Offset: 20, Span: 5}, {Topic: "orders", Offset: 10}}}
+	for offset, want := range map[int64]bool{9: true, 10: false, 14: false, 15: true, 19: true, 20: false} {
+		if between.Covers("orders", 0, offset) != want {
+			t.Errorf("%d is covered: %v", offset, !want)
+		}
+	}
 	// Case: the topic was deleted and made again.
 	s.Through[0].TopicID = TopicID{1}
 	if s.CoversIn("orders", TopicID{2}, 3, 1) || !s.CoversIn("orders", TopicID{1}, 3, 1) || !s.Covers("orders", 3, 1) {

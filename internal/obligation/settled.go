@@ -20,7 +20,9 @@ type Settled struct {
 	Episode int `json:"episode"`
 	// Events is the number of events in the story; copies of one event count once.
 	Events int `json:"events"`
-	// Through has, for each partition with events of the story, the offset after the last event that was counted.
+	// Through has, for each partition with events of the story, the offset after the last event that was counted. If records below that were
+	// removed before the indexer had read them, and a reaction may not have handled them, the partition has two entries: the first
+	// covers Span offsets above them, the second what is below them.
 	Through []Position `json:"through,omitempty"`
 	// At is when the indexer came to the conclusion.
 	At time.Time `json:"at,omitzero"`
@@ -43,9 +45,16 @@ func (s *Settled) Covers(topic string, partition int32, offset int64) bool {
 
 // CoversIn is like Covers for the topic that has both the name and the id; a zero id stands for any topic of the name.
 func (s *Settled) CoversIn(topic string, id TopicID, partition int32, offset int64) bool {
+	first := true
 	for _, p := range s.Through {
-		if p.Topic == topic && p.Partition == partition && p.TopicID.Is(id) {
-			return offset < p.Offset
+		if p.Topic != topic || p.Partition != partition || !p.TopicID.Is(id) {
+			continue
+		}
+		if first {
+			id, first = p.TopicID, false // with a zero id the first topic of the name counts
+		}
+		if offset < p.Offset && (p.Span == 0 || offset >= p.Offset-p.Span) {
+			return true
 		}
 	}
 	return false
@@ -76,7 +85,7 @@ type Position struct {
 	Partition int32   `json:"partition"`
 	Offset    int64   `json:"offset"`
 	TopicID   TopicID `json:"topic_id,omitzero"` // zero if the writer or the log does not have topic ids
-	// Span is the number of offsets from the first one that is meant up to Offset. It is 0 if that is not known, and outside
-	// Marks.Through.
+	// Span is the number of offsets from the first one that is meant up to Offset. It is 0 in Marks if that is not known, and in Settled
+	// and Answer if everything below Offset is meant.
 	Span int64 `json:"span,omitzero"`
 }
