@@ -50,7 +50,7 @@ var clientCases = []clientCase{
 	{name: "delete-group", what: "a group deleted"},
 	{name: "delete-records", what: "records deleted up to an offset"},
 	{name: "idempotent", what: "an idempotent producer"},
-	{name: "transactions", what: "a transaction aborted, one committed, read committed", missing: "transactions"},
+	{name: "transactions", what: "a transaction aborted, one committed, read committed"},
 	{name: "acls", what: "an ACL made, described, deleted", missing: "authorization"},
 	{name: "consumer-protocol", what: "a group by KIP-848", missing: "the consumer protocol of KIP-848", group: consumerProtocol},
 }

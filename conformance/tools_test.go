@@ -145,7 +145,7 @@ var toolCases = []toolCase{
 	{name: "kafka-broker-api-versions", what: "versions of requests", steps: []step{
 		{run: "BrokerApiVersionsCommand $B", want: "Produce(0): "},
 	}},
-	{name: "kafka-transactions", what: "transactions listed, producers described, hanging ones looked for", missing: "transactions", steps: []step{
+	{name: "kafka-transactions", what: "transactions listed, producers described, hanging ones looked for", steps: []step{
 		{run: "TopicCommand $B --create --topic $T --partitions 1"},
 		{run: "ConsoleProducer $B --topic $T", stdin: "1\n"},
 		{run: "TransactionsCommand $B describe-producers --topic $T --partition 0", want: "ProducerId"},
@@ -158,7 +158,7 @@ var toolCases = []toolCase{
 		{run: "AclCommand $B --remove --allow-principal User:alice --operation Read --topic $T --force"},
 	}},
 	{name: "Streams, at_least_once", what: "words counted", steps: []step{{run: "WordCount $A $T at_least_once", want: "counted"}}},
-	{name: "Streams, exactly_once_v2", what: "words counted", missing: "transactions", steps: []step{{run: "WordCount $A $T exactly_once_v2", want: "counted"}}},
+	{name: "Streams, exactly_once_v2", what: "words counted", steps: []step{{run: "WordCount $A $T exactly_once_v2", want: "counted"}}},
 	{name: "Connect, distributed", what: "lines of a file go through a topic to another file; the worker is killed, and its successor goes on", run: connect},
 }
 

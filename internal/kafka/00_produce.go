@@ -117,7 +117,10 @@ func (c *conn) produce(f *frame, inline bool) error {
 			default:
 				records, err = checkProduceBatch(records, version)
 			}
-			transactional := err == nil && batch.View(records).Transactional()
+			inTransaction := err == nil && batch.View(records).Transactional()
+			if inTransaction && transactional == nil {
+				err = errNoTransactionalID
+			}
 			if err != nil {
 				row.done(engine.Appended{Err: err})
 				continue
@@ -127,13 +130,13 @@ func (c *conn) produce(f *frame, inline bool) error {
 				// The log takes over the frame's buffer, so the rest of the frame must not be read any more.
 				p.topics[0].hi = 1
 				size, budgetedBytes := f.size, f.budgetedBytes
-				c.append(to, records, f.takeBuffer(), in, transactional, row.done)
+				c.append(to, records, f.takeBuffer(), in, inTransaction, row.done)
 				c.releaseBytes(size, budgetedBytes)
 				p.finish()
 				c.commitProduce(resp, inline)
 				return nil
 			}
-			c.append(to, records, nil, in, transactional, row.done)
+			c.append(to, records, nil, in, inTransaction, row.done)
 		}
 		d.skipTags()
 		p.topics[len(p.topics)-1].hi = len(p.partitions)
@@ -208,9 +211,10 @@ func checkProduceFrame(d requestDecoder, version int16) (rows int, _ error) {
 
 // Reasons to refuse a request or one partition of it; produceCode maps them to Kafka's codes.
 var (
-	errUnknownID = errors.New("kafka: no topic of this id")
-	errAcks      = errors.New("kafka: acks must be 0, 1 or -1")
-	errVersion   = errors.New("kafka: Produce below version 3 is not supported")
+	errUnknownID         = errors.New("kafka: no topic of this id")
+	errAcks              = errors.New("kafka: acks must be 0, 1 or -1")
+	errNoTransactionalID = errors.New("kafka: a transactional batch in a request without a transactional id")
+	errVersion           = errors.New("kafka: Produce below version 3 is not supported")
 )
 
 // checkProduceRequest returns the error with which every partition of a request is refused, or nil if the request is
@@ -426,6 +430,8 @@ func produceCode(err error, version int16) Code {
 		return unknownTopicID
 	case errors.Is(err, errAcks):
 		return invalidRequiredAcks
+	case errors.Is(err, errNoTransactionalID):
+		return transactionalIDAuthorizationFailed // as Apache Kafka answers, with and without an authorizer
 	case errors.Is(err, errVersion):
 		return unsupportedVersion
 	}

@@ -117,7 +117,7 @@ func TestProduceRefusals(t *testing.T) {
 		{"unknown transaction", 9, func(r *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			r.TransactionID, p.Records = &id, transactional
 		}, invalidProducerIDMapping},
-		{"no transactional id", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = transactional }, invalidRequest},
+		{"no transactional id", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = transactional }, transactionalIDAuthorizationFailed},
 		{"no batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) { p.Records = nil }, invalidRecord},
 		{"half a batch", 9, func(_ *kmsg.ProduceRequest, p *kmsg.ProduceRequestTopicPartition) {
 			p.Records = p.Records[:len(p.Records)-1]
