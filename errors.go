@@ -96,13 +96,15 @@ func notEmitted(e *outgoing, err error) error {
 var ErrNotEmitted = errors.New("tidings: the event of this receipt is not in the log yet")
 
 // LostError is returned by [App.Run] when events were deleted from the log before a reaction had handled them:
-// retention deleted the offsets [From, To) of a partition. The reaction stops and does not pass over the gap by
-// itself. It goes on after its position has been moved by hand, as with `tidings group seek`.
+// retention deleted the offsets in Ranges, which are pairs [from, to), of a partition. From is the first of them and To is
+// after the last; what lies between the ranges was handled. The reaction stops and does not pass over the gap by itself. It
+// goes on after its position has been moved by hand, as with `tidings group seek`.
 type LostError struct {
 	Reaction  string
 	Topic     string
 	Partition int32
 	From, To  int64
+	Ranges    [][2]int64
 }
 
 func (e *LostError) Error() string { return (*reactor.Lost)(e).Error() }

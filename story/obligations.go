@@ -137,7 +137,7 @@ func (o *obligations) obligationFor(li *listener, e *locatedEvent) (ob Obligatio
 		ob.State = Lost // lost with the topic
 	case o.live.Starts[e.Topic][e.Partition] > e.Offset:
 		ob.State = Lost
-		ob.LostFrom, ob.LostTo = max(c.position, li.sub.Start[e.Partition]), o.live.Starts[e.Topic][e.Partition]
+		ob.LostFrom, ob.LostTo = li.lostAround(e.Partition, e.Offset, o.live.Starts[e.Topic][e.Partition])
 	case o.live.Committed[li.reaction][e.Topic][e.Partition] > e.Offset:
 		ob.State, ob.Certainty = UnknownState, Unknown
 	default:
@@ -151,6 +151,22 @@ func (o *obligations) obligationFor(li *listener, e *locatedEvent) (ob Obligatio
 		}
 	}
 	return ob, true
+}
+
+// lostAround returns the range of offsets with an offset in it that the listener has not done and that were removed from a partition
+// whose log begins at start.
+func (li *listener) lostAround(p int32, offset, start int64) (from, to int64) {
+	c := li.readCoverage(p)
+	from = li.sub.Start[p]
+	if c.position <= offset {
+		from = max(from, c.position)
+	}
+	for lo, hi := range c.done.Gaps(from, start) {
+		if lo <= offset && offset < hi {
+			return lo, hi
+		}
+	}
+	return offset, offset + 1
 }
 
 // describeDone completes the obligation of a listener that has done the event: when it did, after how many attempts,

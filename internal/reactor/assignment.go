@@ -71,7 +71,7 @@ func (r *Reactor) onOffsets(ctx context.Context, offsets map[string]map[int32]kg
 				found[tp] = at
 			}
 		}
-		if err := r.checkPosition(tp, at.position, start, end); err != nil {
+		if err := r.checkPosition(tp, at.position, &at.ahead, start, end); err != nil {
 			r.fail(err)
 			return nil, err
 		}

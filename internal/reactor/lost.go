@@ -3,24 +3,52 @@ package reactor
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/offsets"
 )
 
-// Lost is the error of a reaction whose next events were deleted: retention deleted the offsets [From, To) of a
-// partition before they were handled.
+// Lost is the error of a reaction whose next events were deleted: retention deleted the offsets in Ranges, which are pairs
+// [from, to), of a partition before they were handled. From is the first of them, and To is after the last. What lies
+// between the ranges was handled.
 type Lost struct {
 	Reaction  string
 	Topic     string
 	Partition int32
 	From, To  int64
+	Ranges    [][2]int64
 }
 
 func (e *Lost) Error() string {
-	return fmt.Sprintf("lost: retention deleted offsets %d–%d of %s/%d before reaction %q handled them; to go on, move its position with `tidings group seek %s --topic %s`",
-		e.From, e.To-1, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
+	const most = 3 // ranges that are named
+	var named []string
+	for _, r := range e.Ranges[:min(most, len(e.Ranges))] {
+		text := strconv.FormatInt(r[0], 10)
+		if last := r[1] - 1; last > r[0] {
+			text += fmt.Sprintf("–%d", last)
+		}
+		named = append(named, text)
+	}
+	text := strings.Join(named, ", ")
+	if more := len(e.Ranges) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more ranges up to %d", more, e.To-1)
+	}
+	return fmt.Sprintf("lost: retention deleted offsets %s of %s/%d before reaction %q handled them; to go on, move its position with `tidings group seek %s --topic %s`",
+		text, e.Topic, e.Partition, e.Reaction, e.Reaction, e.Topic)
+}
+
+// newLost returns the error of what retention has deleted of a partition in [from, start), where from is not done; ahead has
+// what is done above it.
+func (r *Reactor) newLost(tp topicPartition, from, start int64, ahead *offsets.Set) *Lost {
+	lost := &Lost{Reaction: r.spec.Name, Topic: tp.topic, Partition: tp.partition, From: from, To: start}
+	for lo, hi := range ahead.Gaps(from, start) {
+		lost.Ranges, lost.To = append(lost.Ranges, [2]int64{lo, hi}), hi
+	}
+	return lost
 }
 
 // Beyond is the error of a reaction that is past the end of a partition, where the log's leader epochs do not say what it has
@@ -88,10 +116,11 @@ func (r *Reactor) skipToStart(tp topicPartition, at resumePoint, start int64) re
 }
 
 // checkPosition returns a *Lost if position is below start, a *Beyond if it is above end, and otherwise nil.
-func (r *Reactor) checkPosition(tp topicPartition, position, start, end int64) error {
+// ahead has what is done above position.
+func (r *Reactor) checkPosition(tp topicPartition, position int64, ahead *offsets.Set, start, end int64) error {
 	switch {
 	case position < start:
-		return &Lost{r.spec.Name, tp.topic, tp.partition, position, start}
+		return r.newLost(tp, position, start, ahead)
 	case position > end:
 		return &Beyond{r.spec.Name, tp.topic, tp.partition, position, end}
 	}
@@ -112,8 +141,9 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 	r.mu.Lock()
 	p := r.scheduler.partitions[tp]
 	var position, next int64
+	var ahead offsets.Set
 	if p != nil {
-		position, next = p.tracker.position, p.tracker.next
+		position, next, ahead = p.tracker.position, p.tracker.next, p.tracker.ahead.Clone()
 	}
 	r.mu.Unlock()
 	switch start, end := b.of(tp); {
@@ -125,7 +155,7 @@ func (r *Reactor) onOutOfRange(ctx context.Context, tp topicPartition) {
 		case memory:
 			r.restart(&changed{tp.topic}) // the next session goes on at the start
 		default:
-			r.fail(&Lost{r.spec.Name, tp.topic, tp.partition, position, start})
+			r.fail(r.newLost(tp, position, start, &ahead))
 		}
 	default:
 		r.restartLost(tp, next, end)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidings.dev/internal/logclient"
+	"tidings.dev/internal/offsets"
 )
 
 const (
@@ -137,8 +138,14 @@ func (r *Reactor) lostBelowStart(ctx context.Context, part refetchPart, offset i
 	if start <= offset {
 		return false, nil
 	}
+	r.mu.Lock()
+	var ahead offsets.Set
+	if p := r.scheduler.owned(part.incarnation); p != nil {
+		ahead = p.tracker.ahead.Clone()
+	}
+	r.mu.Unlock()
 	if r.owns(part.incarnation) {
-		r.fail(&Lost{r.spec.Name, part.topic, part.partition, offset, start})
+		r.fail(r.newLost(part.topicPartition, offset, start, &ahead))
 	}
 	return true, nil
 }

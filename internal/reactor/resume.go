@@ -296,6 +296,9 @@ func (s *resumePoints) obeySeeks(ctx context.Context, found map[topicPartition]r
 				Reaction: s.reaction, Topic: tp.topic, TopicID: obligation.TopicID(at.topic), Partition: tp.partition,
 				From: past.position, To: at.position, Epoch: at.epoch, Who: "unknown", At: time.Now().UTC(),
 			}
+			if past.empty() {
+				fact.From = s.subs.byTopic[tp.topic].Start[tp.partition]
+			}
 			s.log.Warn("somebody has moved the position", "topic", tp.topic, "partition", tp.partition, "from", fact.From, "to", fact.To)
 			records = append(records, recordOfFact(fact))
 			past.add(fact)

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -32,6 +33,8 @@ func groupSeekCommand(s *shell.Session) *cobra.Command {
 			"does just that with --yes. Without --yes the exit code is 2.\n\n" +
 			"--to moves the position: back, everything from there on is handled again, also what is done ahead of a stuck event; ahead, what\n" +
 			"lies between is jumped and what is done beyond stays done. TIME is like 2010-12-01T08:26:00Z or 2010-12-01, AGO like 90m.\n" +
+			"What was removed from the log before it was\n" +
+			"handled is jumped by every move ahead, and is counted in offsets, as (lost).\n" +
 			"--by moves it by so many events of the reaction in each partition: --by=-5 back by five that it handles, --by 1 ahead over\n" +
 			"the first one that is not done. --event and --subject are for single events of a reaction, wherever its position is: it handles these again and no\n" +
 			"others, or with --jump it does not get these and all others.\n\n" +
@@ -199,10 +202,16 @@ func writeMoves(out *shell.Output, plan []move, heads []string, rows func(*move)
 	})
 }
 
-// rows returns the cells of the lines for a move: one line per event type, or a single line without a type if no
-// event is handled again or jumped.
+// lostRow is what the line of the events that a move jumps, and that the log has no more, has in place of a type.
+const lostRow = "(lost)"
+
+// rows returns the cells of the lines for a move: one line per event type, one for what is lost, or a single line without
+// a type if no event is handled again or jumped.
 func (m *move) rows() [][]string {
 	types := m.Types
+	if m.Lost > 0 {
+		types = append(slices.Clone(types), typeCount{Type: lostRow, Skip: m.Lost})
+	}
 	if len(types) == 0 {
 		types = []typeCount{{}}
 	}

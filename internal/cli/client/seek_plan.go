@@ -37,15 +37,17 @@ type seek struct {
 // move is what a seek does in one partition.
 type move struct {
 	topicPartition
-	From   int64       `json:"from"` // the committed position; -1 if there is none
-	To     int64       `json:"to"`
-	Repeat int64       `json:"repeat"` // number of events that the group will handle again; Types has them by type
-	Skip   int64       `json:"skip"`   // number of events that the group has not handled and will not get
-	Types  []typeCount `json:"types"`
+	From   int64 `json:"from"` // the committed position; -1 if there is none
+	To     int64 `json:"to"`
+	Repeat int64 `json:"repeat"` // number of events that the group will handle again; Types has them by type
+	Skip   int64 `json:"skip"`   // number of events that the group has not handled and will not get; Types has them by type, but for Lost
+	// Lost is the number of offsets, of Skip, that the log has no more. Whether each had an event, and of which type, is not known.
+	Lost  int64       `json:"lost,omitempty"`
+	Types []typeCount `json:"types"`
 
 	Result *moveResult `json:"result,omitempty"` // what has become of it; nil if the group does not run, or nothing was done
 
-	from  int64       // offset at which the group would go on without the seek
+	from  int64       // offset at which the group would go on without the seek; below the log's start if events were removed before that
 	exact bool        // only the events in again and jump change
 	again offsets.Set // events that are done and will be handled again
 	jump  offsets.Set // events that are not done and will be jumped
@@ -147,9 +149,19 @@ func (k *seek) refuseRunning(members int) error {
 // move returns a move of partition p that changes nothing yet.
 func (k *seek) move(p int32) move {
 	m := move{topicPartition: topicPartition{k.topic, p}, From: k.committed[p], Types: []typeCount{}}
-	m.from = max(m.From, k.starts[p])
-	if m.From < 0 && k.sub != nil {
-		m.from = max(m.from, k.sub.Start[p])
+	switch {
+	case m.From >= 0:
+		m.from = m.From
+	case k.sub == nil:
+		m.from = k.starts[p]
+	default: // it goes on after what it has marked
+		a := k.account(p)
+		m.from = k.sub.Start[p]
+		if a.Seek != nil {
+			m.from = a.Seek.To
+		}
+		done := a.Done.Clone()
+		m.from = done.AdvancePast(m.from)
 	}
 	m.To = m.from
 	return m
@@ -231,10 +243,11 @@ func (k *seek) relative(ctx context.Context, m move, by int64) (int64, error) {
 	if by > 0 {
 		return k.ahead(ctx, m, by)
 	}
+	from := max(m.from, k.starts[m.Partition])
 	for window := -4 * by; ; window *= 4 {
-		lo := max(m.from-window, k.starts[m.Partition])
+		lo := max(from-window, k.starts[m.Partition])
 		var theirs []int64
-		err := k.read(ctx, m.Partition, lo, m.from, func(e *cloudevent.Event) bool {
+		err := k.read(ctx, m.Partition, lo, from, func(e *cloudevent.Event) bool {
 			if k.handles(e) {
 				theirs = append(theirs, e.Offset)
 			}
@@ -267,9 +280,13 @@ func (k *seek) ahead(ctx context.Context, m move, by int64) (int64, error) {
 }
 
 // count counts the events that the group will handle again, and those that it will jump, if its position moves from
-// m.from to m.To.
+// m.from to m.To. What the log has no more of what it jumps is counted by offsets.
 func (k *seek) count(ctx context.Context, m *move) error {
 	done := &k.account(m.Partition).Done
+	for lo, hi := range done.Gaps(m.from, min(m.To, k.starts[m.Partition])) {
+		m.Lost += hi - lo
+	}
+	m.Skip += m.Lost
 	hi := max(m.from, m.To)
 	if ranges := done.Ranges(); m.To < m.from && len(ranges) > 0 {
 		hi = max(hi, ranges[len(ranges)-1].Hi) // a seek back also repeats the events that were done ahead
