@@ -22,16 +22,25 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	// kgo does not end a request whose broker does not answer, so the end of Life closes the connection.
+	closing := context.AfterFunc(c.life, func() { conn.Close() })
+	abandoned := context.AfterFunc(ctx, func() { conn.Close() })
 	ids, err := c.acked.check(ctx, conn, c.knownTopics())
+	if !abandoned() && err == nil {
+		err = ctx.Err()
+	}
 	if err == nil && c.over() {
 		err = ErrClosed
 	}
 	if err != nil {
+		closing()
 		conn.Close()
 		return nil, err
 	}
 	c.forgetOtherTopics(ids)
-	return newLookingConn(conn, c.passing), nil
+	looking := newLookingConn(conn, c.passing)
+	looking.closing = closing
+	return looking, nil
 }
 
 // over reports whether the client was closed, or is about to be because the log has lost something.

@@ -70,6 +70,7 @@ type Client struct {
 	sequences sequences // keep the order of records
 	expiries  expiries  // ends records whose timeouts are over
 	probe     probe
+	pings     pings
 	resending resending
 	stuck     inquiries // about topics to which nothing is acknowledged
 
@@ -164,7 +165,7 @@ func (c *Client) Reach(ctx context.Context) error {
 		if c.life.Err() != nil {
 			return ErrClosed
 		}
-		err := c.kgo.Ping(ctx)
+		err := c.ping(ctx)
 		if err == nil {
 			return nil
 		}

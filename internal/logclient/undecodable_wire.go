@@ -129,6 +129,7 @@ func (p *passing) sawRecord(r *kgo.Record) {
 type lookingConn struct {
 	net.Conn
 	passing *passing
+	closing func() bool // keeps the end of the client's Life from closing Conn; nil if it does not
 
 	sent frameScanner // of the writer
 
@@ -143,6 +144,14 @@ type lookingConn struct {
 // newLookingConn returns a connection over conn, whose client has the hooks of p.
 func newLookingConn(conn net.Conn, p *passing) *lookingConn {
 	return &lookingConn{Conn: conn, passing: p, fetches: map[int32]int16{}}
+}
+
+// Close implements net.Conn.
+func (c *lookingConn) Close() error {
+	if c.closing != nil {
+		c.closing()
+	}
+	return c.Conn.Close()
 }
 
 // Frames of requests and responses begin with their size, in 4 bytes. After that a request has the API key and version, in
