@@ -564,7 +564,7 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 		partition
 		offset int64
 	}
-	done := make(map[spot]bool)
+	done, handled := make(map[spot]bool), make(map[spot]bool)
 	epochs := make(map[spot]int64)
 	for _, e := range w.logs[partition{worldReactions, 0}][:s[partition{worldReactions, 0}]] {
 		switch f := e.fact.(type) {
@@ -574,6 +574,7 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 				for _, r := range f.Done {
 					for o := r.Lo; o < r.Hi; o++ {
 						done[spot{f.Reaction, p, o}] = true
+						handled[spot{f.Reaction, p, o}] = len(f.Unhandled) == 0
 					}
 				}
 			}
@@ -639,17 +640,18 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 				if sub == nil || sub.Retired || !subscribedThen(sub, p.partition, off, fmt.Sprint(e.typ)) {
 					continue
 				}
-				met := false
-				jumped := false
+				met, emits, jumped := false, false, false
 				for o := range n { // those below off were removed unread
 					if w.logs[p][o].id == e.id {
-						met = met || done[spot{a.name, p, o}]
+						at := spot{a.name, p, o}
+						met = met || done[at]
+						emits = emits || done[at] && handled[at] // not if the original was removed, and had come before the reaction handled its type
 						jumped = jumped || skippedBySeek(a, p, o)
 					}
 				}
 				if !met {
 					owed = append(owed, fmt.Sprintf("%s owes %s at %d/%d@%d", a.name, e.id, p.topic, p.partition, off))
-				} else if !jumped {
+				} else if emits && !jumped {
 					out, _ := w.emissions(a, e)
 					for _, x := range out {
 						if !written[x.id] && !(a.old && lost[x.id]) {
@@ -717,10 +719,11 @@ func (w *world) missingCause(cut snapshot, removed map[location]bool, gone func(
 }
 
 // missedOwed returns what a reaction owes to an event of a story that was removed before the indexer had read it, and that has followed, by marks,
-// from one that it has read, or that has begun the story, of which only what handlers have emitted was read; empty if there is nothing. cut is
-// what the indexer has read.
+// from one that it has read, if only over others that were removed, or that has begun the story, of which only what handlers have emitted was read;
+// empty if there is nothing. cut is what the indexer has read.
 func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation string) string {
-	there, copied, marked, outside := make(map[string]bool), make(map[string]bool), make(map[string]bool), false
+	copied, outside := make(map[string]bool), false               // partitions and ids of events that were read
+	marked, known := make(map[string]bool), make(map[string]bool) // ids with ">" and a reaction: handled by it; and read where it has handled them
 	done, epochs := make(map[string]*offsets.Set), make(map[string]int64)
 	set := func(reaction string, p partition) (string, *offsets.Set) {
 		k := fmt.Sprint(reaction, p)
@@ -731,7 +734,6 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 	}
 	for p, log := range w.logs {
 		for off, e := range log[:min(cut[p], int64(len(log)))] {
-			there[e.id] = there[e.id] || !removed[location{p, int64(off)}]
 			if !removed[location{p, int64(off)}] {
 				outside = outside || e.correlation == correlation && e.depth == 0
 				copied[fmt.Sprint(p, e.id)] = true
@@ -745,7 +747,10 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 			if k, d := set(f.Reaction, p); f.Epoch >= epochs[k] {
 				for _, r := range f.Done {
 					d.Add(r.Lo, r.Hi)
-					marked[w.logs[p][r.Lo].id+">"+f.Reaction] = len(f.Unhandled) == 0
+					if id := w.logs[p][r.Lo].id; len(f.Unhandled) == 0 {
+						marked[id+">"+f.Reaction] = true
+						known[id+">"+f.Reaction] = known[id+">"+f.Reaction] || r.Lo < cut[p] && !removed[location{p, r.Lo}]
+					}
 				}
 			}
 		case *obligation.Seek:
@@ -765,14 +770,19 @@ func (w *world) missedOwed(cut snapshot, removed map[location]bool, correlation 
 		}
 		subs[sub.Reaction] = append(subs[sub.Reaction], sub)
 	}
+	// follows reports whether an event has followed, by marks, from one that was read.
+	var follows func(id string) bool
+	follows = func(id string) bool {
+		by := strings.LastIndexByte(id, '>')
+		return by >= 0 && marked[id[:len(id)-1]] && (known[id[:len(id)-1]] || follows(id[:by]))
+	}
 	for at := range removed {
 		log := w.logs[at.partition]
 		e := log[at.offset]
-		by := strings.LastIndexByte(e.id, '>')
 		if e.correlation != correlation || copied[fmt.Sprint(at.partition, e.id)] {
 			continue
 		}
-		if by < 0 && outside || by >= 0 && (!there[e.id[:by]] || !marked[e.id[:len(e.id)-1]]) {
+		if root := e.depth == 0; root && outside || !root && !follows(e.id) {
 			continue
 		}
 		if slices.IndexFunc(log, func(o entry) bool { return o.id == e.id }) != int(at.offset) {

@@ -252,7 +252,7 @@ func (j *judge) beginAll() (round uint64) {
 // retryVerdict: otherwise it is not judged again before the index is opened anew. The fact is story.reopened if the story has open
 // obligations, story.settled if not.
 func (j *judge) verdicts(store storyReader, round uint64) (certain []storyNum, doubtful doubts) {
-	j.forgetRead(store, false, 0)
+	j.forgetRead(store, passing{round: round})
 	for _, n := range slices.Sorted(maps.Keys(j.frozen)) {
 		froze := j.frozen[n]
 		if froze > round {
@@ -285,15 +285,18 @@ type doubts struct {
 // The topic of that event was deleted, or the event was removed from it. A reaction may not have handled it, so that the story does not
 // settle: it becomes incomplete.
 func (j *judge) allRead(store storyReader, round uint64) (certain []storyNum) {
-	j.forgetRead(store, true, round)
+	now := passing{round, true}
+	j.forgetRead(store, now)
 	for n, froze := range j.frozen {
-		switch {
-		case froze >= round:
-		case j.missesEvents(store, n):
+		if froze >= round {
+			continue
+		}
+		switch j.doubtOfAll(store, n, now) {
+		case noDoubt:
+			certain = append(certain, n)
+		case lost:
 			delete(j.frozen, n)
 			j.incomplete[n] = struct{}{}
-		default:
-			certain = append(certain, n)
 		}
 	}
 	slices.Sort(certain)

@@ -144,20 +144,64 @@ func (j *judge) owesRoot(log logReader, s *standing) *listener {
 	return nil
 }
 
-// mayBeLost reports whether something of an emission may have been removed before it was read, and before a listener had handled it.
-func (j *judge) mayBeLost(log logReader, source partition, e *emission) bool {
+// passing is a round of the judge that has passed. all is true if all of the log was read up to its watermarks, and false if that is so of
+// the subscriptions and the marks.
+type passing struct {
+	round uint64
+	all   bool
+}
+
+// readBefore reports whether the marks that tell of an emission were read before a round began.
+func (p passing) readBefore(e *emission) bool { return e.tick < p.round }
+
+// doubtOfRemoved returns the doubt that comes from what may have been removed of an emission before it was read:
+//
+//	lost    a listener may owe it, or something that its handlers have emitted for it in turn was lost
+//	unread  what its handlers have emitted for it in turn was not read yet, or the marks were read after the round had begun: they may tell of an
+//	        emission to a reaction whose subscription was not read yet
+func (j *judge) doubtOfRemoved(log logReader, source partition, e *emission, now passing) doubt {
+	return j.followRemoved(log, source, e, now, make(map[*emission]bool))
+}
+
+// followRemoved is doubtOfRemoved for an emission, leaving out what has followed from those in seen. It adds to seen.
+func (j *judge) followRemoved(log logReader, source partition, e *emission, now passing, seen map[*emission]bool) (worst doubt) {
 	for r := range e.removed(log, source) {
+		if !now.readBefore(e) {
+			return unread
+		}
 		if j.mayOwe(log, r) != nil {
-			return true
+			return lost
+		}
+		for _, li := range j.byTopic[r.topic] {
+			c := li.readCoverage(r.partition.partition)
+			for i := range c.emitted {
+				next := &c.emitted[i]
+				if seen[next] || next.Lo >= r.Hi || r.Lo >= next.Hi {
+					continue
+				}
+				seen[next] = true
+				worst = max(worst, next.doubtOfRest(log, now), j.followRemoved(log, r.partition, next, now, seen))
+			}
 		}
 	}
-	return false
+	return worst
+}
+
+// doubtOfRest returns the doubt that comes from what was not removed of an emission.
+func (e *emission) doubtOfRest(log logReader, now passing) doubt {
+	switch {
+	case e.passed(log), e.unknown && now.all && now.readBefore(e):
+		return noDoubt
+	case !e.unknown && now.all && now.readBefore(e):
+		return lost
+	}
+	return unread
 }
 
 // read reports whether nothing of an emission can keep its stories from settling any more: all was read, but for what was removed
-// before, which no listener owes. All subscriptions must have been read.
-func (j *judge) read(log logReader, source partition, e *emission) bool {
-	return e.passed(log) && !j.mayBeLost(log, source, e)
+// before, which no listener owes.
+func (j *judge) read(log logReader, source partition, e *emission, now passing) bool {
+	return e.doubtOfRest(log, now) == noDoubt && j.doubtOfRemoved(log, source, e, now) == noDoubt
 }
 
 // reachOf returns the emission that marks tell of; ok is false if they say that there was none. through are their positions, or
@@ -219,17 +263,11 @@ func (e *emission) join(log logReader, o emission) {
 	}
 }
 
-// forgetRead forgets the emissions of all listeners that were read, and, with everything, those of which it is not recorded how
-// far they reach and whose marks were read before a tick. All subscriptions must have been read. The rows of the index file keep them: an
-// emission in a row that was read is no harm.
-func (j *judge) forgetRead(log logReader, everything bool, before uint64) {
+// forgetRead forgets the emissions of all listeners that were read. The rows of the index file keep them: an emission in a row that was read
+// is no harm.
+func (j *judge) forgetRead(log logReader, now passing) {
 	for c, source := range j.reaching {
-		c.emitted = slices.DeleteFunc(c.emitted, func(e emission) bool {
-			if everything && e.unknown && e.tick < before {
-				return !j.mayBeLost(log, source, &e)
-			}
-			return j.read(log, source, &e)
-		})
+		c.emitted = slices.DeleteFunc(c.emitted, func(e emission) bool { return j.read(log, source, &e, now) })
 		if len(c.emitted) == 0 {
 			delete(j.reaching, c)
 		}
@@ -243,6 +281,7 @@ const (
 	noDoubt  doubt = iota
 	unread         // something was emitted for one of its events that was not read yet
 	untraced       // nothing says how far it reaches: only having read all of the log does
+	lost           // something was emitted that never will be read, and that a reaction may owe
 )
 
 // doubtOf returns the doubt about a story that is a candidate.
@@ -296,20 +335,21 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 	return left >= 0
 }
 
-// missesEvents reports whether handlers have emitted something for the events of story n that was not read, although its place is
-// known, or that may have been removed before it was read and handled, or whether that may be so of the event which the story began with. Once all of the log was read, it never will be.
-func (j *judge) missesEvents(store storyReader, n storyNum) (misses bool) {
+// doubtOfAll returns the doubt about a story that is a candidate once all of the log was read: lost if handlers have emitted something for its
+// events that was not read, although its place is known, or that may have been removed before it was read and handled, or if that may be so of
+// the event which the story began with.
+func (j *judge) doubtOfAll(store storyReader, n storyNum, now passing) (worst doubt) {
 	switch s := store.standing(n); {
 	case s.open > 0:
-		return false
+		return noDoubt
 	case j.owesRoot(store, s) != nil:
-		return true
+		return lost
 	case len(j.reaching) == 0:
-		return false
+		return noDoubt
 	}
 	j.emissionsOf(store, n, func(_ *listener, source partition, e *emission) bool {
-		misses = !e.unknown && !e.passed(store) || j.mayBeLost(store, source, e)
-		return !misses
+		worst = max(worst, e.doubtOfRest(store, now), j.doubtOfRemoved(store, source, e, now))
+		return worst < lost
 	})
-	return misses
+	return worst
 }
