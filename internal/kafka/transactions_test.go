@@ -154,7 +154,7 @@ func TestKgoConsumesAndProducesInTransactions(t *testing.T) {
 				}
 				s, err := kgo.NewGroupTransactSession(append(opts, kgo.SeedBrokers(h.addr), kgo.TransactionalID(fmt.Sprint("double", instance%2)),
 					kgo.ConsumerGroup("doublers"), kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-					kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.FetchMaxPartitionBytes(2000),
+					kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(2000),
 					kgo.MetadataMinAge(50*time.Millisecond))...)
 				if err != nil {
 					t.Fatal(err)
