@@ -149,6 +149,7 @@ func (c *Client) Kgo(more ...kgo.Opt) []kgo.Opt {
 	if c.config.ClientLogger != nil {
 		opts = append(opts, kgo.WithLogger(c.config.ClientLogger))
 	}
+	opts = append(opts, kgo.WithContext(c.life)) // ends what waits for a broker that does not answer
 	return slices.Concat(Dialing(c.config.Addresses, c.dial), opts, more)
 }
 
