@@ -48,7 +48,10 @@ func Follow(ctx context.Context, conn tidings.Connection, path string, o Options
 // followOnce runs an indexer until ctx is done or it fails.
 func followOnce(ctx context.Context, conn tidings.Connection, path string, o Options) error {
 	x, err := Open(ctx, conn, path, o)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil: // while it was opened
+		return nil
+	case err != nil:
 		return err
 	}
 	return errors.Join(x.Run(ctx), x.Close())

@@ -26,11 +26,11 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	closing := context.AfterFunc(c.life, func() { conn.Close() })
 	abandoned := context.AfterFunc(ctx, func() { conn.Close() })
 	ids, err := c.acked.check(ctx, conn, c.knownTopics())
-	if !abandoned() && err == nil {
+	if !abandoned() {
 		err = ctx.Err()
 	}
-	if err == nil && c.over() {
-		err = ErrClosed
+	if c.over() {
+		err = ErrClosed // whatever the check says then
 	}
 	if err != nil {
 		closing()
