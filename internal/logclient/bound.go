@@ -59,7 +59,7 @@ func (c *Client) over() bool {
 // Records of a partition that have the same were appended without a start of the broker in between. Not so if one was acknowledged as the broker
 // died, and that is processed after a new connection was checked.
 func (c *Client) acknowledged(r *kgo.Record, begun time.Time) {
-	_, leader, err := c.kgo.PartitionLeader(r.Topic, r.Partition)
+	_, leader, err := c.producer(r.Topic).PartitionLeader(r.Topic, r.Partition)
 	if err != nil {
 		leader = -1
 	}

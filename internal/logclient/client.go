@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -74,6 +75,10 @@ type Client struct {
 	resending resending
 	stuck     inquiries // about topics to which nothing is acknowledged
 
+	// producers has the kgo clients that append to topics that were restarted, by topic; nil if there are none. The map is not
+	// changed: renew stores another one.
+	producers atomic.Pointer[map[string]producer]
+
 	life context.Context
 	end  context.CancelFunc // ends life
 
@@ -114,7 +119,18 @@ func newClient(config Config, with *Client) (*Client, error) {
 		restarted: make(map[string]time.Time),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	opts := c.Kgo(
+	var err error
+	if c.kgo, err = kgo.NewClient(append(c.producing(), config.Options...)...); err != nil {
+		c.end()
+		return nil, err
+	}
+	c.adm = kadm.NewClient(c.kgo)
+	return c, nil
+}
+
+// producing returns the options of kgo clients that append records.
+func (c *Client) producing() []kgo.Opt {
+	return c.Kgo(
 		kgo.ProducerLinger(0), // a record that a caller waits for is sent at once
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(partitioner),
@@ -122,13 +138,6 @@ func newClient(config Config, with *Client) (*Client, error) {
 		kgo.ProducerBatchMaxBytesFn(c.applyLimit),
 		kgo.MaxBufferedRecords(2*maxBufferedRecords), // never reached, because there are fewer slots
 	)
-	var err error
-	if c.kgo, err = kgo.NewClient(append(opts, config.Options...)...); err != nil {
-		c.end()
-		return nil, err
-	}
-	c.adm = kadm.NewClient(c.kgo)
-	return c, nil
 }
 
 // Dialing returns the options with which a kgo client reaches a log: the addresses of the brokers to ask first, and
@@ -201,4 +210,5 @@ func (c *Client) Close() {
 		bound.Close()
 	}
 	c.kgo.Close()
+	c.closeProducers()
 }

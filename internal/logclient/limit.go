@@ -143,7 +143,7 @@ func (c *Client) Fits(ctx context.Context, timeout time.Duration, r *kgo.Record)
 		return &TooLarge{Topic: r.Topic, Size: size, Limit: l.or()}
 	}
 	if l.applied > 0 && size > l.applied {
-		c.restart(r.Topic, limit.changed)
+		c.restart(r.Topic, limit.changed, false)
 	}
 	return nil
 }
@@ -159,14 +159,15 @@ func (c *Client) refit(ctx context.Context, d *delivery) error {
 	if size := batchBytes(d.record); size > l.or() {
 		return &TooLarge{Topic: d.record.Topic, Size: size, Limit: l.or()}
 	}
-	c.restart(d.record.Topic, limit.changed)
+	c.restart(d.record.Topic, limit.changed, false)
 	return nil
 }
 
 // restart makes kgo forget a topic and begin anew with it, if need returns true for the topic's limit. kgo gives back
 // the records that are on their way, which are then sent again. A batch that had not been answered may then be in the
-// log twice.
-func (c *Client) restart(topic string, need func(limit) bool) {
+// log twice. deleted means that the topic was deleted, so that the log does not know what was appended to it; otherwise
+// another kgo client goes on: see producer.
+func (c *Client) restart(topic string, need func(limit) bool, deleted bool) {
 	c.restarting.Lock()
 	defer c.restarting.Unlock()
 	c.mu.Lock()
@@ -178,13 +179,23 @@ func (c *Client) restart(topic string, need func(limit) bool) {
 	c.mu.Unlock()
 
 	c.sequences.shut(topic)
-	c.kgo.PurgeTopicsFromProducing(topic)
-	c.sequences.open(topic)
-
+	defer c.sequences.open(topic)
+	before, unused, err := c.producer(topic), false, error(nil)
+	if !deleted {
+		before, unused, err = c.renew(topic)
+	}
+	if err == nil {
+		before.PurgeTopicsFromProducing(topic)
+	}
+	if unused {
+		before.Close()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restarted[topic] = time.Now()
-	delete(c.applied, topic)
+	if deleted { // otherwise the new client may have been given the limit already
+		delete(c.applied, topic)
+	}
 }
 
 // restartedSince reports whether restart was called for a topic after the time since, or is being called.

@@ -143,7 +143,7 @@ var answers = sync.Pool{New: func() any {
 func (c *Client) Offer(r *kgo.Record) {
 	select {
 	case c.slots <- struct{}{}:
-		c.kgo.Produce(context.Background(), r, func(*kgo.Record, error) { <-c.slots })
+		c.producer(r.Topic).Produce(context.Background(), r, func(*kgo.Record, error) { <-c.slots })
 	default:
 	}
 }

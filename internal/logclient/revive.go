@@ -43,6 +43,6 @@ func (c *Client) remake(ctx context.Context, topic string, since time.Time, pati
 		}
 	}
 	c.config.Logger.Warn("a topic that was written to was deleted; what is on its way goes to the new one of the name", "topic", topic)
-	c.restart(topic, func(limit) bool { return true })
+	c.restart(topic, func(limit) bool { return true }, true)
 	return nil
 }

@@ -71,7 +71,7 @@ func (s *sequence) pass(d *delivery) {
 		c, topic := d.c, d.record.Topic
 		time.AfterFunc(stuckAfter, func() { s.look(c, topic) })
 	}
-	d.c.kgo.Produce(d.giveUpContext(), d.record, d.promise)
+	d.c.producer(d.record.Topic).Produce(d.giveUpContext(), d.record, d.promise)
 }
 
 // answered is called for a delivery that is over and whose record kgo does not have any more. acked says whether the
