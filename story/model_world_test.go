@@ -565,6 +565,7 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 		offset int64
 	}
 	done, handled := make(map[spot]bool), make(map[spot]bool)
+	copies, linked := make(map[spot]bool), make(map[spot]bool) // originals that marks of copies name; those that were handled, too
 	epochs := make(map[spot]int64)
 	for _, e := range w.logs[partition{worldReactions, 0}][:s[partition{worldReactions, 0}]] {
 		switch f := e.fact.(type) {
@@ -575,7 +576,13 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 					for o := r.Lo; o < r.Hi; o++ {
 						done[spot{f.Reaction, p, o}] = true
 						handled[spot{f.Reaction, p, o}] = len(f.Unhandled) == 0
+						linked[spot{f.Reaction, p, o}] = linked[spot{f.Reaction, p, o}] || copies[spot{f.Reaction, p, o}]
 					}
+				}
+				for _, c := range f.Copies {
+					of := spot{f.Reaction, p, c.Of}
+					linked[of] = linked[of] || handled[of]
+					copies[of] = copies[of] || !done[of]
 				}
 			}
 		case *obligation.Seek:
@@ -612,11 +619,11 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 			}
 		}
 	}
-	type copies struct {
+	type event struct {
 		partition
 		id string
 	}
-	seen := make(map[copies]bool)
+	seen := make(map[event]bool)
 	for p, n := range s {
 		if p.topic >= worldSubscriptions {
 			continue
@@ -626,8 +633,8 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 			if e.correlation != correlation || removed[location{p, off}] {
 				continue
 			}
-			first := !seen[copies{p, e.id}]
-			seen[copies{p, e.id}] = true
+			first := !seen[event{p, e.id}]
+			seen[event{p, e.id}] = true
 			if !first {
 				continue
 			}
@@ -645,7 +652,8 @@ func (w *world) truth(s snapshot, removed map[location]bool, gone func(topicNum)
 					if w.logs[p][o].id == e.id {
 						at := spot{a.name, p, o}
 						met = met || done[at]
-						emits = emits || done[at] && handled[at] // not if the original was removed, and had come before the reaction handled its type
+						// Not if the original was removed, and had come before the reaction handled its type, or no mark names its copy.
+						emits = emits || done[at] && handled[at] && (linked[at] || !removed[location{p, o}])
 						jumped = jumped || skippedBySeek(a, p, o)
 					}
 				}

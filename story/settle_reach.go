@@ -335,6 +335,18 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 	return left >= 0
 }
 
+// addCopy makes the emissions for an event those for a copy, too, if the event was not read: the copy may be all that the index ever reads.
+func (c *coverage) addCopy(log logReader, source partition, copied obligation.Copy) {
+	if copied.Of >= log.missed(source).Hi && copied.Of < log.position(source) {
+		return
+	}
+	for i := range c.emitted {
+		if e := &c.emitted[i]; e.Contains(copied.Of) {
+			e.Lo, e.Hi = min(e.Lo, copied.Offset), max(e.Hi, copied.Offset+1)
+		}
+	}
+}
+
 // doubtOfAll returns the doubt about a story that is a candidate once all of the log was read: lost if handlers have emitted something for its
 // events that was not read, although its place is known, or that may have been removed before it was read and handled, or if that may be so of
 // the event which the story began with.
