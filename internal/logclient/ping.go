@@ -29,7 +29,7 @@ func (c *Client) ping(ctx context.Context) error {
 		p = &ping{done: make(chan struct{})}
 		c.pings.present = p
 		go func() {
-			p.err = c.kgo.Ping(c.life)
+			p.err = c.kgo.Ping(context.Background()) // ended by Close; if its context ends, kgo goes on to the next broker with a request that is still in use
 			c.pings.mu.Lock()
 			c.pings.present = nil
 			c.pings.mu.Unlock()

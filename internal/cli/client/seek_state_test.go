@@ -93,7 +93,7 @@ func TestASeekRebuildsStates(t *testing.T) {
 	want := "a=1 b=2 c=3 d=4 e=5"
 	handled.await(want)
 	untilShown(t, s, "counter\tStable\t1\t0\t", "group", "ls")
-	s.Want(s.Run("group", "seek", "counter", "--topic", "doors", "--by=-2", "--yes"), 0, "\tdone\t5\t3")
+	s.Want(s.Run("group", "seek", "counter", "--topic", "doors", "--to", "3", "--yes"), 0, "\tdone\t5\t3")
 	want += " d=4 e=5"
 	handled.await(want)
 	untilShown(t, s, "counter\tStable\t1\t0\t", "group", "ls")
