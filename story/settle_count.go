@@ -158,7 +158,7 @@ func (j *judge) onMarks(store eventStore, li *listener, m *obligation.Marks, thr
 	}
 	for _, copied := range m.Copies {
 		if c.done.Contains(copied.Of) {
-			c.addCopy(store, partition{li.topic, m.Partition}, copied)
+			j.addCopy(store, partition{li.topic, m.Partition}, c, copied)
 			j.markDone(store, li, m.Partition, copied.Offset, copied.Offset+1)
 		} else {
 			c.copies = append(c.copies, copied)
@@ -215,7 +215,7 @@ func (j *judge) markDone(store eventStore, li *listener, p int32, lo, hi int64) 
 		return true
 	})
 	for _, copied := range met {
-		c.addCopy(store, at, copied)
+		j.addCopy(store, at, c, copied)
 		j.markDone(store, li, p, copied.Offset, copied.Offset+1)
 	}
 }

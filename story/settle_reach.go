@@ -335,14 +335,16 @@ func (j *judge) emissionsOf(store storyReader, n storyNum, yield func(*listener,
 	return left >= 0
 }
 
-// addCopy makes the emissions for an event those for a copy, too, if the event was not read: the copy may be all that the index ever reads.
-func (c *coverage) addCopy(log logReader, source partition, copied obligation.Copy) {
+// addCopy keeps the emissions for an event also as those for a copy of it, if the event was not read: the copy may be all that the index ever
+// reads.
+func (j *judge) addCopy(log logReader, source partition, c *coverage, copied obligation.Copy) {
 	if copied.Of >= log.missed(source).Hi && copied.Of < log.position(source) {
 		return
 	}
-	for i := range c.emitted {
-		if e := &c.emitted[i]; e.Contains(copied.Of) {
-			e.Lo, e.Hi = min(e.Lo, copied.Offset), max(e.Hi, copied.Offset+1)
+	for _, e := range slices.Clone(c.emitted) {
+		if e.Contains(copied.Of) && !e.Contains(copied.Offset) {
+			e.Range = offsets.Range{Lo: copied.Offset, Hi: copied.Offset + 1}
+			j.addEmission(log, source, c, e)
 		}
 	}
 }
