@@ -120,7 +120,7 @@ func TestFramework(t *testing.T) {
 	}
 	r = report(t, p, "react", "latency", "--in-process", "--rounds", "1", "-d", "150ms", "--warmup", "0s", "--rate", "500")
 	checkRatios(t, r, "p50 / bare_kgo", "p99 / bare_kgo", "p50 / fdatasync_4k", "p99 / fdatasync_4k")
-	r = report(t, p, "react", "emit", "--in-process", "--rounds", "1", "-d", "150ms", "--warmup", "0s", "--partitions", "3")
+	r = report(t, p, "react", "emit", "--in-process", "--rounds", "1", "-d", "500ms", "--warmup", "0s", "--partitions", "3")
 	checkRatios(t, r, "records_per_s / bare_kgo", "p50 / bare_kgo", "p99 / bare_kgo")
 	r = report(t, p, "react", "memory", "--rounds", "1", "--reactions", "3", "--settle", "10ms", "--backlog", "10")
 	checkRatios(t, r, "rss_mb_per_reaction", "rss_mb_per_reaction_collected", "rss_mb_per_reaction / bare_kgo", "rss_mb_per_reaction_collected / bare_kgo")
