@@ -131,12 +131,27 @@ func TestTheTopicOfStoriesIsDeleted(t *testing.T) {
 	lc, _ := connected(t)
 	f := settled.New(lc, true, slog.New(slog.DiscardHandler))
 	defer f.Close()
-	e := settled.Event{Correlation: "a", Topic: "orders", Emitted: time.Now()}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	done := make(chan error)
-	go func() { done <- f.Await(ctx, e) }()
+	await := func(correlation string) <-chan error {
+		done := make(chan error, 1)
+		e := settled.Event{Correlation: correlation, Topic: "orders", Emitted: time.Now()}
+		go func() { done <- f.Await(ctx, e) }()
+		return done
+	}
+	settle := func(correlation string) {
+		t.Helper()
+		fact := &obligation.Settled{Correlation: correlation, Through: []obligation.Position{{Topic: "orders", Offset: 1}}}
+		if err := lc.ProduceSync(ctx, &kgo.Record{Topic: fact.RecordTopic(), Key: []byte(fact.Key()), Value: obligation.Encode(fact)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, first := await("a"), await("b")
 	waitUntil(t, "it follows", following)
+	settle("b")
+	if err := <-first; err != nil { // it reads the topic by now
+		t.Fatal(err)
+	}
 	before, err := lc.Find(ctx, obligation.StoryTopic)
 	if err != nil {
 		t.Fatal(err)
@@ -148,10 +163,7 @@ func TestTheTopicOfStoriesIsDeleted(t *testing.T) {
 		now, err := lc.Find(ctx, obligation.StoryTopic)
 		return err == nil && now.ID != before.ID
 	})
-	fact := &obligation.Settled{Correlation: "a", Through: []obligation.Position{{Topic: "orders", Offset: 1}}}
-	if err := lc.ProduceSync(ctx, &kgo.Record{Topic: fact.RecordTopic(), Key: []byte(fact.Key()), Value: obligation.Encode(fact)}); err != nil {
-		t.Fatal(err)
-	}
+	settle("a")
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
